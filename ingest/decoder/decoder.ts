@@ -1,0 +1,44 @@
+/**
+ * Bytes of one record → one row at the end of a batch builder. `json-decoder.ts` is compiled from the table's schema:
+ * a byte scanner for the usual shape, a slow path for odd input that gives the same rows.
+ */
+import type { MicroBatch } from '../../schemas/micro-batch.ts'
+import type { TableSchema } from '../../schemas/table-schema.ts'
+
+/** Why a record could not become a row. `column` where one is to blame. */
+export type DecodeFailure = {
+  readonly reason: string
+  readonly column: string | undefined
+}
+
+export type BatchBuilder = {
+  readonly schema: TableSchema
+  readonly rowCount: number
+  /** Memory the rows take, roughly. */
+  readonly bytes: number
+  /**
+   * Ends the row the decoder has just appended. `sourceIndex` from `sourceIndex()`; `offset` a safe integer;
+   * `timestampMs` NaN for none; `arrivedMicros` a safe integer.
+   */
+  finishRow(sourceIndex: number, partition: number, offset: number, timestampMs: number, arrivedMicros: number): void
+  /** The dictionary index of a `_source` text in this batch. */
+  sourceIndex(source: string): number
+  /** Slow, general way in (dead letters, tests): one value per user column: null, boolean, number, bigint, string, Uint8Array. */
+  appendValues(values: readonly (null | boolean | number | bigint | string | Uint8Array)[]): void
+  /** Drops everything after the first `rows` rows (all-or-none HTTP bodies). */
+  truncate(rows: number): void
+  /** The rows as Arrow columns; the builder is empty afterwards and its buffers are not shared with the result. */
+  seal(): MicroBatch
+}
+
+export type Decoder = {
+  /**
+   * Decodes `bytes[start, end)` into the builder's next row (user columns only; `finishRow` ends it). On failure the
+   * builder is as before. Unknown keys are skipped and counted in `unknownKeys`.
+   */
+  decode(bytes: Uint8Array, start: number, end: number, builder: BatchBuilder): DecodeFailure | undefined
+  readonly unknownKeys: number
+}
+
+export type CreateDecoder = (schema: TableSchema) => Decoder
+export type CreateBatchBuilder = (schema: TableSchema) => BatchBuilder

@@ -1,0 +1,54 @@
+/**
+ * DuckDB in a process of its own. The service talks to it over an IPC channel; killing it fails only what runs in it.
+ * This folder is the one door to DuckDB's bindings; `engine-process.ts` is the child, `create-engine.ts` the parent.
+ */
+export type EngineSettings = {
+  readonly name: string
+  readonly memoryBytes: number
+  readonly threads: number
+  readonly spillFolder: string
+  readonly spillBytes: number
+  /** Folders the engine may read (and, for the compactor's engine, write). */
+  readonly folders: readonly string[]
+  /** A query engine refuses to write; a compaction engine may COPY. */
+  readonly mode: 'query' | 'compaction'
+}
+
+export type ResultColumn = { readonly name: string; readonly type: string }
+
+export type EngineQuery = {
+  readonly queryId: string
+  /** Run first on the same connection: temp views over files, SET TimeZone, … Ours, trusted. */
+  readonly setup: readonly string[]
+  /** The user's statement. */
+  readonly sql: string
+  readonly params: readonly unknown[] | Readonly<Record<string, unknown>>
+  readonly format: 'json' | 'jsonl' | 'csv' | 'arrow' | 'rows'
+  readonly rowsMax: number
+  readonly bytesMax: number
+  readonly timeoutMs: number
+}
+
+export type EngineResult = {
+  readonly columns: readonly ResultColumn[]
+  readonly rowCount: number
+  readonly truncated: boolean
+}
+
+export type Engine = {
+  /** Encoded result chunks in order through `onChunk` (awaited: back-pressure); format `rows` gives arrays of values instead. */
+  query(
+    query: EngineQuery,
+    handlers: {
+      onColumns?(columns: readonly ResultColumn[]): void | Promise<void>
+      onChunk(chunk: Uint8Array): void | Promise<void>
+      onRows?(rows: readonly (readonly unknown[])[]): void | Promise<void>
+    },
+    signal?: AbortSignal,
+  ): Promise<EngineResult>
+  /** Trusted statements of ours; resolves with all rows as objects (bigint for 64-bit integers). */
+  run(sql: string, options?: { readonly signal?: AbortSignal }): Promise<readonly Readonly<Record<string, unknown>>[]>
+  /** SIGKILL; running queries fail with `engine-lost`; the next call starts a new process. */
+  kill(): void
+  close(): Promise<void>
+}

@@ -1,0 +1,92 @@
+/**
+ * Iceberg v2 as plain data: what the compactor hands in, what readers get back. `read.ts` loads metadata and live
+ * files; `write.ts` prepares a new snapshot (append, replace, or both at once) and writes manifest, manifest list,
+ * checkpoint and metadata; making it visible is the catalog's `commitSnapshot`. Source: Apache Iceberg table spec, v2.
+ */
+
+import type { World } from '../../runtime/world.ts'
+import type { Coverage } from '../../schemas/coverage.ts'
+import type { Table } from '../catalog/catalog.ts'
+import type { ObjectStore } from '../object-store/object-store.ts'
+
+/** One value per partition field: number for int/long/date/hour/day/month/bucket (Iceberg's own ordinal), others by type. */
+export type PartitionValue = number | bigint | string | boolean | Uint8Array | null
+
+export type DataFile = {
+  readonly path: string
+  readonly partition: readonly PartitionValue[]
+  readonly rowCount: number
+  readonly bytes: number
+  /** By field id. */
+  readonly columnSizes: ReadonlyMap<number, number>
+  readonly valueCounts: ReadonlyMap<number, number>
+  readonly nullCounts: ReadonlyMap<number, number>
+  readonly nanCounts: ReadonlyMap<number, number>
+  /** Iceberg single-value binary; strings cut at 16 code points (upper bound incremented). */
+  readonly lowerBounds: ReadonlyMap<number, Uint8Array>
+  readonly upperBounds: ReadonlyMap<number, Uint8Array>
+  /** Row group starts. */
+  readonly splitOffsets: readonly number[]
+  /** The table's sort order, only when the file was checked to be in it; else 0. */
+  readonly sortOrderId: number
+}
+
+/** A live file of a snapshot. */
+export type LiveFile = DataFile & {
+  readonly snapshotId: bigint
+  readonly sequenceNumber: bigint
+  readonly manifestPath: string
+}
+
+export type Snapshot = {
+  readonly snapshotId: bigint
+  readonly parentSnapshotId: bigint | undefined
+  readonly sequenceNumber: bigint
+  readonly timestampMs: number
+  readonly manifestList: string
+  readonly schemaId: number
+  readonly summary: Readonly<Record<string, string>>
+}
+
+/** `raw` is the lossless parse (64-bit integers as bigint); fields we do not know are kept and written back. */
+export type TableMetadata = {
+  readonly location: string
+  readonly tableUuid: string
+  readonly lastSequenceNumber: bigint
+  readonly currentSnapshot: Snapshot | undefined
+  readonly snapshots: readonly Snapshot[]
+  readonly currentSchemaId: number
+  readonly properties: Readonly<Record<string, string>>
+  readonly raw: unknown
+}
+
+export type SnapshotRequest = {
+  readonly store: ObjectStore
+  readonly world: World
+  readonly table: Table
+  /** The metadata at `table.metadataLocation`; undefined for a table's first snapshot. */
+  readonly base: TableMetadata | undefined
+  readonly add: readonly DataFile[]
+  /** Paths of live files that this snapshot leaves out. */
+  readonly remove: readonly string[]
+  readonly operation: 'append' | 'replace' | 'overwrite'
+  /** Coverage of exactly the rows of the new snapshot; written as a small checkpoint object named in the summary. */
+  readonly coverage: readonly Coverage[]
+  readonly commitId: string
+  readonly writerId: string
+  readonly leaseEpoch: number
+  /** Snapshots kept: younger than this many ms, at most `snapshotsMax`. */
+  readonly snapshotAgeMs: number
+  readonly snapshotsMax: number
+  readonly manifestsMax: number
+}
+
+export type PreparedSnapshot = {
+  readonly metadataLocation: string
+  readonly snapshotId: bigint
+  readonly snapshotRows: number
+  /** Everything written for this commit; garbage if the commit does not land. */
+  readonly writtenPaths: readonly string[]
+  /** Referenced by the base metadata and by nothing of the new one: data files, manifests, lists, checkpoints, old metadata. */
+  readonly removedPaths: readonly string[]
+}

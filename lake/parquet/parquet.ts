@@ -1,0 +1,80 @@
+/**
+ * What the rest of the lake sees of a Parquet file: its footer as plain data, and the result of writing one.
+ * `write.ts` writes micro-batches (segments), `footer.ts` reads footers of any writer's files, `prune.ts` drops row
+ * groups by their statistics, `ranges.ts` says which bytes a query needs. Source: the Apache Parquet format, v2.
+ */
+import type { MicroBatch } from '../../schemas/micro-batch.ts'
+import type { ColumnBounds } from '../catalog/catalog.ts'
+
+export type PhysicalType =
+  | 'BOOLEAN'
+  | 'INT32'
+  | 'INT64'
+  | 'INT96'
+  | 'FLOAT'
+  | 'DOUBLE'
+  | 'BYTE_ARRAY'
+  | 'FIXED_LEN_BYTE_ARRAY'
+
+export type LeafColumn = {
+  /** Dotted path for nested leaves; a flat column's name otherwise. */
+  readonly path: string
+  readonly fieldId: number | undefined
+  readonly physical: PhysicalType
+  readonly typeLength: number | undefined
+  /** `STRING`, `DECIMAL(10,2)`, `DATE`, `TIME(MICROS,false)`, `TIMESTAMP(MICROS,true)`, `UUID`, `JSON`, … or undefined. */
+  readonly logical: string | undefined
+  readonly repetition: 'REQUIRED' | 'OPTIONAL' | 'REPEATED'
+}
+
+export type ColumnStatistics = {
+  /** PLAIN-encoded value without a length prefix (Iceberg's single-value binary, except decimals in INT32/INT64: little-endian). */
+  readonly min: Uint8Array | undefined
+  readonly max: Uint8Array | undefined
+  readonly minExact: boolean
+  readonly maxExact: boolean
+  readonly nullCount: number | undefined
+}
+
+export type ColumnChunk = {
+  readonly columnIndex: number
+  /** All pages of the chunk, dictionary page included: half-open file positions. */
+  readonly start: number
+  readonly end: number
+  readonly codec: string
+  readonly encodings: readonly string[]
+  readonly valueCount: number
+  readonly uncompressedBytes: number
+  readonly statistics: ColumnStatistics | undefined
+  readonly bloomFilter: { readonly start: number; readonly end: number | undefined } | undefined
+}
+
+export type RowGroup = { readonly rowCount: number; readonly chunks: readonly ColumnChunk[] }
+
+export type ParquetFooter = {
+  readonly rowCount: number
+  readonly columns: readonly LeafColumn[]
+  readonly rowGroups: readonly RowGroup[]
+  readonly keyValues: ReadonlyMap<string, string>
+  readonly createdBy: string | undefined
+  /** Bytes of the footer with its 4-byte length and the closing magic. */
+  readonly footerBytes: number
+}
+
+export type WriteParquetOptions = {
+  readonly compression: 'zstd' | 'none'
+  /** zstd level; 1 for segments. */
+  readonly level: number
+  readonly rowGroupRows: number
+  /** Repeated in the footer, so that a bucket explains itself. */
+  readonly keyValues: Readonly<Record<string, string>>
+}
+
+export type WrittenParquet = {
+  readonly bytes: Uint8Array
+  readonly bounds: readonly ColumnBounds[]
+  /** Compressed bytes per column, in schema order. */
+  readonly columnBytes: readonly number[]
+}
+
+export type WriteParquet = (batch: MicroBatch, options: WriteParquetOptions) => WrittenParquet

@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config'
+
+// Two projects: `unit` needs nothing but Node (under a minute); `services` starts real brokers, S3 servers
+// and Millrace processes (see test/harness/). Unit tests sit beside their code as `*.test.ts`.
+// Tests that need a real server or a real process are named `*.service.test.ts`.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/.runtime/**', '**/*.service.test.ts'],
+          pool: 'forks',
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'services',
+          include: ['**/*.service.test.ts'],
+          exclude: ['**/node_modules/**', '**/.runtime/**'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 240_000,
+        },
+      },
+    ],
+  },
+})
