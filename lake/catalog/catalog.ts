@@ -81,12 +81,10 @@ export type NewSegment = {
   readonly bytes: number
   readonly etag: string | undefined
   readonly bounds: readonly ColumnBounds[]
-  readonly sources: readonly {
-    readonly source: string
-    readonly partition: number
+  readonly sources: readonly (SourceKey & {
     readonly range: OffsetRange
     readonly rows: number
-  }[]
+  })[]
   /** Hours since epoch of the table's event-time column, bounded: at most 64, else coarsened to days (`grain`). */
   readonly touched: { readonly grain: 'hour' | 'day' | 'all'; readonly values: readonly number[] }
 }

@@ -1,0 +1,311 @@
+/**
+ * One HTTP request's rows into the open tick, all or none by default.
+ *
+ * Who sent them decides what a repetition does (PROTOCOL 3, HTTP rules):
+ *   producer + sequence   the sequence number of the request's first row. It continues exactly where the producer's
+ *                         coverage ends; a covered one is answered "committed", a gap is refused.
+ *   Idempotency-Key       a unique row kept for 24 h: the second request gets the first one's answer.
+ *   neither               a lost reply may double the rows.
+ *
+ * Decoding a request awaits nothing, so its rows lie together in one tick and a bad row can take all of them back.
+ */
+
+import type { Catalog } from '../lake/catalog/catalog.ts'
+import type { World } from '../runtime/world.ts'
+import type { SourceKey } from '../schemas/coverage.ts'
+import { sourceKeyText } from '../schemas/coverage.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import { appendDeadLetter, rowError, tooLarge } from './dead-letters.ts'
+import type { DecodeFailure } from './decoder/decoder.ts'
+import type { Intake } from './intake.ts'
+import type { DropReason, RowOrigin } from './open-tick.ts'
+import { coverageEnd, type SourceLedger } from './source-ledger.ts'
+import type { IngestTable } from './tables.ts'
+
+/** Rows of a body: entry i is `bytes[starts[i], ends[i])`. */
+export type BodyRows = {
+  readonly bytes: Uint8Array
+  readonly count: number
+  readonly starts: Int32Array
+  readonly ends: Int32Array
+}
+
+export type IngestRequest = {
+  readonly table: IngestTable
+  readonly rows: BodyRows
+  readonly producer: { readonly id: string; readonly sequence: bigint } | undefined
+  readonly idempotencyKey: string | undefined
+  readonly onBadRow: 'reject' | 'dead-letter'
+  readonly ack: 'committed' | 'buffered'
+}
+
+export type IngestAnswer = {
+  readonly table: string
+  /** Rows of the request that are in the table (not its dead letters). */
+  readonly rows: number
+  readonly dead_letters: number
+  /** Set when the rows are committed. As text: 64 bits. */
+  readonly version?: string
+  readonly next_sequence?: string
+  /** The rows were committed by an earlier request. */
+  readonly repeated?: true
+}
+
+export type HttpIntake = {
+  take(request: IngestRequest): Promise<IngestAnswer>
+}
+
+export function httpPipeline(tableName: string): string {
+  return `http:${tableName}`
+}
+
+export function createHttpIntake(components: {
+  catalog: Catalog
+  intake: Intake
+  ledger: SourceLedger
+  world: World
+  writerId: string
+  recordBytesMax: number
+  count(what: 'records' | 'dead' | 'unknown-keys', by: number): void
+}): HttpIntake {
+  const { catalog, intake, ledger, world } = components
+  /** Requests of one producer, and of one key, take turns; others run side by side. */
+  const turns = new Map<string, Promise<unknown>>()
+
+  function inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
+    const before = turns.get(name) ?? Promise.resolve()
+    const mine = before.then(run, run)
+    const settled = mine
+      .catch(() => {})
+      .then(() => {
+        if (turns.get(name) === settled) turns.delete(name)
+      })
+    turns.set(name, settled)
+    return mine
+  }
+
+  async function coveredTo(key: SourceKey): Promise<bigint> {
+    const [coverage] = (await catalog.coverage(key.pipeline, [key.source])).filter(
+      (each) => each.partition === key.partition,
+    )
+    return coverageEnd(coverage) ?? 0n
+  }
+
+  /** The offset of the request's first row, or the answer when its rows are committed already. */
+  async function position(request: IngestRequest, key: SourceKey): Promise<bigint | IngestAnswer> {
+    const { producer, rows } = request
+    let next = ledger.next(key)
+    if (next === undefined || (producer && producer.sequence > next)) {
+      // Unknown, or ahead of what we know: another process may have taken this producer's requests meanwhile.
+      const covered = await coveredTo(key)
+      if (next === undefined || covered > next) {
+        ledger.reload(key, covered)
+        next = covered
+      }
+    }
+    if (!producer) return next
+    const end = producer.sequence + BigInt(rows.count)
+    if (producer.sequence === next) return next
+    if (end <= next) {
+      if (end > (await coveredTo(key))) await intake.drain()
+      if (end <= (await coveredTo(key))) return answerRepeated(request, end)
+      throw new MillraceError(
+        'commit-conflict',
+        `producer "${producer.id}": rows before ${end} were not committed; send them again`,
+      )
+    }
+    throw sequenceError(producer, rows.count, next)
+  }
+
+  function answerRepeated(request: IngestRequest, end: bigint): IngestAnswer {
+    return {
+      table: request.table.name,
+      rows: request.rows.count,
+      dead_letters: 0,
+      next_sequence: String(end),
+      repeated: true,
+    }
+  }
+
+  async function takeInTurn(request: IngestRequest, key: SourceKey): Promise<() => Promise<IngestAnswer>> {
+    const { table, rows, idempotencyKey } = request
+    if (!table.ready) await table.learn(samplesOf(rows))
+    if (!table.ready && request.onBadRow === 'reject') throw rowError(1, NO_SCHEMA)
+    const tableId = table.ready?.feed.table.tableId ?? table.deadLetters.table.tableId
+    if (idempotencyKey !== undefined) {
+      const used = await catalog.findIdempotencyKey(tableId, idempotencyKey)
+      if (used) return async () => answerUsedKey(request, used)
+    }
+    await intake.room()
+    const start = await position(request, key)
+    if (typeof start !== 'bigint') return async () => start
+    if (rows.count === 0) return async () => answer(request, 0, 0, start)
+    return append(request, key, start, tableId)
+  }
+
+  /** Synchronous from the first row to the advance: one tick has all of it. */
+  function append(request: IngestRequest, key: SourceKey, start: bigint, tableId: number): () => Promise<IngestAnswer> {
+    const { rows, idempotencyKey } = request
+    const end = start + BigInt(rows.count)
+    const generation = ledger.generation(sourceKeyText(key))
+    const origin: RowOrigin = { key, generation, range: { start, end }, idempotencyKey }
+    const dead = appendRows(request, origin, Number(start))
+    ledger.took(key, end)
+    intake.tick.advance(
+      {
+        ...key,
+        range: origin.range,
+        recordsIn: rows.count,
+        recordsDead: dead,
+        recordsFiltered: 0,
+        logEnd: undefined,
+        caughtUp: true,
+      },
+      generation,
+    )
+    const keyText = sourceKeyText(key)
+    if (idempotencyKey !== undefined) intake.tick.addKey({ tableId, key: idempotencyKey, rows: rows.count, keyText })
+    components.count('records', rows.count)
+    if (dead > 0) components.count('dead', dead)
+
+    // A key is answered for only once it is committed, so a second request with it never meets an open one.
+    if (request.ack === 'buffered' && idempotencyKey === undefined) {
+      intake.added()
+      return async () => answer(request, rows.count - dead, dead, end)
+    }
+    const landed = new Promise<IngestAnswer>((resolve, reject) => {
+      intake.tick.addWaiter({
+        keyText,
+        generation,
+        idempotencyKey,
+        tableId,
+        range: origin.range,
+        committed: (version) =>
+          resolve({ ...answer(request, rows.count - dead, dead, end), version: version?.toString() }),
+        dropped: (reason) => {
+          try {
+            resolve(answerDropped(request, origin, reason))
+          } catch (error) {
+            reject(error)
+          }
+        },
+        failed: reject,
+      })
+    })
+    intake.added()
+    return () => landed
+  }
+
+  function appendRows(request: IngestRequest, origin: RowOrigin, first: number): number {
+    const { table, rows } = request
+    const arrived = Number(world.clock.nowMicros())
+    const ready = table.ready
+    const batch = ready && intake.tick.batch(ready.feed)
+    const rowStart = batch?.builder.rowCount ?? 0
+    const sourceIndex = batch?.builder.sourceIndex(origin.key.source) ?? 0
+    const letters = request.onBadRow === 'dead-letter' ? intake.tick.batch(table.deadLetters) : undefined
+    const letterStart = letters?.builder.rowCount ?? 0
+    const unknownBefore = ready?.decoder.unknownKeys ?? 0
+    let dead = 0
+    for (let row = 0; row < rows.count; row += 1) {
+      const start = rows.starts[row]
+      const end = rows.ends[row]
+      let failure: DecodeFailure | undefined
+      if (end - start > components.recordBytesMax) failure = tooLarge(end - start, components.recordBytesMax)
+      else if (!batch || !ready) failure = NO_SCHEMA
+      else failure = ready.decoder.decode(rows.bytes, start, end, batch.builder)
+      if (failure === undefined) {
+        batch?.builder.finishRow(sourceIndex, 0, first + row, Number.NaN, arrived)
+        continue
+      }
+      if (!letters) {
+        batch?.builder.truncate(rowStart)
+        throw rowError(row + 1, failure)
+      }
+      dead += 1
+      appendDeadLetter(letters, {
+        topic: null,
+        partition: null,
+        offset: first + row,
+        failure,
+        key: null,
+        value: rows.bytes.subarray(start, end),
+      })
+      letters.builder.finishRow(letters.builder.sourceIndex(origin.key.source), 0, first + row, Number.NaN, arrived)
+    }
+    if (batch) intake.tick.noteRows(batch, rowStart, origin)
+    if (letters) intake.tick.noteRows(letters, letterStart, origin)
+    const unknown = (ready?.decoder.unknownKeys ?? 0) - unknownBefore
+    if (unknown > 0) components.count('unknown-keys', unknown)
+    return dead
+  }
+
+  function answer(request: IngestRequest, rows: number, dead: number, end: bigint): IngestAnswer {
+    const base = { table: request.table.name, rows, dead_letters: dead }
+    return request.producer ? { ...base, next_sequence: String(end) } : base
+  }
+
+  function answerUsedKey(request: IngestRequest, used: { rows: number; version: bigint }): IngestAnswer {
+    return {
+      table: request.table.name,
+      rows: used.rows,
+      dead_letters: 0,
+      version: used.version.toString(),
+      repeated: true,
+    }
+  }
+
+  /** The rows left the tick before its commit. Nothing of this request is committed by this process. */
+  function answerDropped(request: IngestRequest, origin: RowOrigin, reason: DropReason): IngestAnswer {
+    if (reason.kind === 'duplicate-key') return answerUsedKey(request, reason)
+    const covered = reason.coveredTo ?? 0n
+    if (request.producer && origin.range.end <= covered) return answerRepeated(request, origin.range.end)
+    if (request.producer) throw sequenceError(request.producer, request.rows.count, covered)
+    throw new MillraceError(
+      'commit-conflict',
+      'the rows were not taken: another process moved this source; send them again',
+    )
+  }
+
+  return {
+    async take(request) {
+      const { table, producer } = request
+      const key: SourceKey = {
+        pipeline: httpPipeline(table.name),
+        source: `http:${producer ? producer.id : components.writerId}`,
+        partition: 0,
+      }
+      const name =
+        request.idempotencyKey === undefined ? sourceKeyText(key) : `key:${table.name}:${request.idempotencyKey}`
+      if (request.idempotencyKey === undefined) {
+        const landed = await inTurn(name, () => takeInTurn(request, key))
+        return landed()
+      }
+      // A second request with the same key waits for the first one's commit, then finds its key.
+      return inTurn(name, async () => {
+        const landed = await inTurn(sourceKeyText(key), () => takeInTurn(request, key))
+        return landed()
+      })
+    },
+  }
+}
+
+const NO_SCHEMA: DecodeFailure = {
+  reason: 'no schema could be inferred: this is not a JSON object with fields',
+  column: undefined,
+}
+
+function samplesOf(rows: BodyRows): Uint8Array[] {
+  const samples: Uint8Array[] = []
+  const count = Math.min(rows.count, 1000)
+  for (let row = 0; row < count; row += 1) samples.push(rows.bytes.subarray(rows.starts[row], rows.ends[row]))
+  return samples
+}
+
+function sequenceError(producer: { id: string; sequence: bigint }, rows: number, expected: bigint): MillraceError {
+  return new MillraceError(
+    'sequence-gap',
+    `producer "${producer.id}": sequence ${producer.sequence} with ${rows} rows does not continue at ${expected}; no row of this request was taken`,
+    { facts: { expected_sequence: String(expected), rows_taken: 0 } },
+  )
+}
