@@ -1,0 +1,39 @@
+/**
+ * What the demo asks once the flights are in, and what must come out when all 3,000,000 of them are there: figures of
+ * bare DuckDB over the source file. `sql` is standard SQL as anyone would type it.
+ */
+export type Question = {
+  readonly title: string
+  readonly sql: string
+}
+
+export const QUESTIONS: readonly Question[] = [
+  {
+    title: 'How much is there?',
+    sql: 'SELECT count(*) AS flights, sum(delay) AS delay_minutes, min(date) AS first, max(date) AS last FROM flights',
+  },
+  {
+    title: 'Busiest airports',
+    sql: `SELECT f.origin, a.city, a.state, count(*) AS departures
+FROM flights f JOIN airports a ON a.iata = f.origin
+GROUP BY ALL ORDER BY departures DESC, f.origin LIMIT 5`,
+  },
+  {
+    title: 'Delay in minutes, half of all flights and 95 of 100',
+    sql: `SELECT origin, count(*) AS flights, approx_quantile(delay, 0.5) AS p50, approx_quantile(delay, 0.95) AS p95
+FROM flights GROUP BY origin ORDER BY flights DESC, origin LIMIT 5`,
+  },
+  {
+    title: 'Worst day of each of the busiest airports (window function)',
+    sql: `SELECT origin, day, flights, round(mean_delay, 1) AS mean_delay FROM (
+  SELECT origin, date_trunc('day', date) AS day, count(*) AS flights, avg(delay) AS mean_delay,
+         row_number() OVER (PARTITION BY origin ORDER BY avg(delay) DESC) AS rank
+  FROM flights WHERE origin IN ('ORD', 'DFW', 'ATL', 'LAX', 'PHX') GROUP BY ALL)
+WHERE rank = 1 ORDER BY origin`,
+  },
+  {
+    title: 'Distinct routes, exact and approximate',
+    sql: `SELECT count(DISTINCT origin || '-' || destination) AS exact,
+       approx_count_distinct(origin || '-' || destination) AS approximate FROM flights`,
+  },
+]

@@ -1,0 +1,167 @@
+// The plan is pure: what an append takes, what a merge joins, what tiering moves.
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Segment, TableVersion } from '../lake/catalog/catalog.ts'
+import type { LiveFile } from '../lake/iceberg/iceberg.ts'
+import { type PlanSettings, partitionText, planAppend, planMerge, planWork, sizeTier } from './plan.ts'
+
+const MiB = 1024 ** 2
+
+const settings: PlanSettings = {
+  snapshotBytes: 128 * MiB,
+  snapshotAgeMs: 60_000,
+  appendBytesMax: 256 * MiB,
+  targetBytes: 256 * MiB,
+  filesMin: 4,
+  mergeBytesMax: 256 * MiB,
+  cold: undefined,
+}
+
+const NOW = 1_800_000_000_000_000n
+
+function segment(segmentId: number, bytes: number, ageMs: number): Segment {
+  return {
+    segmentId,
+    tableId: 1,
+    schemaId: 0,
+    path: `file:///lake/t/segments/w-${segmentId}.parquet`,
+    rowCount: 10,
+    bytes,
+    etag: undefined,
+    bounds: [],
+    sources: [],
+    touched: { grain: 'all', values: [] },
+    addedVersion: BigInt(segmentId),
+    addedAt: NOW - BigInt(ageMs) * 1000n,
+  }
+}
+
+function version(segments: readonly Segment[]): TableVersion {
+  const table = {
+    tableId: 1,
+    name: 't',
+    location: 'file:///lake/t',
+    schemas: [],
+    partition: [],
+    sort: [],
+    properties: {},
+    version: 1n,
+    metadataLocation: undefined,
+    lastFieldId: 16,
+  }
+  return { table, version: 1n, metadataLocation: undefined, segments, coverage: [], readAt: NOW }
+}
+
+function file(name: string, bytes: number, partition: LiveFile['partition'] = [], snapshotId = 1n): LiveFile {
+  const none = new Map()
+  return {
+    path: `file:///lake/t/data/${name}.parquet`,
+    partition,
+    rowCount: 100,
+    bytes,
+    columnSizes: none,
+    valueCounts: none,
+    nullCounts: none,
+    nanCounts: none,
+    lowerBounds: none,
+    upperBounds: none,
+    splitOffsets: [],
+    sortOrderId: 0,
+    snapshotId,
+    sequenceNumber: 1n,
+    manifestPath: '',
+  }
+}
+
+describe('append', () => {
+  test('waits while segments are few and young', () => {
+    expect(planAppend(version([segment(1, MiB, 1000)]), settings)).toBeUndefined()
+  })
+
+  test('is due by age of the oldest segment', () => {
+    const work = planAppend(version([segment(2, MiB, 10), segment(1, MiB, 60_000)]), settings)
+    expect(work?.kind === 'append' && work.segments.map((each) => each.segmentId)).toEqual([1, 2])
+  })
+
+  test('is due by bytes', () => {
+    const segments = Array.from({ length: 8 }, (_, index) => segment(index + 1, 16 * MiB, 100))
+    expect(planAppend(version(segments), settings)?.kind).toBe('append')
+    expect(planAppend(version(segments.slice(1)), settings)).toBeUndefined()
+  })
+
+  test('takes a prefix in commit order, at least one segment, within its bytes', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 400 * MiB }), { minLength: 1, maxLength: 30 }), (sizes) => {
+        const segments = sizes.map((bytes, index) => segment(index + 1, bytes, 100_000))
+        const work = planAppend(version([...segments].reverse()), settings)
+        if (work?.kind !== 'append') throw new Error('old segments are due')
+        const taken = work.segments
+        expect(taken.map((each) => each.segmentId)).toEqual(taken.map((_, index) => index + 1))
+        const bytes = taken.reduce((sum, each) => sum + each.bytes, 0)
+        expect(taken.length === 1 || bytes <= settings.appendBytesMax).toBe(true)
+        const next = segments[taken.length]
+        if (next) expect(bytes + next.bytes).toBeGreaterThan(settings.appendBytesMax)
+      }),
+    )
+  })
+})
+
+describe('merge', () => {
+  test('leaves few files, and large ones, alone', () => {
+    expect(planMerge([file('a', MiB), file('b', MiB), file('c', MiB)], settings)).toBeUndefined()
+    const large = ['a', 'b', 'c', 'd', 'e'].map((name) => file(name, 200 * MiB))
+    expect(planMerge(large, settings)).toBeUndefined()
+  })
+
+  test('joins only files of one table partition and of like size, never more than the target', () => {
+    const sized = fc.record({ bytes: fc.integer({ min: 1, max: 300 * MiB }), day: fc.integer({ min: 0, max: 3 }) })
+    fc.assert(
+      fc.property(fc.array(sized, { maxLength: 60 }), (shapes) => {
+        const files = shapes.map(({ bytes, day }, index) => file(String(index), bytes, [day]))
+        const work = planMerge(files, settings)
+        if (work?.kind !== 'merge') return
+        expect(new Set(work.files.map(partitionText)).size).toBe(1)
+        expect(new Set(work.files.map(({ bytes }) => sizeTier(bytes))).size).toBe(1)
+        expect(work.files.length).toBeGreaterThanOrEqual(settings.filesMin)
+        expect(work.files.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(settings.targetBytes)
+      }),
+    )
+  })
+
+  test('merging again and again ends, and rewrites a row no more often than there are size tiers', () => {
+    let files = Array.from({ length: 300 }, (_, index) => ({ file: file(String(index), MiB), rewrites: 0 }))
+    let name = 1000
+    for (;;) {
+      const work = planMerge(
+        files.map((each) => each.file),
+        settings,
+      )
+      if (work?.kind !== 'merge') break
+      const inputs = new Set(work.files)
+      const merged = files.filter((each) => inputs.has(each.file))
+      name += 1
+      const bytes = merged.reduce((sum, each) => sum + each.file.bytes, 0)
+      const rewrites = 1 + Math.max(...merged.map((each) => each.rewrites))
+      files = [...files.filter((each) => !inputs.has(each.file)), { file: file(String(name), bytes), rewrites }]
+    }
+    expect(Math.max(...files.map((each) => each.rewrites))).toBeLessThanOrEqual(sizeTier(settings.targetBytes))
+    expect(files.length).toBeLessThan(settings.filesMin * sizeTier(settings.targetBytes))
+  })
+})
+
+describe('tiering', () => {
+  const cold = { root: 's3://cold/lake', afterMs: 86_400_000, filesMax: 10 }
+  const nowMs = Number(NOW / 1000n)
+
+  test('moves what is old enough and not there yet, last of all', () => {
+    const files = [file('old', 200 * MiB, [], 1n), file('new', 200 * MiB, [], 2n), file('expired', 200 * MiB, [], 9n)]
+    const there = { ...file('there', 200 * MiB, [], 1n), path: 's3://cold/lake/t/data/there.parquet' }
+    const times = new Map([
+      [1n, nowMs - cold.afterMs],
+      [2n, nowMs - 1000],
+    ])
+    const work = planWork(version([]), [...files, there], times, { ...settings, cold })
+    expect(work?.kind === 'tier' && work.files.map(({ path }) => path)).toEqual([files[0].path, files[2].path])
+    expect(planWork(version([]), files, times, settings)).toBeUndefined()
+  })
+})

@@ -1,0 +1,119 @@
+/**
+ * What the compactor should do next for a table: a pure look at one table version. Nothing here does I/O.
+ *
+ *   append   live segments become data files of a new snapshot, by bytes or by age; all of them, in commit order, so
+ *            that a snapshot's coverage is a prefix (PROTOCOL 4)
+ *   merge    small files of one table partition become one, files of like size first, so that a row is rewritten
+ *            about log(target / segment) times
+ *   tier     files that are old enough move to the cold store, bytes unchanged
+ *
+ * Appends come first: they keep readers' file counts down. One piece of work is one snapshot commit.
+ */
+import type { Segment, TableVersion } from '../lake/catalog/catalog.ts'
+import type { LiveFile } from '../lake/iceberg/iceberg.ts'
+
+export type PlanSettings = {
+  readonly snapshotBytes: number
+  readonly snapshotAgeMs: number
+  /** Most bytes of segments that one append takes. */
+  readonly appendBytesMax: number
+  readonly targetBytes: number
+  /** Fewer files of like size than this are left alone. */
+  readonly filesMin: number
+  /** Most bytes one merge reads. */
+  readonly mergeBytesMax: number
+  readonly cold: { readonly root: string; readonly afterMs: number; readonly filesMax: number } | undefined
+}
+
+export type Work =
+  | { readonly kind: 'append'; readonly segments: readonly Segment[] }
+  | { readonly kind: 'merge'; readonly files: readonly LiveFile[] }
+  | { readonly kind: 'tier'; readonly files: readonly LiveFile[] }
+
+/** `snapshotTimes`: commit time (ms) of the snapshot that added a file, by snapshot id; absent means expired, thus old. */
+export function planWork(
+  version: TableVersion,
+  files: readonly LiveFile[],
+  snapshotTimes: ReadonlyMap<bigint, number>,
+  settings: PlanSettings,
+): Work | undefined {
+  return (
+    planAppend(version, settings) ?? planMerge(files, settings) ?? planTier(version, files, snapshotTimes, settings)
+  )
+}
+
+export function planAppend(version: TableVersion, settings: PlanSettings): Work | undefined {
+  const segments = [...version.segments].sort((a, b) => a.segmentId - b.segmentId)
+  if (segments.length === 0) return undefined
+  const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
+  const ageMs = Number(version.readAt - segments[0].addedAt) / 1000
+  if (bytes < settings.snapshotBytes && ageMs < settings.snapshotAgeMs) return undefined
+  const taken: Segment[] = []
+  let takenBytes = 0
+  for (const segment of segments) {
+    if (taken.length > 0 && takenBytes + segment.bytes > settings.appendBytesMax) break
+    taken.push(segment)
+    takenBytes += segment.bytes
+  }
+  return { kind: 'append', segments: taken }
+}
+
+/** Of all partitions the group that saves most files; sizes within a factor of four count as alike. */
+export function planMerge(files: readonly LiveFile[], settings: PlanSettings): Work | undefined {
+  const groups = new Map<string, LiveFile[]>()
+  for (const file of files) {
+    if (file.bytes >= settings.targetBytes / 2) continue
+    const name = `${partitionText(file)} ${sizeTier(file.bytes)}`
+    const group = groups.get(name)
+    if (group) group.push(file)
+    else groups.set(name, [file])
+  }
+  let best: LiveFile[] | undefined
+  for (const group of groups.values()) {
+    const fitting = takeUpTo(group, Math.min(settings.targetBytes, settings.mergeBytesMax))
+    if (fitting.length < settings.filesMin) continue
+    if (!best || fitting.length > best.length) best = fitting
+  }
+  return best && { kind: 'merge', files: best }
+}
+
+function planTier(
+  version: TableVersion,
+  files: readonly LiveFile[],
+  snapshotTimes: ReadonlyMap<bigint, number>,
+  settings: PlanSettings,
+): Work | undefined {
+  const { cold } = settings
+  if (!cold) return undefined
+  const nowMs = Number(version.readAt / 1000n)
+  const old = files.filter((file) => {
+    if (file.path.startsWith(`${cold.root}/`)) return false
+    const added = snapshotTimes.get(file.snapshotId)
+    return added === undefined || nowMs - added >= cold.afterMs
+  })
+  return old.length === 0 ? undefined : { kind: 'tier', files: old.slice(0, cold.filesMax) }
+}
+
+function takeUpTo(files: readonly LiveFile[], bytesMax: number): LiveFile[] {
+  const taken: LiveFile[] = []
+  let bytes = 0
+  for (const file of [...files].sort((a, b) => a.bytes - b.bytes)) {
+    if (bytes + file.bytes > bytesMax) break
+    taken.push(file)
+    bytes += file.bytes
+  }
+  return taken
+}
+
+/** Files up to 1 MiB are alike; above, each tier is four times the one before. */
+export function sizeTier(bytes: number): number {
+  return Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1) / 1_048_576) / 2) + 1)
+}
+
+export function partitionText(file: Pick<LiveFile, 'partition'>): string {
+  return file.partition
+    .map((value) =>
+      value instanceof Uint8Array ? `x${Buffer.from(value).toString('hex')}` : `${typeof value} ${String(value)}`,
+    )
+    .join('|')
+}

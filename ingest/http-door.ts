@@ -1,0 +1,175 @@
+/**
+ * The HTTP door of ingest.
+ *
+ *   POST /v1/ingest/{table}      JSON lines or one JSON array of objects; Content-Encoding gzip, zstd or none
+ *     ?ack=committed|buffered    committed (default): answered when readers can see the rows
+ *     ?errors=reject|dead-letter reject (default): one bad row and none is taken
+ *     Millrace-Producer, Millrace-Sequence   exactly once: the sequence number of the request's first row
+ *     Idempotency-Key            exactly once within 24 h
+ *   GET /v1/ingest/{table}/producers/{producer}   where the producer goes on
+ *   GET /v1/pipelines            pipelines, their topic-partitions, and what waits for a decision
+ */
+import { promisify } from 'node:util'
+import { gunzip, zstdDecompress } from 'node:zlib'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Catalog } from '../lake/catalog/catalog.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import { type BodyRows, type HttpIntake, httpPipeline } from './http-intake.ts'
+import { coverageEnd } from './source-ledger.ts'
+import type { IngestTables } from './tables.ts'
+
+export type HttpDoorSettings = {
+  /** Largest body, before and after decompression. */
+  readonly requestBytesMax: number
+  /** Requests being worked on at once; more are answered 429. */
+  readonly requestsMax: number
+}
+
+const decompressors = { gzip: promisify(gunzip), zstd: promisify(zstdDecompress) }
+
+const PRODUCER = /^[\x21-\x7e]{1,200}$/
+const SEQUENCE_MAX = 2n ** 53n - 1n
+
+export function addIngestRoutes(
+  app: FastifyInstance,
+  components: {
+    catalog: Catalog
+    tables: IngestTables
+    httpIntake: HttpIntake
+    settings: HttpDoorSettings
+    splitBody: (bytes: Uint8Array) => BodyRows
+    /** Sets the right a route needs. */
+    needs: (right: 'read' | 'write', tableOf?: (request: FastifyRequest) => string) => object
+    pipelines: () => unknown
+    /** A table that requests come for: its HTTP pipeline is bound before its first row. */
+    prepare: (table: string) => Promise<void>
+  },
+): void {
+  const { catalog, tables, httpIntake, settings, splitBody, needs } = components
+  let running = 0
+
+  async function body(request: FastifyRequest): Promise<Uint8Array> {
+    const bytes = request.body instanceof Uint8Array ? request.body : new Uint8Array()
+    const encoding = (request.headers['content-encoding'] ?? 'identity').toLowerCase()
+    if (encoding === 'identity') return bytes
+    if (encoding !== 'gzip' && encoding !== 'zstd') {
+      throw new MillraceError('request-invalid', `content-encoding "${encoding}" is not known; send gzip, zstd or none`)
+    }
+    try {
+      return await decompressors[encoding](bytes, { maxOutputLength: settings.requestBytesMax })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
+        throw new MillraceError(
+          'request-too-large',
+          `the body is larger than ingest.request.bytes.max (${settings.requestBytesMax}) once decompressed; send fewer rows at a time`,
+        )
+      }
+      throw new MillraceError('request-invalid', `the body is not ${encoding}: ${(error as Error).message}`)
+    }
+  }
+
+  app.post<{ Params: { table: string }; Querystring: Record<string, string | undefined> }>(
+    '/v1/ingest/:table',
+    {
+      ...needs('write', (request) => (request.params as { table: string }).table),
+      bodyLimit: settings.requestBytesMax,
+    },
+    async (request, reply) => {
+      if (running >= settings.requestsMax) {
+        reply.header('retry-after', '1')
+        throw new MillraceError(
+          'overloaded',
+          `${running} requests are being taken already (ingest.requests.max); try again`,
+        )
+      }
+      running += 1
+      try {
+        const name = request.params.table.toLowerCase()
+        if (name.endsWith(DEAD_LETTERS_SUFFIX)) {
+          throw new MillraceError(
+            'request-invalid',
+            `"${name}" holds dead letters; rows go to ${name.slice(0, -DEAD_LETTERS_SUFFIX.length)}`,
+          )
+        }
+        const options = {
+          ack: choice(request.query, 'ack', ['committed', 'buffered'] as const),
+          onBadRow: choice(request.query, 'errors', ['reject', 'dead-letter'] as const),
+          producer: producerOf(request),
+          idempotencyKey: keyOf(request),
+        }
+        const table = await tables.open(name)
+        const rows = splitBody(await body(request))
+        await components.prepare(name)
+        const answer = await httpIntake.take({ table, rows, ...options })
+        return reply.code(options.ack === 'buffered' && answer.version === undefined ? 202 : 200).send(answer)
+      } finally {
+        running -= 1
+      }
+    },
+  )
+
+  app.get<{ Params: { table: string; producer: string } }>(
+    '/v1/ingest/:table/producers/:producer',
+    needs('write', (request) => (request.params as { table: string }).table),
+    async (request) => {
+      const { table, producer } = request.params
+      const name = table.toLowerCase()
+      await tables.open(name)
+      const [coverage] = await catalog.coverage(httpPipeline(name), [`http:${producer}`])
+      return { table: name, producer, next_sequence: String(coverageEnd(coverage) ?? 0n) }
+    },
+  )
+
+  app.get('/v1/pipelines', needs('read'), async () => ({ pipelines: components.pipelines() }))
+}
+
+function choice<const T extends string>(
+  query: Record<string, string | undefined>,
+  name: string,
+  allowed: readonly T[],
+): T {
+  const value = query[name]
+  if (value === undefined) return allowed[0]
+  const found = allowed.find((each) => each === value)
+  if (found) return found
+  throw new MillraceError('request-invalid', `${name}=${value} is not known; expected ${allowed.join(' or ')}`)
+}
+
+function producerOf(request: FastifyRequest): { id: string; sequence: bigint } | undefined {
+  const id = headerOf(request, 'millrace-producer')
+  const sequence = headerOf(request, 'millrace-sequence')
+  if (id === undefined && sequence === undefined) return undefined
+  if (id === undefined || sequence === undefined) {
+    throw new MillraceError('request-invalid', 'Millrace-Producer and Millrace-Sequence go together')
+  }
+  if (!PRODUCER.test(id)) {
+    throw new MillraceError(
+      'request-invalid',
+      'Millrace-Producer must be 1 to 200 visible ASCII characters without spaces',
+    )
+  }
+  if (!/^\d{1,16}$/.test(sequence) || BigInt(sequence) > SEQUENCE_MAX) {
+    throw new MillraceError(
+      'request-invalid',
+      `Millrace-Sequence "${sequence.slice(0, 40)}" is not a whole number from 0 to ${SEQUENCE_MAX}`,
+    )
+  }
+  return { id, sequence: BigInt(sequence) }
+}
+
+function keyOf(request: FastifyRequest): string | undefined {
+  const key = headerOf(request, 'idempotency-key')
+  if (key !== undefined && (key.length === 0 || key.length > 255)) {
+    throw new MillraceError('request-invalid', 'Idempotency-Key must have 1 to 255 characters')
+  }
+  if (key !== undefined && headerOf(request, 'millrace-producer') !== undefined) {
+    throw new MillraceError('request-invalid', 'send either Idempotency-Key or Millrace-Producer, not both')
+  }
+  return key
+}
+
+function headerOf(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
