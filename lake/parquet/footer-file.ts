@@ -1,0 +1,55 @@
+/**
+ * The footer of a Parquet file on this machine: one read of its tail, a second one when the footer is longer than that.
+ * A file that is not there is `file-missing`, one that is no Parquet file is `file-damaged`, both naming it.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { parseFooter } from './footer.ts'
+import type { ParquetFooter } from './parquet.ts'
+
+export const FOOTER_GUESS_BYTES = 64 * 1024
+
+export async function readLocalFooter(localFile: string): Promise<ParquetFooter> {
+  let handle: FileHandle
+  try {
+    handle = await open(localFile, 'r')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'file-missing' : 'store-unavailable'
+    throw new MillraceError(code, `cannot open ${localFile}`, { cause: error, facts: { file: localFile } })
+  }
+  try {
+    const { size } = await handle.stat()
+    return await readFooter(localFile, size, (bytes) => readTail(handle, size, bytes))
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Asks `tail` for more bytes as long as the footer does not fit; damage names the file. */
+export async function readFooter(
+  name: string,
+  size: number,
+  tail: (bytes: number) => Promise<Uint8Array>,
+): Promise<ParquetFooter> {
+  try {
+    const first = parseFooter(await tail(Math.min(size, FOOTER_GUESS_BYTES)), size)
+    if (!('needBytes' in first)) return first
+    const second = parseFooter(await tail(first.needBytes), size)
+    if (!('needBytes' in second)) return second
+    throw new MillraceError('file-damaged', 'its footer grew while it was read')
+  } catch (error) {
+    if (!isMillraceError(error, 'file-damaged')) throw error
+    throw new MillraceError('file-damaged', `${name}: ${error.message}`, { cause: error, facts: { file: name, size } })
+  }
+}
+
+async function readTail(handle: FileHandle, size: number, length: number): Promise<Uint8Array> {
+  const tail = new Uint8Array(length)
+  let read = 0
+  while (read < length) {
+    const { bytesRead } = await handle.read(tail, read, length - read, size - length + read)
+    if (bytesRead === 0) throw new MillraceError('file-damaged', `the file ended ${length - read} bytes early`)
+    read += bytesRead
+  }
+  return tail
+}
