@@ -2,15 +2,18 @@ import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createTestWorld } from '../../runtime/test-world.ts'
 import { describeObjectStore } from './conformance.ts'
 import { createLocalObjectStore } from './local.ts'
 import { localFileOf } from './object-path.ts'
-import { createTestWorld } from './test-world.ts'
 
 let folder: string
 let worlds = 0
 const open = (name: string) =>
-  createLocalObjectStore({ root: `file://${join(folder, name)}`, world: createTestWorld(++worlds) })
+  createLocalObjectStore({
+    root: `file://${join(folder, name)}`,
+    world: createTestWorld({ seed: ++worlds, sleepAdvances: true }),
+  })
 const bytes = (value: string) => new TextEncoder().encode(value)
 
 beforeAll(async () => {
@@ -83,7 +86,7 @@ describe('local disk', () => {
     await mkdir(staging, { recursive: true })
     await writeFile(join(staging, 'old'), 'x')
     await writeFile(join(staging, 'young'), 'x')
-    const world = createTestWorld(99)
+    const world = createTestWorld({ seed: 99 })
     const nowSeconds = Number(world.clock.nowMicros() / 1_000_000n)
     await utimes(join(staging, 'old'), nowSeconds, nowSeconds - 3_700)
     await utimes(join(staging, 'young'), nowSeconds, nowSeconds - 3_500)

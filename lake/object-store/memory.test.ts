@@ -1,6 +1,6 @@
+import { createTestWorld } from '../../runtime/test-world.ts'
 import { describeObjectStore } from './conformance.ts'
 import { createMemoryObjectStore } from './memory.ts'
-import { createTestWorld } from './test-world.ts'
 
 const options = { manyKeys: 1_203, largeFileBytes: 5_000_000 }
 

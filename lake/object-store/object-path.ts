@@ -68,13 +68,22 @@ function keyFault(key: string): string | undefined {
   if (key === '') return 'it is empty'
   if (Buffer.byteLength(key) > KEY_BYTES_MAX) return `it is longer than ${KEY_BYTES_MAX} bytes`
   if (!key.isWellFormed()) return 'it is not well-formed text'
-  if (key.includes('\0')) return 'it holds a zero byte'
+  if (holdsControlCharacter(key)) return 'it holds a control character'
   for (const name of key.split('/')) {
     if (name === '') return 'it has an empty name between slashes, or ends with a slash'
     if (name === '.' || name === '..') return `it has the name ${name}`
     if (Buffer.byteLength(name) > NAME_BYTES_MAX) return `a name in it is longer than ${NAME_BYTES_MAX} bytes`
   }
   return undefined
+}
+
+/** Replies of S3 are XML, which cannot carry them. */
+function holdsControlCharacter(text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code < 0x20 || code === 0x7f) return true
+  }
+  return false
 }
 
 /** Keys compare by their UTF-8 bytes, as S3 lists them (UTF-16 order differs above U+D7FF). */
