@@ -17,6 +17,7 @@ import {
   AbortMultipartUploadCommand,
   type CompletedPart,
   CompleteMultipartUploadCommand,
+  CreateBucketCommand,
   CreateMultipartUploadCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
@@ -351,6 +352,18 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
     list,
     delete: deleteAll,
     close: async () => client.destroy(),
+  }
+}
+
+/** Makes the bucket unless it is there and ours: for tests and first starts on an empty server. */
+export async function createS3Bucket(bucket: string, s3: S3Settings): Promise<void> {
+  const client = createClient(s3, 30_000, 1)
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  } catch (cause) {
+    if (s3FailureOf(cause).name !== 'BucketAlreadyOwnedByYou') throw s3ErrorOf(`${S3_SCHEME}${bucket}`, cause)
+  } finally {
+    client.destroy()
   }
 }
 

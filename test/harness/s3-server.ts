@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { createS3Bucket } from '../../lake/object-store/s3.ts'
 import { cachedFolder } from './cache-folder.ts'
 import { freePort } from './free-port.ts'
 import { runToEnd, type StartedProcess, startProcess } from './processes.ts'
@@ -144,15 +144,6 @@ async function makeBucket(
   address: Pick<S3Server, 'endpoint' | 'accessKeyId' | 'secretAccessKey' | 'region'>,
   name: string,
 ): Promise<string> {
-  const { endpoint, region, accessKeyId, secretAccessKey } = address
-  const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
-  try {
-    await client.send(new CreateBucketCommand({ Bucket: name }))
-  } catch (error) {
-    const there = error instanceof Error && /BucketAlreadyOwnedByYou|BucketAlreadyExists/.test(error.name)
-    if (!there) throw error
-  } finally {
-    client.destroy()
-  }
+  await createS3Bucket(name, { ...address, pathStyle: true })
   return name
 }

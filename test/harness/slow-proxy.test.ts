@@ -1,0 +1,73 @@
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startSlowProxy } from './slow-proxy.ts'
+
+let echo: Server
+let target: { port: number }
+let received = ''
+beforeAll(async () => {
+  echo = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      received += chunk.toString('latin1')
+      socket.write(chunk)
+    })
+    socket.on('error', () => {})
+  })
+  await new Promise<void>((resolve) => echo.listen(0, '127.0.0.1', resolve))
+  target = { port: (echo.address() as AddressInfo).port }
+})
+afterAll(() => new Promise((resolve) => echo.close(resolve)))
+
+/** Sends and reads until as much came back or the connection ended. */
+function exchange(port: number, text: string): Promise<{ text: string; ended: boolean }> {
+  return new Promise((resolve) => {
+    let answer = ''
+    const socket = connect({ port, host: '127.0.0.1' }, () => socket.write(text))
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1')
+      if (answer.length < text.length) return
+      socket.destroy()
+      resolve({ text: answer, ended: false })
+    })
+    socket.on('error', () => {})
+    socket.once('close', () => resolve({ text: answer, ended: true }))
+  })
+}
+
+describe('slow proxy', () => {
+  test('passes bytes unchanged and in order, delayed or not', async () => {
+    const proxy = await startSlowProxy(target)
+    const text = 'x'.repeat(300_000) + 'y'.repeat(300_000)
+    expect((await exchange(proxy.port, text)).text === text).toBe(true)
+    proxy.set({ requestDelayMs: 5, responseDelayMs: 5 })
+    expect((await exchange(proxy.port, text)).text === text).toBe(true)
+    expect(proxy.counts).toEqual({ connections: 2, requestBytes: 1_200_000, answerBytes: 1_200_000 })
+    await proxy.close()
+  })
+
+  test('cuts an answer after some bytes, once', async () => {
+    const proxy = await startSlowProxy(target)
+    proxy.cutAfterAnswerBytes(4)
+    expect((await exchange(proxy.port, '0123456789')).ended).toBe(true)
+    expect(await exchange(proxy.port, '0123456789')).toEqual({ text: '0123456789', ended: false })
+    await proxy.close()
+  })
+
+  test('swallows answers of requests that arrive', async () => {
+    const proxy = await startSlowProxy(target, { swallowAnswers: true })
+    received = ''
+    const exchanged = exchange(proxy.port, 'a write')
+    while (received !== 'a write') await new Promise((resolve) => setImmediate(resolve))
+    expect(proxy.cutConnections()).toBe(1)
+    expect(await exchanged).toEqual({ text: '', ended: true })
+    await proxy.close()
+  })
+
+  test('refuses connections and takes them again', async () => {
+    const proxy = await startSlowProxy(target, { refuse: true })
+    expect(await exchange(proxy.port, 'x')).toEqual({ text: '', ended: true })
+    proxy.set({})
+    expect((await exchange(proxy.port, 'x')).text).toBe('x')
+    await proxy.close()
+  })
+})
