@@ -9,7 +9,8 @@ import type { ParquetFooter } from './parquet.ts'
 
 export const FOOTER_GUESS_BYTES = 64 * 1024
 
-export async function readLocalFooter(localFile: string): Promise<ParquetFooter> {
+/** @param recordedSize when given, a file of another size is damaged */
+export async function readLocalFooter(localFile: string, recordedSize?: number): Promise<ParquetFooter> {
   let handle: FileHandle
   try {
     handle = await open(localFile, 'r')
@@ -19,6 +20,9 @@ export async function readLocalFooter(localFile: string): Promise<ParquetFooter>
   }
   try {
     const { size } = await handle.stat()
+    if (recordedSize !== undefined && size !== recordedSize) {
+      throw new MillraceError('file-damaged', `${localFile} has ${size} bytes where ${recordedSize} are recorded`)
+    }
     return await readFooter(localFile, size, (bytes) => readTail(handle, size, bytes))
   } finally {
     await handle.close()

@@ -34,7 +34,8 @@ export type FilterColumn = { readonly fieldId?: number; readonly path?: string }
 /** Joined by AND. */
 export type ColumnFilter = FilterColumn &
   (
-    | { readonly op: 'is null' | 'is not null' }
+    | { readonly op: 'is null' }
+    | { readonly op: 'is not null' }
     | { readonly op: '=' | '<' | '<=' | '>' | '>='; readonly type: ColumnType; readonly value: FilterValue }
     | { readonly op: 'in'; readonly type: ColumnType; readonly values: readonly FilterValue[] }
   )

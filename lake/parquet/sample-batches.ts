@@ -1,0 +1,75 @@
+/**
+ * Micro-batches for tests: columns from plain JavaScript values, written the way the builders of the decoder write
+ * them. A value is null, or: boolean; number (int, float, double, date in days); bigint (long, time, timestamps in
+ * microseconds, decimal unscaled); string (string, json, uuid); Uint8Array (binary).
+ */
+import type { ColumnType } from '../../schemas/column-type.ts'
+import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
+import type { Column } from '../../schemas/table-schema.ts'
+
+export type SampleValue = null | boolean | number | bigint | string | Uint8Array
+
+export type SampleColumn = {
+  readonly name: string
+  readonly type: ColumnType
+  readonly required?: boolean
+  readonly values: readonly SampleValue[]
+}
+
+export function sampleBatch(columns: readonly SampleColumn[]): MicroBatch {
+  const rowCount = columns[0]?.values.length ?? 0
+  const schemaColumns = columns.map(
+    ({ name, type, required }, i): Column => ({ fieldId: 16 + i, name, type, required: required ?? false }),
+  )
+  const vectors = columns.map(({ values }, i) => sampleVector(schemaColumns[i], values))
+  return { schema: { schemaId: 1, columns: schemaColumns }, rowCount, vectors }
+}
+
+export function sampleVector(column: Column, values: readonly SampleValue[]): ColumnVector {
+  const length = values.length
+  const nullCount = values.filter((value) => value === null).length
+  const bits = new Uint8Array((length + 7) >> 3)
+  values.forEach((value, i) => {
+    if (value !== null) bits[i >> 3] |= 1 << (i & 7)
+  })
+  const validity = nullCount === 0 ? undefined : bits
+  const { kind } = column.type
+  if (kind === 'string' || kind === 'json' || kind === 'binary') {
+    const parts = values.map((value) => (value === null ? new Uint8Array(0) : bytesOf(value)))
+    const offsets = new Int32Array(length + 1)
+    parts.forEach((part, i) => {
+      offsets[i + 1] = offsets[i] + part.length
+    })
+    return { column, length, nullCount, validity, data: Buffer.concat(parts), offsets }
+  }
+  return { column, length, nullCount, validity, data: fixedData(column.type, values), offsets: undefined }
+}
+
+function bytesOf(value: SampleValue): Uint8Array {
+  return value instanceof Uint8Array ? value : new TextEncoder().encode(String(value))
+}
+
+function fixedData(type: ColumnType, values: readonly SampleValue[]): Uint8Array {
+  const data = new Uint8Array(values.length * 16)
+  const view = new DataView(data.buffer)
+  values.forEach((value, i) => {
+    if (value === null) {
+      // A null row's slot holds anything.
+      if (type.kind !== 'boolean') data.fill(0xa5, i * widthOf(type), (i + 1) * widthOf(type))
+    } else if (type.kind === 'boolean') data[i >> 3] |= value ? 1 << (i & 7) : 0
+    else if (type.kind === 'int' || type.kind === 'date') view.setInt32(i * 4, Number(value), true)
+    else if (type.kind === 'float') view.setFloat32(i * 4, Number(value), true)
+    else if (type.kind === 'double') view.setFloat64(i * 8, Number(value), true)
+    else if (type.kind === 'uuid') data.set(Buffer.from(String(value).replaceAll('-', ''), 'hex'), i * 16)
+    else if (type.kind === 'decimal') {
+      view.setBigInt64(i * 16, BigInt.asIntN(64, value as bigint), true)
+      view.setBigInt64(i * 16 + 8, (value as bigint) >> 64n, true)
+    } else view.setBigInt64(i * 8, value as bigint, true)
+  })
+  return data
+}
+
+function widthOf(type: ColumnType): number {
+  if (type.kind === 'decimal' || type.kind === 'uuid') return 16
+  return type.kind === 'int' || type.kind === 'date' || type.kind === 'float' ? 4 : 8
+}
