@@ -1,0 +1,84 @@
+/**
+ * What is wrong with settings, told so that a person can mend it: where it stands, which setting, what was expected,
+ * what was found, and the nearest key when one was misspelt. All problems are told at once.
+ */
+import { MillraceError } from './errors.ts'
+
+export type SettingsProblem = {
+  /** `millrace.yaml:3:5`, `variable MILLRACE_FLUSH_BYTES`, `--set flush.bytes`, or `default`. */
+  readonly where: string
+  /** `flush.interval.ms`; empty for the file as a whole. */
+  readonly path: string
+  readonly expected: string
+  readonly found: string
+  readonly suggestion?: string
+}
+
+const PROBLEMS_SHOWN_MAX = 100
+const FOUND_LENGTH_MAX = 80
+
+export function formatProblem(problem: SettingsProblem): string {
+  const path = problem.path === '' ? '' : ` ${problem.path}:`
+  const suggestion = problem.suggestion === undefined ? '' : `; did you mean "${problem.suggestion}"?`
+  return `${problem.where}:${path} expected ${problem.expected}, found ${problem.found}${suggestion}`
+}
+
+export function settingsError(problems: readonly SettingsProblem[]): MillraceError {
+  const lines = problems.slice(0, PROBLEMS_SHOWN_MAX).map(formatProblem)
+  if (problems.length > lines.length) lines.push(`… and ${problems.length - lines.length} more`)
+  const noun = problems.length === 1 ? 'one problem' : `${problems.length} problems`
+  return new MillraceError('settings-invalid', `settings have ${noun}:\n${lines.join('\n')}`, {
+    facts: { problems },
+  })
+}
+
+/** A value as people recognise it, cut to a line. Secrets show only that something is there. */
+export function showFound(value: unknown, secret: boolean): string {
+  if (value === undefined || value === null) return 'nothing'
+  if (secret) return Array.isArray(value) ? 'a list (not shown)' : 'a secret (not shown)'
+  const text =
+    typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `"${value}"` : String(value)
+  return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}…` : text
+}
+
+/** The candidate with the fewest edits, if those are few enough to be a slip of the hand. */
+export function nearestKey(key: string, candidates: readonly string[]): string | undefined {
+  const wanted = key.toLowerCase()
+  let best: string | undefined
+  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1
+  for (const candidate of candidates) {
+    const lower = candidate.toLowerCase()
+    // A key cut short or with its unit forgotten counts as one edit.
+    const distance =
+      lower.replaceAll(/[.-]/g, '_') === wanted.replaceAll(/[.-]/g, '_')
+        ? 0
+        : lower.startsWith(`${wanted}.`) || lower.endsWith(`.${wanted}`)
+          ? 1
+          : editDistance(wanted, lower)
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+/** Levenshtein with transposed neighbours counted as one edit. */
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 40) return Number.MAX_SAFE_INTEGER
+  let beforePrevious: number[] = []
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)
+      current[j] = Math.min(previous[j] + 1, current[j - 1] + 1, substitution)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        current[j] = Math.min(current[j], beforePrevious[j - 2] + 1)
+      }
+    }
+    beforePrevious = previous
+    previous = current
+  }
+  return previous[b.length]
+}
