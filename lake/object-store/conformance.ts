@@ -342,7 +342,7 @@ export function describeObjectStore(
         )
         const swapped = await store.putFile(at('files/small'), local, { ifMatch: info.etag })
         expect(asText((await store.get(at('files/small'), { ifMatch: swapped.etag })).bytes)).toBe('CHANGED')
-        await expect(store.putFile(at('files/absent'), join(folder, 'absent'))).rejects.toThrow(/absent/)
+        await refused(store.putFile(at('files/absent'), join(folder, 'absent')), 'file-missing', join(folder, 'absent'))
         expect(await store.head(at('files/absent'))).toBeUndefined()
       })
 

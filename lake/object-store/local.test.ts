@@ -107,6 +107,17 @@ describe('local disk', () => {
     await store.close()
   })
 
+  test('a root that was taken away is made anew', async () => {
+    const store = open('vanished')
+    await store.put(`${store.root}/a/x`, bytes('x'))
+    await rm(join(folder, 'vanished'), { recursive: true })
+    expect(await store.head(`${store.root}/a/x`)).toBeUndefined()
+    await expect(store.put(`${store.root}/a/x`, bytes('x'))).rejects.toMatchObject({ code: 'store-unavailable' })
+    await store.put(`${store.root}/a/x`, bytes('again'), { ifNoneMatch: '*' })
+    expect((await store.get(`${store.root}/a/x`)).objectSize).toBe(5)
+    await store.close()
+  })
+
   test('many replacements in a row never repeat an etag', async () => {
     const store = open('etags')
     const etags = new Set<string>()

@@ -29,7 +29,7 @@ import { errorCode, storeErrorOf } from './local-errors.ts'
 import { walkFolder } from './local-list.ts'
 import { fileRootFolder, keyOf, keyPrefixOf, trimTrailingSlashes } from './object-path.ts'
 import type { GetOptions, ObjectBytes, ObjectInfo, ObjectStore, PutCondition } from './object-store.ts'
-import { checkCondition, fileMissing, preconditionFailed } from './store-errors.ts'
+import { checkCondition, fileMissing, preconditionFailed, sourceMissing } from './store-errors.ts'
 
 export type LocalObjectStoreOptions = {
   /** `file:///absolute/folder`; made by the first put. */
@@ -41,6 +41,7 @@ export const RESERVED_FOLDER = '.millrace'
 const STALE_STAGING_MS = 60 * 60 * 1000
 const READ_BYTES_MAX = 1 << 30
 const NAME_ATTEMPTS_MAX = 32
+const DURABLE_FOLDERS_MAX = 10_000
 
 type WriteSide = { readonly staging: string; readonly lock: FolderLock }
 
@@ -49,6 +50,7 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
   const rootFolder = fileRootFolder(options.root)
   const { world } = options
   let writeSide: Promise<WriteSide> | undefined
+  let knownRealRoot: string | undefined
   /** Folder → inode, of folders whose names are known to be on disk all the way up. */
   const durableFolders = new Map<string, bigint>()
 
@@ -77,7 +79,13 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
   async function putFile(path: string, localFile: string, condition: PutCondition = {}): Promise<ObjectInfo> {
     return putStaged(path, condition, async (stagingFile) => {
       // A copy, not a link: what happens to the local file later must not reach the object. Shared blocks where possible.
-      await copyFile(localFile, stagingFile, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+      await copyFile(localFile, stagingFile, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE).catch(
+        async (cause) => {
+          throw errorCode(cause) === 'ENOENT' && !(await isThere(localFile))
+            ? sourceMissing(path, localFile, cause)
+            : cause
+        },
+      )
       await syncPath(stagingFile)
     })
   }
@@ -105,6 +113,8 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
         await rm(stagingFile, { force: true })
       }
     } catch (cause) {
+      // Somebody took the root away: the next try makes it anew.
+      if (errorCode(cause) === 'ENOENT') await closeWriteSide()
       throw storeErrorOf(path, cause)
     }
   }
@@ -197,6 +207,14 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
     return writeSide
   }
 
+  async function closeWriteSide(): Promise<void> {
+    const opened = writeSide
+    writeSide = undefined
+    durableFolders.clear()
+    knownRealRoot = undefined
+    if (opened) (await opened).lock.close()
+  }
+
   async function makeWriteSide(): Promise<WriteSide> {
     const staging = join(rootFolder, RESERVED_FOLDER, 'staging')
     await mkdir(staging, { recursive: true })
@@ -239,7 +257,6 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
     }
   }
 
-  let knownRealRoot: string | undefined
   async function realRoot(): Promise<string> {
     knownRealRoot ??= await realpath(rootFolder)
     return knownRealRoot
@@ -253,6 +270,7 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
       current = dirname(current)
       await syncPath(current)
     }
+    if (durableFolders.size >= DURABLE_FOLDERS_MAX) durableFolders.clear()
     durableFolders.set(folder, ino)
   }
 
@@ -327,11 +345,7 @@ export function createLocalObjectStore(options: LocalObjectStoreOptions): Object
     head,
     list,
     delete: deleteAll,
-    async close() {
-      const opened = writeSide
-      writeSide = undefined
-      if (opened) (await opened).lock.close()
-    },
+    close: closeWriteSide,
   }
 }
 

@@ -7,7 +7,7 @@ import type { World } from '../../runtime/world.ts'
 import { checkRange, cutRange } from './byte-range.ts'
 import { compareKeys, keyOf, keyPrefixOf, trimTrailingSlashes } from './object-path.ts'
 import type { ObjectInfo, ObjectStore, PutCondition } from './object-store.ts'
-import { checkCondition, fileMissing, preconditionFailed } from './store-errors.ts'
+import { checkCondition, fileMissing, preconditionFailed, sourceMissing } from './store-errors.ts'
 
 export type MemoryObjectStoreOptions = {
   /** Any scheme: tests may play `s3://bucket/lake` here. */
@@ -40,7 +40,12 @@ export function createMemoryObjectStore(options: MemoryObjectStoreOptions): Obje
   return {
     root,
     put,
-    putFile: async (path, localFile, condition) => put(path, await readFile(localFile), condition),
+    async putFile(path, localFile, condition) {
+      const bytes = await readFile(localFile).catch((cause: NodeJS.ErrnoException) => {
+        throw cause.code === 'ENOENT' ? sourceMissing(path, localFile, cause) : cause
+      })
+      return put(path, bytes, condition)
+    },
     async get(path, { range, ifMatch, signal } = {}) {
       const key = keyOf(root, path)
       signal?.throwIfAborted()

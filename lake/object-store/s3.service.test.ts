@@ -13,6 +13,9 @@ import { createS3ObjectStore, type S3Settings } from './s3.ts'
 const MIB = 1024 * 1024
 const bytes = (value: string) => new TextEncoder().encode(value)
 
+/** A running server may keep the buckets of earlier runs. */
+const run = `${process.pid}-${process.hrtime.bigint()}`
+
 let server: S3Server
 let s3: S3Settings
 beforeAll(async () => {
@@ -24,7 +27,7 @@ afterAll(() => server?.stop())
 describeObjectStore(
   'S3 server',
   async () => {
-    const bucket = await server.bucket(`conformance-${process.pid}`)
+    const bucket = await server.bucket(`conformance-${run}`)
     return { open: () => createS3ObjectStore({ root: `s3://${bucket}/a lake/here`, s3, world: createTestWorld() }) }
   },
   { manyKeys: 1_203, largeFileBytes: 65 * MIB },
@@ -32,7 +35,7 @@ describeObjectStore(
 
 describe('S3 server', () => {
   test('a bucket without a prefix is a root too', async () => {
-    const bucket = await server.bucket(`plain-${process.pid}`)
+    const bucket = await server.bucket(`plain-${run}`)
     const store = createS3ObjectStore({ root: `s3://${bucket}/`, s3, world: createTestWorld() })
     await store.put(`s3://${bucket}/x/y`, bytes('x'))
     expect((await Array.fromAsync(store.list(`s3://${bucket}`))).map((info) => info.path)).toEqual([
@@ -42,7 +45,7 @@ describe('S3 server', () => {
   })
 
   test('of racing multipart uploads exactly one wins, and no parts stay', async () => {
-    const bucket = await server.bucket(`multipart-${process.pid}`)
+    const bucket = await server.bucket(`multipart-${run}`)
     const sizes = { multipartBytesMin: 6 * MIB, partBytes: 5 * MIB }
     const store = createS3ObjectStore({ root: `s3://${bucket}`, s3, world: createTestWorld(), ...sizes })
     const path = `s3://${bucket}/raced`
@@ -61,7 +64,7 @@ describe('S3 server', () => {
   })
 
   test('wrong keys and a missing bucket are faults of the settings', async () => {
-    const bucket = await server.bucket(`faults-${process.pid}`)
+    const bucket = await server.bucket(`faults-${run}`)
     const world = createTestWorld()
     const wrong = createS3ObjectStore({ root: `s3://${bucket}`, s3: { ...s3, secretAccessKey: 'wrong' }, world })
     await expect(wrong.put(`s3://${bucket}/x`, bytes('x'))).rejects.toMatchObject({ code: 'settings-invalid' })
@@ -75,7 +78,7 @@ describe('S3 server', () => {
   })
 
   test('a server that is gone, or stands still, is unavailable; afterwards all is there', async () => {
-    const bucket = await server.bucket(`gone-${process.pid}`)
+    const bucket = await server.bucket(`gone-${run}`)
     const world = createTestWorld()
     const store = createS3ObjectStore({ root: `s3://${bucket}`, s3, world, requestTimeoutMs: 500 })
     const path = `s3://${bucket}/x`
@@ -192,6 +195,15 @@ describe('a server that answers oddly', () => {
     answer = () => ({ status: 200, body: '0123456789', headers: { etag } })
     const got = await store.get(path, { range: { start: 2, end: 5 } })
     expect([new TextDecoder().decode(got.bytes), got.objectSize]).toEqual(['234', 10])
+  })
+
+  test('bytes that do not match their checksum are damage, naming the object', async () => {
+    const headers = { etag: '"e"', 'content-length': '3', 'x-amz-checksum-crc32': 'AAAAAA==' }
+    answer = () => ({ status: 200, body: 'abc', headers })
+    await expect(store.get(path)).rejects.toMatchObject({
+      code: 'file-damaged',
+      message: expect.stringContaining(path),
+    })
   })
 
   test('a body shorter than announced is unavailable, never a short answer', async () => {

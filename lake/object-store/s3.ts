@@ -34,7 +34,7 @@ import { checkRange, rangePastEnd } from './byte-range.ts'
 import { keyOf, keyPrefixOf, S3_SCHEME, trimTrailingSlashes } from './object-path.ts'
 import type { ByteRange, GetOptions, ObjectBytes, ObjectInfo, ObjectStore, PutCondition } from './object-store.ts'
 import { s3ErrorOf, s3FailureOf } from './s3-errors.ts'
-import { checkCondition, preconditionFailed, storeUnavailable } from './store-errors.ts'
+import { checkCondition, preconditionFailed, sourceMissing, storeUnavailable } from './store-errors.ts'
 
 export type S3Settings = {
   /** `http://127.0.0.1:7070`; undefined for AWS itself. */
@@ -93,7 +93,9 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
   }
 
   async function putFile(path: string, localFile: string, condition: PutCondition = {}): Promise<ObjectInfo> {
-    const handle = await open(localFile, 'r')
+    const handle = await open(localFile, 'r').catch((cause: NodeJS.ErrnoException) => {
+      throw cause.code === 'ENOENT' ? sourceMissing(path, localFile, cause) : cause
+    })
     try {
       const { size } = await handle.stat()
       const read = async (start: number, end: number) => {

@@ -6,6 +6,14 @@ export function fileMissing(path: string, cause?: unknown): MillraceError {
   return new MillraceError('file-missing', `no object ${path}`, { cause, facts: { path } })
 }
 
+/** The file of this machine that was to become an object. */
+export function sourceMissing(path: string, localFile: string, cause?: unknown): MillraceError {
+  return new MillraceError('file-missing', `no local file ${localFile} to put as ${path}`, {
+    cause,
+    facts: { path, localFile },
+  })
+}
+
 export function preconditionFailed(path: string, found: string, cause?: unknown): MillraceError {
   return new MillraceError('precondition-failed', `condition on ${path} does not hold: ${found}`, {
     cause,

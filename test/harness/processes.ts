@@ -119,7 +119,12 @@ function wrapChild(child: ChildProcess, options: ProcessOptions): StartedProcess
     if (exit === undefined) child.kill(name)
   }
   function signalGroup(name: NodeJS.Signals): void {
-    if (child.exitCode === null && child.signalCode === null) process.kill(-pid, name)
+    if (child.exitCode !== null || child.signalCode !== null) return
+    try {
+      process.kill(-pid, name)
+    } catch {
+      // It ended just now and nobody told us yet.
+    }
   }
   async function kill(): Promise<ProcessExit> {
     signal('SIGKILL')
