@@ -5,6 +5,8 @@
 export type Question = {
   readonly title: string
   readonly sql: string
+  /** Columns whose values are estimates: two runs may differ a little. */
+  readonly approximate?: readonly string[]
 }
 
 export const QUESTIONS: readonly Question[] = [
@@ -22,6 +24,7 @@ GROUP BY ALL ORDER BY departures DESC, f.origin LIMIT 5`,
     title: 'Delay in minutes, half of all flights and 95 of 100',
     sql: `SELECT origin, count(*) AS flights, approx_quantile(delay, 0.5) AS p50, approx_quantile(delay, 0.95) AS p95
 FROM flights GROUP BY origin ORDER BY flights DESC, origin LIMIT 5`,
+    approximate: ['p50', 'p95'],
   },
   {
     title: 'Worst day of each of the busiest airports (window function)',
@@ -35,5 +38,6 @@ WHERE rank = 1 ORDER BY origin`,
     title: 'Distinct routes, exact and approximate',
     sql: `SELECT count(DISTINCT origin || '-' || destination) AS exact,
        approx_count_distinct(origin || '-' || destination) AS approximate FROM flights`,
+    approximate: ['approximate'],
   },
 ]
