@@ -7,7 +7,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { type S3Server, startS3Server } from '../../test/harness/s3-server.ts'
+import { startSlowProxy } from '../../test/harness/slow-proxy.ts'
 import { describeObjectStore } from './conformance.ts'
+import { retryRequests } from './retry.ts'
 import { createS3ObjectStore, type S3Settings } from './s3.ts'
 
 const MIB = 1024 * 1024
@@ -77,23 +79,47 @@ describe('S3 server', () => {
     await missing.close()
   })
 
-  test('a server that is gone, or stands still, is unavailable; afterwards all is there', async () => {
+  test('a server that is gone, or does not answer, is unavailable; afterwards all is there', async () => {
     const bucket = await server.bucket(`gone-${run}`)
+    const proxy = await startSlowProxy({ port: Number(new URL(server.endpoint).port) })
+    const behind = { ...s3, endpoint: `http://127.0.0.1:${proxy.port}` }
     const world = createTestWorld()
-    const store = createS3ObjectStore({ root: `s3://${bucket}`, s3, world, requestTimeoutMs: 500 })
+    const store = createS3ObjectStore({ root: `s3://${bucket}`, s3: behind, world, requestTimeoutMs: 1_000 })
     const path = `s3://${bucket}/x`
+    const unavailable = { code: 'store-unavailable' }
     await store.put(path, bytes('x'))
-    server.pause()
-    await expect(store.get(path)).rejects.toMatchObject({ code: 'store-unavailable' })
-    server.resume()
-    expect((await store.get(path)).objectSize).toBe(1)
-    await server.kill()
-    await expect(store.put(path, bytes('y'))).rejects.toMatchObject({ code: 'store-unavailable' })
-    await expect(store.head(path)).rejects.toMatchObject({ code: 'store-unavailable' })
-    await expect(Array.fromAsync(store.list(store.root))).rejects.toMatchObject({ code: 'store-unavailable' })
-    await server.restart()
-    expect((await store.get(path)).bytes).toEqual(bytes('x'))
+    proxy.set({ swallowAnswers: true })
+    await expect(store.get(path)).rejects.toMatchObject(unavailable)
+    // The answer is lost, the object is there.
+    await expect(store.put(path, bytes('yy'), { ifNoneMatch: '*' })).rejects.toMatchObject(unavailable)
+    await expect(store.put(path, bytes('yy'))).rejects.toMatchObject(unavailable)
+    proxy.set({ refuse: true })
+    proxy.cutConnections()
+    await expect(store.put(path, bytes('z'))).rejects.toMatchObject(unavailable)
+    await expect(store.head(path)).rejects.toMatchObject(unavailable)
+    await expect(store.delete([path])).rejects.toMatchObject(unavailable)
+    await expect(Array.fromAsync(store.list(store.root))).rejects.toMatchObject(unavailable)
+    proxy.set({})
+    expect((await store.get(path)).bytes).toEqual(bytes('yy'))
     await store.close()
+    await proxy.close()
+  })
+
+  test('with retries around it, a lost answer to a creation is found out', async () => {
+    const bucket = await server.bucket(`lost-${run}`)
+    const proxy = await startSlowProxy({ port: Number(new URL(server.endpoint).port) })
+    const behind = { ...s3, endpoint: `http://127.0.0.1:${proxy.port}` }
+    const world = createTestWorld({ sleepAdvances: true })
+    const plain = createS3ObjectStore({ root: `s3://${bucket}`, s3: behind, world })
+    const store = retryRequests(plain, world)
+    proxy.cutAfterAnswerBytes(5)
+    const info = await store.put(`s3://${bucket}/once`, bytes('mine'), { ifNoneMatch: '*' })
+    expect(await store.head(`s3://${bucket}/once`)).toMatchObject({ size: 4, etag: info.etag })
+    await expect(store.put(`s3://${bucket}/once`, bytes('mine'), { ifNoneMatch: '*' })).rejects.toMatchObject({
+      code: 'precondition-failed',
+    })
+    await store.close()
+    await proxy.close()
   })
 })
 
