@@ -77,9 +77,25 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
   const client = createClient(options.s3, requestTimeoutMs, options.connectionsMax ?? 64)
 
   const bucketKeyOf = (path: string) => prefix + keyOf(root, path)
-  const withTimeout = (signal?: AbortSignal) => {
-    const timeout = AbortSignal.timeout(requestTimeoutMs)
-    return { abortSignal: signal ? AbortSignal.any([signal, timeout]) : timeout }
+  /**
+   * A limit over a whole request, taken away at its end: a pending `AbortSignal.timeout` would hold on to the request and
+   * its bytes until it fires.
+   */
+  async function within<T>(
+    request: (limit: { abortSignal: AbortSignal }) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new Error(`no answer within ${requestTimeoutMs} ms`)), requestTimeoutMs)
+    const stop = () => late.abort(signal?.reason)
+    signal?.addEventListener('abort', stop, { once: true })
+    if (signal?.aborted) stop()
+    try {
+      return await request({ abortSignal: late.signal })
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', stop)
+    }
   }
 
   // ---- writing
@@ -134,40 +150,43 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
   }
 
   async function putWhole(path: string, key: string, bytes: Uint8Array, condition: PutCondition): Promise<string> {
-    const reply = await client.send(
-      new PutObjectCommand({
-        Bucket: bucket,
-        Key: key,
-        Body: bytes,
-        ContentLength: bytes.byteLength,
-        IfNoneMatch: condition.ifNoneMatch,
-        IfMatch: condition.ifMatch,
-      }),
-      withTimeout(),
+    const reply = await within((limit) =>
+      client.send(
+        new PutObjectCommand({
+          Bucket: bucket,
+          Key: key,
+          Body: bytes,
+          ContentLength: bytes.byteLength,
+          IfNoneMatch: condition.ifNoneMatch,
+          IfMatch: condition.ifMatch,
+        }),
+        limit,
+      ),
     )
     return requireEtag(path, reply.ETag)
   }
 
   async function putParts(path: string, key: string, source: Source, condition: PutCondition): Promise<string> {
     await checkBeforeParts(path, condition)
-    const created = await client.send(
-      new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ChecksumAlgorithm: 'CRC32' }),
-      withTimeout(),
+    const created = await within((limit) =>
+      client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ChecksumAlgorithm: 'CRC32' }), limit),
     )
     const uploadId = created.UploadId
     if (uploadId === undefined) throw storeUnavailable(path, 'the reply names no upload')
     try {
       const parts = await sendParts(path, key, uploadId, source)
-      const reply = await client.send(
-        new CompleteMultipartUploadCommand({
-          Bucket: bucket,
-          Key: key,
-          UploadId: uploadId,
-          MultipartUpload: { Parts: parts },
-          IfNoneMatch: condition.ifNoneMatch,
-          IfMatch: condition.ifMatch,
-        }),
-        withTimeout(),
+      const reply = await within((limit) =>
+        client.send(
+          new CompleteMultipartUploadCommand({
+            Bucket: bucket,
+            Key: key,
+            UploadId: uploadId,
+            MultipartUpload: { Parts: parts },
+            IfNoneMatch: condition.ifNoneMatch,
+            IfMatch: condition.ifMatch,
+          }),
+          limit,
+        ),
       )
       return requireEtag(path, reply.ETag)
     } catch (error) {
@@ -197,17 +216,21 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
       while (next < count && !failed.signal.aborted) {
         const index = next++
         const body = await source.read(index * partBytes, Math.min(source.size, (index + 1) * partBytes))
-        const reply = await client.send(
-          new UploadPartCommand({
-            Bucket: bucket,
-            Key: key,
-            UploadId: uploadId,
-            PartNumber: index + 1,
-            Body: body,
-            ContentLength: body.byteLength,
-            ChecksumAlgorithm: 'CRC32',
-          }),
-          withTimeout(failed.signal),
+        const reply = await within(
+          (limit) =>
+            client.send(
+              new UploadPartCommand({
+                Bucket: bucket,
+                Key: key,
+                UploadId: uploadId,
+                PartNumber: index + 1,
+                Body: body,
+                ContentLength: body.byteLength,
+                ChecksumAlgorithm: 'CRC32',
+              }),
+              limit,
+            ),
+          failed.signal,
         )
         parts[index] = {
           PartNumber: index + 1,
@@ -231,9 +254,8 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
 
   async function abortParts(path: string, key: string, uploadId: string): Promise<void> {
     try {
-      await client.send(
-        new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId }),
-        withTimeout(),
+      await within((limit) =>
+        client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: uploadId }), limit),
       )
     } catch (error) {
       if (s3FailureOf(error).name === 'NoSuchUpload') return
@@ -247,18 +269,17 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
     const key = bucketKeyOf(path)
     signal?.throwIfAborted()
     if (range) checkRange(path, range)
-    const limit = withTimeout(signal)
     try {
-      const reply = await client.send(
-        new GetObjectCommand({
-          Bucket: bucket,
-          Key: key,
-          IfMatch: ifMatch,
-          Range: range ? `bytes=${range.start}-${range.end - 1}` : undefined,
-        }),
-        limit,
-      )
-      const body = await readBody(path, reply, limit.abortSignal)
+      const command = new GetObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        IfMatch: ifMatch,
+        Range: range ? `bytes=${range.start}-${range.end - 1}` : undefined,
+      })
+      const { reply, body } = await within(async (limit) => {
+        const answered = await client.send(command, limit)
+        return { reply: answered, body: await readBody(path, answered, limit.abortSignal) }
+      }, signal)
       const etag = requireEtag(path, reply.ETag)
       if (!range) return { bytes: body, etag, objectSize: body.byteLength }
       return { ...cutReply(path, range, reply.ContentRange, body), etag }
@@ -275,7 +296,7 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
   async function head(path: string): Promise<ObjectInfo | undefined> {
     const key = bucketKeyOf(path)
     try {
-      const reply = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), withTimeout())
+      const reply = await within((limit) => client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), limit))
       if (reply.ContentLength === undefined) throw storeUnavailable(path, 'the reply says no length')
       return {
         path,
@@ -294,11 +315,11 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
     const keyPrefix = prefix + keyPrefixOf(root, listPrefix)
     let token: string | undefined
     do {
-      const page = await client
-        .send(new ListObjectsV2Command({ Bucket: bucket, Prefix: keyPrefix, ContinuationToken: token }), withTimeout())
-        .catch((cause: unknown) => {
-          throw s3ErrorOf(listPrefix, cause)
-        })
+      const page = await within((limit) =>
+        client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: keyPrefix, ContinuationToken: token }), limit),
+      ).catch((cause: unknown) => {
+        throw s3ErrorOf(listPrefix, cause)
+      })
       if (page.IsTruncated === undefined || (page.IsTruncated && page.NextContinuationToken === undefined)) {
         throw storeUnavailable(listPrefix, 'a page of the listing is not complete')
       }
@@ -323,17 +344,17 @@ export function createS3ObjectStore(options: S3ObjectStoreOptions): ObjectStore 
     const keys = [...new Set(paths.map(bucketKeyOf))]
     for (let from = 0; from < keys.length; from += DELETE_KEYS_MAX) {
       const batch = keys.slice(from, from + DELETE_KEYS_MAX)
-      const reply = await client
-        .send(
+      const reply = await within((limit) =>
+        client.send(
           new DeleteObjectsCommand({
             Bucket: bucket,
             Delete: { Objects: batch.map((key) => ({ Key: key })), Quiet: true },
           }),
-          withTimeout(),
-        )
-        .catch((cause: unknown) => {
-          throw s3ErrorOf(pathOfKey(batch[0]), cause)
-        })
+          limit,
+        ),
+      ).catch((cause: unknown) => {
+        throw s3ErrorOf(pathOfKey(batch[0]), cause)
+      })
       for (const error of reply.Errors ?? []) {
         if (error.Code === 'NoSuchKey') continue
         throw deleteError(pathOfKey(error.Key ?? batch[0]), error.Code, error.Message)
