@@ -1,0 +1,200 @@
+/**
+ * The one door to the Kafka client library: connections to brokers, with TLS and SASL done by it. A request goes out as
+ * bytes of ours, its reply comes back as bytes; which request and in which version is `requests.ts`' and
+ * `fetch-request.ts`' matter.
+ *
+ *   openBroker ─▶ TCP, TLS, SASL ─▶ link.request(key, version, body) ─▶ reply
+ *
+ * A broker answers the requests of one connection in order, and a join or a waiting fetch may take long: whoever waits
+ * has a connection of its own. A reply that does not come in time closes the connection, since nothing after it could
+ * be trusted to arrive; every failure is `broker-unavailable` with the broker's address, except for wrong credentials.
+ */
+import { readFileSync } from 'node:fs'
+import { Connection, type ConnectionOptions, Writer } from '@platformatic/kafka'
+import { MillraceError } from '../../schemas/errors.ts'
+
+export type BrokerAddress = { readonly host: string; readonly port: number }
+
+export type KafkaSecurity = {
+  readonly protocol: 'plaintext' | 'ssl' | 'sasl_ssl' | 'sasl_plaintext'
+  readonly mechanism?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | undefined
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  /** PEM file. */
+  readonly ca?: string | undefined
+}
+
+export type BrokerClientOptions = {
+  readonly clientId: string
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly tls: ConnectionOptions['tls']
+  readonly sasl: ConnectionOptions['sasl']
+}
+
+/** Where the reply's bytes go: memory of at least this length, from position 0. */
+export type ReplyMemory = (length: number) => Buffer
+
+export type BrokerLink = {
+  readonly address: BrokerAddress
+  isOpen(): boolean
+  /** The reply without its header. `memory` undefined: fresh memory. */
+  request(apiKey: number, version: number, body: Uint8Array, memory?: ReplyMemory): Promise<Buffer>
+  close(): void
+}
+
+const MECHANISMS = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sha-512': 'SCRAM-SHA-512' } as const
+const INFLIGHT_MAX = 16
+
+export function brokerClientOptions(settings: {
+  clientId: string
+  security?: KafkaSecurity | undefined
+  connectTimeoutMs: number
+  requestTimeoutMs: number
+}): BrokerClientOptions {
+  const { security } = settings
+  const encrypted = security?.protocol === 'ssl' || security?.protocol === 'sasl_ssl'
+  const authenticated = security?.protocol === 'sasl_plaintext' || security?.protocol === 'sasl_ssl'
+  if (authenticated && (security.username === undefined || security.password === undefined)) {
+    throw new MillraceError(
+      'settings-invalid',
+      `kafka.security.protocol ${security.protocol} needs kafka.security.username and kafka.security.password`,
+    )
+  }
+  return {
+    clientId: settings.clientId,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    tls: encrypted ? { ca: security.ca === undefined ? undefined : readCertificate(security.ca) } : undefined,
+    sasl: authenticated
+      ? {
+          mechanism: MECHANISMS[security.mechanism ?? 'plain'],
+          username: security.username,
+          password: security.password,
+        }
+      : undefined,
+  }
+}
+
+function readCertificate(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new MillraceError('settings-invalid', `kafka.security.ca: cannot read ${path}`, { cause })
+  }
+}
+
+export function parseBrokerAddress(text: string): BrokerAddress {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (!match || port < 1 || port > 65_535) {
+    throw new MillraceError('settings-invalid', `kafka.bootstrap: expected host:port, found ${JSON.stringify(text)}`)
+  }
+  return { host: match[1] ?? match[2], port }
+}
+
+export function addressText(address: BrokerAddress): string {
+  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
+}
+
+export async function openBroker(address: BrokerAddress, options: BrokerClientOptions): Promise<BrokerLink> {
+  const connection = new Connection(options.clientId, {
+    connectTimeout: options.connectTimeoutMs,
+    requestTimeout: options.requestTimeoutMs,
+    maxInflights: INFLIGHT_MAX,
+    tls: options.tls,
+    tlsServerName: options.tls === undefined || isAddressLiteral(address.host) ? undefined : address.host,
+    sasl: options.sasl,
+  })
+  // The library emits errors also when nobody waits; each request sees its own failure.
+  connection.on('error', () => {})
+  try {
+    await connection.connect(address.host, address.port)
+  } catch (cause) {
+    closeQuietly(connection)
+    throw brokerError(address, cause)
+  }
+  return linkOf(connection, address)
+}
+
+function linkOf(connection: Connection, address: BrokerAddress): BrokerLink {
+  let open = true
+  connection.once('close', () => {
+    open = false
+  })
+  function close(): void {
+    open = false
+    closeQuietly(connection)
+  }
+  function request(apiKey: number, version: number, body: Uint8Array, memory?: ReplyMemory): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      if (!open) {
+        reject(brokerError(address, new Error('connection closed')))
+        return
+      }
+      connection.send<Buffer>(
+        apiKey,
+        version,
+        () => Writer.create().append(Buffer.from(body)),
+        (_correlation, _key, _version, reader) =>
+          gather(reader.buffer.buffers, reader.position, reader.buffer.length, memory),
+        true,
+        // ApiVersions answers with the oldest header for ever, so that any client can read it.
+        apiKey !== 18,
+        (error, reply) => {
+          if (error) {
+            close()
+            reject(brokerError(address, error))
+          } else resolve(reply as Buffer)
+        },
+      )
+    })
+  }
+  return { address, isOpen: () => open && connection.isConnected(), request, close }
+}
+
+/** The pieces that came off the socket, side by side: the one copy between socket and records. */
+function gather(pieces: readonly Buffer[], from: number, length: number, memory: ReplyMemory | undefined): Buffer {
+  const target = memory === undefined ? Buffer.allocUnsafe(length - from) : memory(length - from)
+  let passed = 0
+  let written = 0
+  for (const piece of pieces) {
+    const start = Math.max(from - passed, 0)
+    passed += piece.length
+    if (start >= piece.length) continue
+    written += piece.copy(target, written, start)
+  }
+  return target.subarray(0, written)
+}
+
+function closeQuietly(connection: Connection): void {
+  try {
+    connection.close(() => {})
+    connection.socket?.destroy()
+  } catch {
+    // It never was open.
+  }
+}
+
+function isAddressLiteral(host: string): boolean {
+  return host.includes(':') || /^\d{1,3}(\.\d{1,3}){3}$/.test(host)
+}
+
+function brokerError(address: BrokerAddress, cause: unknown): MillraceError {
+  const innermost = innermostMessage(cause)
+  return new MillraceError('broker-unavailable', `broker ${addressText(address)}: ${innermost}`, {
+    cause,
+    facts: { broker: addressText(address) },
+  })
+}
+
+/** The library wraps: the socket's or the server's own words are at the bottom. */
+function innermostMessage(error: unknown): string {
+  let message = String(error)
+  let each: unknown = error
+  while (each instanceof Error) {
+    if (each.message !== '') message = each.message
+    each = each instanceof AggregateError && each.errors.length > 0 ? each.errors[0] : each.cause
+  }
+  return message
+}
