@@ -1,0 +1,373 @@
+/**
+ * What every catalog promises, as one suite. `open` gives catalogs over the same database, each as another process would
+ * have it (one shared catalog where there is only memory), so races are real. Guarantees are cited by number.
+ */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
+import type { OffsetRange, SourceAdvance, SourceKey } from '../../schemas/coverage.ts'
+import { type ErrorCode, isMillraceError } from '../../schemas/errors.ts'
+import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
+import type { Catalog, FlushTick, Lease, NewSegment, Table, Writer } from './catalog.ts'
+
+export type CatalogSetup = {
+  /** Another catalog over the same database. */
+  readonly open: (world: TestWorld) => Promise<Catalog>
+  readonly close: () => Promise<void>
+}
+
+export const TEST_COLUMNS = [
+  { fieldId: 16, name: 'id', type: { kind: 'long' }, required: true },
+  { fieldId: 17, name: 'price', type: { kind: 'decimal', precision: 10, scale: 2 }, required: false },
+] as const
+
+export function newTable(name: string) {
+  return {
+    name,
+    location: `file:///lake/${name}-1`,
+    columns: TEST_COLUMNS,
+    partition: [
+      { fieldId: 16, transform: { kind: 'bucket', width: 4 }, name: 'id_bucket', partitionFieldId: 1000 },
+    ] as const,
+    sort: [{ fieldId: 16, descending: false, nullsFirst: true }],
+    properties: { 'millrace.event-time-field-id': '17' },
+  }
+}
+
+export function sourceKey(partition: number, pipeline = 'p'): SourceKey {
+  return { pipeline, source: 'kafka:flights:topic-id', partition }
+}
+
+export function advanceOf(key: SourceKey, start: bigint, end: bigint): SourceAdvance {
+  return {
+    ...key,
+    range: { start, end },
+    recordsIn: Number(end - start),
+    recordsDead: 0,
+    recordsFiltered: 0,
+    logEnd: end,
+    caughtUp: true,
+  }
+}
+
+export function segmentOf(
+  table: Table,
+  path: string,
+  sources: readonly (SourceKey & { range: OffsetRange })[],
+): NewSegment {
+  const counted = sources.map((source) => ({ ...source, rows: Number(source.range.end - source.range.start) }))
+  return {
+    tableId: table.tableId,
+    schemaId: 0,
+    path: `${table.location}/segments/${path}`,
+    rowCount: counted.reduce((sum, { rows }) => sum + rows, 0),
+    bytes: 1000,
+    etag: 'e1',
+    bounds: [
+      { fieldId: 16, nullCount: 0, lower: Uint8Array.of(0, 255, 7), upper: new Uint8Array(0) },
+      { fieldId: 17, nullCount: 3, lower: undefined, upper: undefined },
+    ],
+    sources: counted,
+    touched: { grain: 'hour', values: [490_000, 490_001] },
+  }
+}
+
+/** One source, one segment, from `start` to `end`. */
+export function tickOf(
+  table: Table,
+  writer: Writer,
+  commitId: string,
+  key: SourceKey,
+  start: bigint,
+  end: bigint,
+): FlushTick {
+  return {
+    commitId,
+    writer,
+    segments: [segmentOf(table, `${commitId}.parquet`, [{ ...key, range: { start, end } }])],
+    advances: [advanceOf(key, start, end)],
+    idempotencyKeys: [],
+  }
+}
+
+async function refused(work: Promise<unknown>, code: ErrorCode): Promise<void> {
+  const error = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  if (!isMillraceError(error, code)) throw new Error(`expected ${code}, got ${String(error)}`, { cause: error })
+}
+
+export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>): void {
+  describe(`catalog: ${name}`, () => {
+    let parts: CatalogSetup
+    let world: TestWorld
+    let catalog: Catalog
+    let other: Catalog
+
+    beforeEach(async () => {
+      parts = await setup()
+      world = createTestWorld({ sleepAdvances: true })
+      catalog = await parts.open(world)
+      other = await parts.open(world)
+    })
+    afterEach(() => parts.close())
+
+    const key = sourceKey(0)
+
+    async function started() {
+      const table = await catalog.createTable(newTable('flights'))
+      const writer = await catalog.registerWriter('ingest')
+      const compactor = await catalog.registerWriter('compactor')
+      const lease = (await catalog.acquireLease(table.tableId, compactor, 1000)) as Lease
+      return { table, writer, compactor, lease }
+    }
+    async function live(name: string) {
+      const [version] = await other.readTables([name])
+      return version
+    }
+    const snapshotOf = (
+      state: Awaited<ReturnType<typeof started>>,
+      commitId: string,
+      ids: readonly number[],
+      expected?: string,
+    ) => ({
+      commitId,
+      writer: state.compactor,
+      lease: state.lease,
+      tableId: state.table.tableId,
+      expectedMetadataLocation: expected,
+      metadataLocation: `file:///lake/m-${commitId}.json`,
+      consumedSegmentIds: ids,
+      removedPaths: expected ? [expected] : [],
+      rowsAdded: 1,
+      snapshotRows: 1,
+    })
+
+    test('a table comes back as it was made, with the hidden columns behind its own', async () => {
+      const made = await catalog.createTable(newTable('flights'))
+      expect(made).toEqual({
+        ...newTable('flights'),
+        columns: undefined,
+        tableId: made.tableId,
+        schemas: [{ schemaId: 0, columns: [...TEST_COLUMNS, ...HIDDEN_COLUMNS] }],
+        version: 0n,
+        metadataLocation: undefined,
+        lastFieldId: 17,
+      })
+      expect(await other.findTable('flights')).toEqual(made)
+      expect(await other.listTables()).toEqual([made])
+      expect(await other.findTable('nothing')).toBeUndefined()
+      await refused(other.createTable(newTable('flights')), 'already-exists')
+      await refused(other.readTables(['flights', 'nothing']), 'undefined-table')
+    })
+
+    test('of two processes that add a schema one wins, and a dropped field id never returns', async () => {
+      const { tableId } = await catalog.createTable({ ...newTable('t'), columns: undefined })
+      const column = { fieldId: 16, name: 'a', type: { kind: 'long' }, required: false } as const
+      const added = await Promise.all([catalog.addSchema(tableId, 0, [column]), other.addSchema(tableId, 0, [column])])
+      expect(added.filter((each) => each !== undefined).map((each) => each?.schemaId)).toEqual([0])
+      expect(await catalog.addSchema(tableId, 1, [{ ...column, fieldId: 20, name: 'b' }])).toMatchObject({
+        schemaId: 1,
+      })
+      await refused(catalog.addSchema(tableId, 2, [column]), 'request-invalid')
+      expect((await other.getTable(tableId)).lastFieldId).toBe(20)
+    })
+
+    test('a tick makes its rows and coverage visible together, and a retry gets the same answer (G-2)', async () => {
+      const { table, writer } = await started()
+      await catalog.beginCoverage(key, 10n)
+      const tick = tickOf(table, writer, 'c1', key, 10n, 30n)
+      const first = await catalog.commitTick(tick)
+      expect(first).toMatchObject({ outcome: 'committed', versions: new Map([[table.tableId, 1n]]) })
+      expect(await other.commitTick(tick)).toEqual({ ...first, outcome: 'already-committed' })
+      const seen = await live('flights')
+      expect(seen.version).toBe(1n)
+      expect(seen.segments).toEqual([
+        {
+          ...tick.segments[0],
+          segmentId: seen.segments[0].segmentId,
+          addedVersion: 1n,
+          addedAt: seen.segments[0].addedAt,
+        },
+      ])
+      expect(seen.coverage).toMatchObject([{ ...key, ranges: [{ start: 10n, end: 30n }], recordsIn: 20n, logEnd: 30n }])
+      expect(seen.coverage[0].caughtUpAt).toBe(seen.segments[0].addedAt)
+    })
+
+    test('a source that is not where the tick says is named and nothing is written (G-1, G-2)', async () => {
+      const { table, writer } = await started()
+      await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 10n))
+      const fresh = sourceKey(1)
+      const tick: FlushTick = {
+        ...tickOf(table, writer, 'c2', key, 5n, 15n),
+        advances: [advanceOf(key, 5n, 15n), advanceOf(fresh, 7n, 8n), advanceOf(sourceKey(2), 0n, 1n)],
+      }
+      const result = await other.commitTick(tick)
+      expect(result).toMatchObject({
+        outcome: 'stale',
+        stale: [
+          { key, coverage: { ranges: [{ start: 0n, end: 10n }] } },
+          { key: fresh, coverage: undefined },
+        ],
+      })
+      expect((await live('flights')).version).toBe(1n)
+      expect(await catalog.coverage('p')).toHaveLength(1)
+    })
+
+    test('an idempotency key is taken once, also across processes', async () => {
+      const { table, writer } = await started()
+      const keys = [{ tableId: table.tableId, key: 'k', rows: 3 }]
+      await catalog.commitTick({ ...tickOf(table, writer, 'c1', key, 0n, 3n), idempotencyKeys: keys })
+      expect(await other.commitTick({ ...tickOf(table, writer, 'c2', key, 3n, 6n), idempotencyKeys: keys })).toEqual({
+        outcome: 'duplicate-keys',
+        keys: [{ ...keys[0], version: 1n }],
+      })
+      expect(await other.findIdempotencyKey(table.tableId, 'k')).toEqual({ rows: 3, version: 1n })
+      expect((await live('flights')).version).toBe(1n)
+    })
+
+    test('a tick whose numbers cannot be is refused whole', async () => {
+      const { table, writer } = await started()
+      const good = tickOf(table, writer, 'c1', key, 0n, 3n)
+      const [segment] = good.segments
+      const [advance] = good.advances
+      const bad: Partial<FlushTick>[] = [
+        { advances: [{ ...advance, recordsIn: -1 }] },
+        { advances: [{ ...advance, recordsIn: 4 }] },
+        { advances: [{ ...advance, recordsDead: 2, recordsFiltered: 2 }] },
+        { advances: [{ ...advance, range: { start: 3n, end: 0n } }] },
+        { advances: [] },
+        { segments: [{ ...segment, rowCount: 2 }] },
+        { segments: [{ ...segment, schemaId: 9 }] },
+      ]
+      for (const part of bad) await refused(catalog.commitTick({ ...good, ...part }), 'invariant-broken')
+      expect((await live('flights')).version).toBe(0n)
+      expect(await catalog.coverage('p')).toEqual([])
+    })
+
+    test('a fenced writer never commits again, and nothing brings it back', async () => {
+      const { table, writer } = await started()
+      await world.advance(5000)
+      expect(await other.fenceSilentWriters(4000)).toContain(writer.writerId)
+      await refused(catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 3n)), 'writer-fenced')
+      await refused(catalog.heartbeat(writer, 1000), 'writer-fenced')
+      await refused(catalog.touchCaughtUp(writer, [{ ...key, end: 0n, logEnd: 0n }]), 'writer-fenced')
+      expect(await catalog.writerState(writer.writerId)).toBe('fenced')
+      expect(await catalog.writerState('nobody')).toBe('unknown')
+    })
+
+    test('a lease has one holder, its epoch grows, and only the newest epoch commits', async () => {
+      const state = await started()
+      const rival = await other.registerWriter('compactor')
+      expect(await other.acquireLease(state.table.tableId, rival, 1000)).toBeUndefined()
+      await world.advance(2000)
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's1', []))).toEqual({ outcome: 'committed', version: 1n })
+      expect(await other.acquireLease(state.table.tableId, rival, 1000)).toMatchObject({ epoch: 2 })
+      await refused(catalog.commitSnapshot(snapshotOf(state, 's2', [], 'file:///lake/m-s1.json')), 'lease-lost')
+      expect(await catalog.heartbeat(state.compactor, 1000)).toEqual([])
+      expect(await other.heartbeat(rival, 1000)).toHaveLength(1)
+    })
+
+    test('a snapshot takes live segments over at one version, in commit order, once (G-3)', async () => {
+      const state = await started()
+      for (const [index, id] of ['a', 'b'].entries()) {
+        await catalog.commitTick(tickOf(state.table, state.writer, id, key, BigInt(index), BigInt(index + 1)))
+      }
+      const [first, second] = (await live('flights')).segments.map(({ segmentId }) => segmentId)
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's0', [second]))).toMatchObject({ outcome: 'conflict' })
+      const commit = snapshotOf(state, 's1', [first])
+      expect(await catalog.commitSnapshot(commit)).toEqual({ outcome: 'committed', version: 3n })
+      expect(await other.commitSnapshot(commit)).toEqual({ outcome: 'already-committed', version: 3n })
+      const next = snapshotOf(state, 's2', [first], 'file:///lake/m-s1.json')
+      expect(await catalog.commitSnapshot(next)).toMatchObject({ outcome: 'conflict' })
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's3', [second]))).toMatchObject({ outcome: 'conflict' })
+      const seen = await live('flights')
+      expect(seen).toMatchObject({ version: 3n, metadataLocation: 'file:///lake/m-s1.json' })
+      expect(seen.segments.map(({ segmentId }) => segmentId)).toEqual([second])
+    })
+
+    test('removed files are dead only when old enough and behind every reader', async () => {
+      const state = await started()
+      await catalog.commitTick(tickOf(state.table, state.writer, 'a', key, 0n, 1n))
+      const [{ segmentId, path }] = (await live('flights')).segments
+      await catalog.commitSnapshot(snapshotOf(state, 's1', [segmentId]))
+      expect(await catalog.deadFiles(1000, 10)).toEqual([])
+      await world.advance(1000)
+      await other.setReader('r', new Map([[state.table.tableId, 1n]]))
+      expect(await catalog.deadFiles(1000, 10)).toEqual([])
+      await other.setReader('r', new Map([[state.table.tableId, 2n]]))
+      const dead = await catalog.deadFiles(1000, 10)
+      expect(dead).toMatchObject([{ path, removedVersion: 2n, tableId: state.table.tableId }])
+      expect(await catalog.knownPaths(state.table.tableId)).toEqual(new Set([path, 'file:///lake/m-s1.json']))
+      await catalog.forgetFiles(dead.map(({ tombstoneId }) => tombstoneId))
+      expect(await catalog.knownPaths(state.table.tableId)).toEqual(new Set(['file:///lake/m-s1.json']))
+      await world.advance(1000)
+      expect(await catalog.expireReaders(500)).toBe(1)
+    })
+
+    test('a stop before the commit point leaves nothing, one after it leaves all', async () => {
+      const state = await started()
+      const tick = tickOf(state.table, state.writer, 'a', key, 0n, 1n)
+      world.crashAt('catalog/tick-before-commit')
+      await expect(catalog.commitTick(tick)).rejects.toThrow('crashed')
+      expect((await live('flights')).segments).toEqual([])
+      expect(await catalog.coverage('p')).toEqual([])
+      world.crashAt('catalog/tick-after-commit')
+      await expect(catalog.commitTick(tick)).rejects.toThrow('crashed')
+      expect(await other.commitTick(tick)).toMatchObject({ outcome: 'already-committed' })
+      const [{ segmentId }] = (await live('flights')).segments
+      world.crashAt('catalog/snapshot-before-commit')
+      await expect(catalog.commitSnapshot(snapshotOf(state, 's', [segmentId]))).rejects.toThrow('crashed')
+      expect((await live('flights')).version).toBe(1n)
+      world.crashAt('catalog/snapshot-after-commit')
+      await expect(catalog.commitSnapshot(snapshotOf(state, 's', [segmentId]))).rejects.toThrow('crashed')
+      expect(await live('flights')).toMatchObject({ version: 2n, segments: [] })
+    })
+
+    test('many ticks at once: each offset is covered once, versions have no hole', async () => {
+      const { table, writer } = await started()
+      const results = await Promise.all(
+        Array.from({ length: 40 }, (_, index) =>
+          (index % 2 ? other : catalog).commitTick(
+            tickOf(table, writer, `c${index}`, sourceKey(index % 5), 0n, BigInt(index + 1)),
+          ),
+        ),
+      )
+      expect(results.filter(({ outcome }) => outcome === 'committed')).toHaveLength(5)
+      const seen = await live('flights')
+      expect(seen.version).toBe(5n)
+      expect(seen.segments.map(({ addedVersion }) => addedVersion)).toEqual([1n, 2n, 3n, 4n, 5n])
+    })
+
+    test('two pipelines that read one topic into one table are refused', async () => {
+      const { table } = await started()
+      await catalog.bindPipeline('a', [table.tableId], ['t'])
+      await catalog.bindPipeline('a', [table.tableId], ['t'])
+      await other.bindPipeline('b', [table.tableId], ['u'])
+      await refused(other.bindPipeline('b', [table.tableId], ['t', 'u']), 'settings-invalid')
+    })
+
+    test('old commit ids, keys and idle HTTP producers go; Kafka coverage stays', async () => {
+      const { table, writer } = await started()
+      const producer = { pipeline: 'http:flights', source: 'http:me', partition: 0 }
+      await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 1n))
+      await catalog.commitTick({
+        ...tickOf(table, writer, 'c2', producer, 0n, 1n),
+        idempotencyKeys: [{ tableId: table.tableId, key: 'k', rows: 1 }],
+      })
+      await world.advance(8 * 24 * 3_600_000)
+      await catalog.expireRows()
+      expect(await catalog.coverage('http:flights')).toEqual([])
+      expect(await catalog.findIdempotencyKey(table.tableId, 'k')).toBeUndefined()
+      expect(await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 1n))).toMatchObject({ outcome: 'stale' })
+    })
+
+    test('the clock never runs backwards, whichever process is asked', async () => {
+      const before = await catalog.now()
+      await world.advance(1000)
+      await catalog.registerWriter('ingest')
+      const past = await parts.open(createTestWorld({ nowMicros: 1_000_000n, sleepAdvances: true }))
+      expect(await past.now()).toBe(before + 1_000_000n)
+    })
+  })
+}

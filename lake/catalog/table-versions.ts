@@ -1,0 +1,87 @@
+/**
+ * What a query sees, and what it keeps alive. All tables of a query are read in one transaction, so each is at one version
+ * and its snapshot and live segments have every row once. The transaction is closed before any file is opened; the
+ * process's reader row (oldest version still read) and the age of a removal keep the bytes until then.
+ */
+import { MillraceError } from '../../schemas/errors.ts'
+import type { Catalog, TableVersion } from './catalog.ts'
+import type { Tx } from './database.ts'
+import { coverageOf, segmentOf } from './rows-as-values.ts'
+import { tableById } from './tables-and-schemas.ts'
+import type { Transactions } from './transactions.ts'
+import { micros } from './writers-and-leases.ts'
+
+type Part = Pick<Catalog, 'readTables' | 'setReader' | 'dropReader' | 'expireReaders'>
+
+export function tableVersions({ read, write }: Transactions): Part {
+  return {
+    readTables: (names) =>
+      read(async (tx, readAt) => {
+        const versions: TableVersion[] = []
+        for (const name of names) versions.push(await tableVersion(tx, name, readAt))
+        return versions
+      }),
+
+    setReader: (readerId, oldest) =>
+      write(async (tx, now) => {
+        await tx.deleteFrom('readers').where('reader_id', '=', readerId).execute()
+        if (oldest.size === 0) return
+        const rows = [...oldest].map(([tableId, version]) => ({
+          reader_id: readerId,
+          table_id: tableId,
+          oldest_version: version,
+          seen_at: now,
+        }))
+        await tx.insertInto('readers').values(rows).execute()
+      }),
+
+    dropReader: (readerId) =>
+      write(async (tx) => {
+        await tx.deleteFrom('readers').where('reader_id', '=', readerId).execute()
+      }),
+
+    expireReaders: (silentMs) =>
+      write(async (tx, now) => {
+        const gone = await tx
+          .deleteFrom('readers')
+          .where('seen_at', '<', now - micros(silentMs))
+          .returning('reader_id')
+          .execute()
+        return new Set(gone.map((row) => row.reader_id)).size
+      }),
+  }
+}
+
+async function tableVersion(tx: Tx, name: string, readAt: bigint): Promise<TableVersion> {
+  const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
+  if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
+  const table = await tableById(tx, Number(row.table_id))
+  const segments = await tx
+    .selectFrom('segments')
+    .selectAll()
+    .where('table_id', '=', row.table_id)
+    .where('removed_version', 'is', null)
+    .orderBy('segment_id')
+    .execute()
+  const coverage = await tx
+    .selectFrom('coverage')
+    .selectAll()
+    .where('pipeline', 'in', (feeding) =>
+      feeding
+        .selectFrom('pipeline_bindings')
+        .select('pipeline_bindings.pipeline')
+        .where('pipeline_bindings.table_id', '=', row.table_id),
+    )
+    .orderBy('pipeline')
+    .orderBy('source')
+    .orderBy('partition')
+    .execute()
+  return {
+    table,
+    version: table.version,
+    metadataLocation: table.metadataLocation,
+    segments: segments.map(segmentOf),
+    coverage: coverage.map(coverageOf),
+    readAt,
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * Tables and their schemas. Field ids are handed out by compare-and-set on the number of schemas known: of two processes
+ * that add a schema at once one wins, the other decodes again. An id that was dropped is never given out a second time, so
+ * old values never appear under a new column.
+ *
+ * Each method is one transaction: if we stop before it, a restart sees nothing of it; after it, all of it.
+ */
+import { sql } from 'kysely'
+import { MillraceError } from '../../schemas/errors.ts'
+import { type Column, FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
+import type { Catalog, Table } from './catalog.ts'
+import type { Tx } from './database.ts'
+import { schemaOf, tableOf } from './rows-as-values.ts'
+import type { Transactions } from './transactions.ts'
+
+type Part = Pick<
+  Catalog,
+  'createTable' | 'findTable' | 'getTable' | 'listTables' | 'addSchema' | 'versions' | 'bindPipeline'
+>
+
+export function tablesAndSchemas({ read, write }: Transactions): Part {
+  return {
+    createTable: (table) => {
+      checkColumns(table.name, table.columns ?? [])
+      const schema = table.columns && withHidden(table.columns)
+      return write(async (tx, now) => {
+        const taken = await tx.selectFrom('tables').select('table_id').where('name', '=', table.name).executeTakeFirst()
+        if (taken) throw new MillraceError('already-exists', `table "${table.name}" already exists`)
+        const row = await tx
+          .insertInto('tables')
+          .values({
+            name: table.name,
+            location: table.location,
+            partition_json: JSON.stringify(table.partition),
+            sort_json: JSON.stringify(table.sort),
+            properties_json: JSON.stringify(table.properties),
+            version: 0,
+            metadata_location: null,
+            last_field_id: largestFieldId(table.columns ?? []),
+            snapshot_rows: 0,
+            created_at: now,
+          })
+          .returning('table_id')
+          .executeTakeFirstOrThrow()
+        if (schema) await insertSchema(tx, Number(row.table_id), 0, schema, now)
+        return tableById(tx, Number(row.table_id))
+      })
+    },
+
+    findTable: (name) =>
+      read(async (tx) => {
+        const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
+        return row && tableById(tx, Number(row.table_id))
+      }),
+
+    getTable: (tableId) => read((tx) => tableById(tx, tableId)),
+
+    listTables: () =>
+      read(async (tx) => {
+        const rows = await tx.selectFrom('tables').selectAll().orderBy('name').execute()
+        const schemas = await tx.selectFrom('schema_versions').selectAll().orderBy('schema_id').execute()
+        return rows.map((row) =>
+          tableOf(
+            row,
+            schemas.filter((schema) => schema.table_id === row.table_id),
+          ),
+        )
+      }),
+
+    addSchema: (tableId, expectedSchemas, columns) =>
+      write(async (tx, now) => {
+        const table = await tableById(tx, tableId)
+        if (table.schemas.length !== expectedSchemas) return undefined
+        checkColumns(table.name, columns)
+        const current = new Set(table.schemas.at(-1)?.columns.map(({ fieldId }) => fieldId))
+        const revived = columns.find(({ fieldId }) => fieldId <= table.lastFieldId && !current.has(fieldId))
+        if (revived && expectedSchemas > 0) {
+          throw new MillraceError(
+            'request-invalid',
+            `table "${table.name}": field id ${revived.fieldId} of column "${revived.name}" was dropped; ids start at ${table.lastFieldId + 1}`,
+          )
+        }
+        const all = withHidden(columns)
+        await insertSchema(tx, tableId, expectedSchemas, all, now)
+        await tx
+          .updateTable('tables')
+          .set({ last_field_id: Math.max(table.lastFieldId, largestFieldId(columns)) })
+          .where('table_id', '=', BigInt(tableId))
+          .execute()
+        return { schemaId: expectedSchemas, columns: all } satisfies TableSchema
+      }),
+
+    versions: () =>
+      read(async (tx) => {
+        const rows = await tx.selectFrom('tables').select(['name', 'version']).execute()
+        return new Map(rows.map(({ name, version }) => [name, version]))
+      }),
+
+    bindPipeline: (pipeline, tableIds, topics) =>
+      write(async (tx) => {
+        for (const tableId of new Set(tableIds)) {
+          const table = await tableById(tx, tableId)
+          const bound = await tx
+            .selectFrom('pipeline_bindings')
+            .selectAll()
+            .where('table_id', '=', BigInt(tableId))
+            .execute()
+          const other = bound.find((each) => each.pipeline !== pipeline && topics.includes(each.topic))
+          if (other) {
+            throw new MillraceError(
+              'settings-invalid',
+              `pipelines "${other.pipeline}" and "${pipeline}" both read topic "${other.topic}" into table "${table.name}": every row would be there twice`,
+            )
+          }
+          for (const topic of topics.length === 0 ? [NO_TOPIC] : new Set(topics)) {
+            await insertBinding(tx, pipeline, tableId, topic)
+          }
+        }
+      }),
+  }
+}
+
+/** Bindings are only added: what a pipeline once fed stays in the table. */
+export const NO_TOPIC = ''
+
+export async function insertBinding(tx: Tx, pipeline: string, tableId: number, topic: string): Promise<void> {
+  await tx
+    .insertInto('pipeline_bindings')
+    .values({ pipeline, table_id: tableId, topic })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+export async function tableById(tx: Tx, tableId: number): Promise<Table> {
+  const row = await tx.selectFrom('tables').selectAll().where('table_id', '=', BigInt(tableId)).executeTakeFirst()
+  if (!row) throw new MillraceError('undefined-table', `there is no table with id ${tableId}`)
+  const schemas = await tx
+    .selectFrom('schema_versions')
+    .selectAll()
+    .where('table_id', '=', BigInt(tableId))
+    .orderBy('schema_id')
+    .execute()
+  return tableOf(row, schemas)
+}
+
+/** Adds one to the version of each table; returns the new versions. Rows are locked in id order. */
+export async function bumpVersions(tx: Tx, tableIds: readonly number[]): Promise<Map<number, bigint>> {
+  const versions = new Map<number, bigint>()
+  for (const tableId of [...new Set(tableIds)].sort((a, b) => a - b)) {
+    const row = await tx
+      .updateTable('tables')
+      .set({ version: sql<bigint>`version + 1` })
+      .where('table_id', '=', BigInt(tableId))
+      .returning('version')
+      .executeTakeFirst()
+    if (!row) throw new MillraceError('undefined-table', `there is no table with id ${tableId}`)
+    versions.set(tableId, row.version)
+  }
+  return versions
+}
+
+async function insertSchema(
+  tx: Tx,
+  tableId: number,
+  schemaId: number,
+  columns: readonly Column[],
+  now: bigint,
+): Promise<void> {
+  const row = { table_id: tableId, schema_id: schemaId, columns_json: JSON.stringify(columns), created_at: now }
+  await tx.insertInto('schema_versions').values(row).execute()
+  // Read back the way every reader will, so that what cannot be read is refused here.
+  schemaOf({ schema_id: BigInt(schemaId), columns_json: row.columns_json })
+}
+
+function withHidden(columns: readonly Column[]): readonly Column[] {
+  return [...columns, ...HIDDEN_COLUMNS]
+}
+
+function largestFieldId(columns: readonly Column[]): number {
+  return columns.reduce((largest, { fieldId }) => Math.max(largest, fieldId), FIRST_USER_FIELD_ID - 1)
+}
+
+function checkColumns(table: string, columns: readonly Column[]): void {
+  const names = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
+  const ids = new Set<number>()
+  for (const { name, fieldId } of columns) {
+    if (names.has(name)) {
+      throw new MillraceError('request-invalid', `table "${table}": column "${name}" is there twice or is a hidden one`)
+    }
+    if (!Number.isSafeInteger(fieldId) || fieldId < FIRST_USER_FIELD_ID || ids.has(fieldId)) {
+      throw new MillraceError(
+        'request-invalid',
+        `table "${table}": field id ${fieldId} of column "${name}" is there twice or is kept for hidden columns`,
+      )
+    }
+    names.add(name)
+    ids.add(fieldId)
+  }
+}
