@@ -124,7 +124,7 @@ function view<T>(
   count: number,
   make: (buffer: ArrayBufferLike, at: number, count: number) => T,
 ): T {
-  const aligned = data.byteOffset % width === 0 ? data : data.slice(0, count * width)
+  const aligned = data.byteOffset % width === 0 ? data : new Uint8Array(data.subarray(0, count * width))
   return make(aligned.buffer, aligned.byteOffset, count)
 }
 

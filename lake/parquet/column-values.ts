@@ -155,7 +155,7 @@ function presentWords(
   const source =
     data.byteOffset % 4 === 0
       ? new Int32Array(data.buffer, data.byteOffset + from * width, (to - from) * words)
-      : new Int32Array(data.slice(from * width, to * width).buffer)
+      : new Int32Array(new Uint8Array(data.subarray(from * width, to * width)).buffer)
   if (validity === undefined) return source
   const present = new Int32Array(count * words)
   let out = 0

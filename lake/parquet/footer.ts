@@ -331,11 +331,11 @@ function readStatistics(reader: ThriftReader, type: number): RawStatistics {
   }
   // Copied: a cached footer must not keep the whole fetched tail in memory.
   reader.struct(type, (id, each) => {
-    if (id === 1) raw.oldMax = reader.binary(each).slice()
-    else if (id === 2) raw.oldMin = reader.binary(each).slice()
+    if (id === 1) raw.oldMax = new Uint8Array(reader.binary(each))
+    else if (id === 2) raw.oldMin = new Uint8Array(reader.binary(each))
     else if (id === 3) raw.nullCount = reader.integer(each)
-    else if (id === 5) raw.max = reader.binary(each).slice()
-    else if (id === 6) raw.min = reader.binary(each).slice()
+    else if (id === 5) raw.max = new Uint8Array(reader.binary(each))
+    else if (id === 6) raw.min = new Uint8Array(reader.binary(each))
     else if (id === 7) raw.maxExact = reader.boolean(each)
     else if (id === 8) raw.minExact = reader.boolean(each)
     else reader.skip(each)

@@ -93,22 +93,9 @@ function floatExtremes(words: Int32Array, width: 1 | 2, count: number, firsts: I
     if (value < min) min = value
     if (value > max) max = value
   }
-  if (min > max) {
-    // Nothing compared: all NaN, or only one of the infinities, which the loop's own start hides.
-    const first = firstNumber(values, count, firsts)
-    if (first === undefined) return undefined
-    if (min > first) min = first
-    if (max < first) max = first
-  }
+  // Nothing but NaN.
+  if (min > max) return undefined
   return { min: floatBytes(min === 0 ? -0 : min, width), max: floatBytes(max === 0 ? 0 : max, width) }
-}
-
-function firstNumber(values: Float32Array | Float64Array, count: number, firsts: Int32Array | undefined) {
-  for (let i = 0; i < count; i++) {
-    const value = values[firsts === undefined ? i : firsts[i]]
-    if (!Number.isNaN(value)) return value
-  }
-  return undefined
 }
 
 function floatBytes(value: number, width: 1 | 2): Uint8Array {
@@ -139,7 +126,10 @@ function byteExtremes(
 }
 
 function bytesAt(data: Uint8Array, offsets: Int32Array | undefined, width: number, at: number): Uint8Array {
-  return offsets === undefined ? data.slice(at * width, (at + 1) * width) : data.slice(offsets[at], offsets[at + 1])
+  // A copy, whatever kind of array `data` is (a Buffer's own slice is a view): bounds outlive the batch.
+  const start = offsets === undefined ? at * width : offsets[at]
+  const end = offsets === undefined ? start + width : offsets[at + 1]
+  return new Uint8Array(data.subarray(start, end))
 }
 
 function compareAt(
@@ -270,7 +260,7 @@ export function icebergBounds(
 }
 
 function shortestBigEndian(value: Uint8Array, isBigEndian: boolean): Uint8Array {
-  const bytes = isBigEndian ? value : value.slice().reverse()
+  const bytes = isBigEndian ? value : new Uint8Array(value).reverse()
   const sign = bytes[0] & 0x80 ? 0xff : 0
   let start = 0
   while (start < bytes.length - 1 && bytes[start] === sign && (bytes[start + 1] & 0x80) === (sign & 0x80)) start++
@@ -308,7 +298,7 @@ function nextText(prefix: Uint8Array): Uint8Array | undefined {
 function nextBytes(prefix: Uint8Array): Uint8Array | undefined {
   for (let i = prefix.length - 1; i >= 0; i--) {
     if (prefix[i] === 0xff) continue
-    const next = prefix.slice(0, i + 1)
+    const next = new Uint8Array(prefix.subarray(0, i + 1))
     next[i]++
     return next
   }

@@ -50,8 +50,19 @@ export const writeParquet: WriteParquet = (batch, options) => {
   const tail = new Uint8Array(4)
   new DataView(tail.buffer).setUint32(0, footer.length, true)
   parts.push(footer, tail, MAGIC)
-  const bytes = Buffer.concat(parts, position + footer.length + tail.length + MAGIC.length)
+  const bytes = joined(parts, position + footer.length + tail.length + MAGIC.length)
   return { bytes, bounds: columns.map((column, i) => boundsOf(column, i, groups)), columnBytes }
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  invariant('parquet-file-length', at === length, { length, written: at })
+  return bytes
 }
 
 function boundsOf(column: Column, index: number, groups: readonly WrittenGroup[]): ColumnBounds {

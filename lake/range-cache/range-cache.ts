@@ -91,6 +91,8 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   const counters = { requests: 0, fetchedBytes: 0, damagedRanges: 0, evictedFiles: 0 }
   const files = new Map<string, SparseFile>()
   const footers = new Map<string, ParquetFooter>()
+  /** Retired, but somebody holds them. */
+  const leaving = new Set<SparseFile>()
   const space = createSpace({
     bytesMax: options.bytesMax,
     setting: options.bytesMaxSetting ?? 'query.cache.bytes',
@@ -121,6 +123,8 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   function retire(file: SparseFile): void {
     if (files.get(file.path) === file) files.delete(file.path)
     file.retire()
+    for (const each of leaving) if (each.pins === 0) leaving.delete(each)
+    leaving.add(file)
   }
 
   function pinned(path: string, size: number, etag: string | undefined): SparseFile {
@@ -264,7 +268,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     }),
     async close() {
       isClosed = true
-      await Promise.all([...files.values()].map((file) => file.close()))
+      await Promise.all([...files.values(), ...leaving].map((file) => file.close()))
       files.clear()
     },
   }

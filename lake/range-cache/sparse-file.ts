@@ -298,6 +298,8 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     retire() {
       if (isRetired) return
       isRetired = true
+      // A restart must not find it, whoever still holds its bytes now.
+      removing = removing.then(() => rm(indexFile, { force: true })).catch(() => {})
       dropIfDone()
     },
     remove,
