@@ -14,7 +14,7 @@
 import type { ColumnType, SimpleKind } from '../../schemas/column-type.ts'
 import { type Column, FIRST_USER_FIELD_ID } from '../../schemas/table-schema.ts'
 import { isDate, timestampShape } from './read-text.ts'
-import { DEPTH_MAX, skipValue } from './scan-json.ts'
+import { DEPTH_MAX, skipSpace, skipValue } from './scan-json.ts'
 
 export const COLUMNS_MAX = 1000
 const NAME_BYTES_MAX = 255
@@ -42,7 +42,8 @@ function parseObject(
   decoder: InstanceType<typeof TextDecoder>,
 ): Record<string, unknown> | undefined {
   // Bounded depth first: the parser below recurses.
-  if (record.length > DEPTH_MAX && skipValue(record, 0, record.length, 0) < 0) return undefined
+  if (record.length > DEPTH_MAX && skipValue(record, skipSpace(record, 0, record.length), record.length, 0) < 0)
+    return undefined
   try {
     const text = decoder.decode(record)
     // Numbers as their text: 1.0 and integers beyond 2^53 look the same once they are doubles.
