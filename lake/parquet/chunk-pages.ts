@@ -303,7 +303,8 @@ function compressAll(bodies: readonly Uint8Array[], level: number): Uint8Array[]
   const before = bodies.reduce((sum, body) => sum + body.length, 0)
   if (before < COMPRESS_BYTES_MIN) return undefined
   const params = { [zlib.ZSTD_c_compressionLevel]: level }
-  const compressed = bodies.map((body) => zstdCompressSync(body, { params }))
+  // One output chunk for the whole body: the default of 16 KiB would be joined from many pieces.
+  const compressed = bodies.map((body) => zstdCompressSync(body, { params, chunkSize: Math.max(1024, body.length) }))
   const after = compressed.reduce((sum, body) => sum + body.length, 0)
   return after <= before * 0.95 ? compressed : undefined
 }
