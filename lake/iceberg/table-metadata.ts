@@ -1,0 +1,203 @@
+/**
+ * Table metadata JSON, format version 2: parsed into `TableMetadata`, made for a table's first snapshot, and carried
+ * forward. What we do not know in it is kept in `raw` and written back as it was, 64-bit ids included.
+ */
+import type { ColumnType } from '../../schemas/column-type.ts'
+import { formatColumnType } from '../../schemas/column-type.ts'
+import { MillraceError } from '../../schemas/errors.ts'
+import type { TableSchema } from '../../schemas/table-schema.ts'
+import type { PartitionTransform, Table } from '../catalog/catalog.ts'
+import type { Snapshot, TableMetadata } from './iceberg.ts'
+import { isJsonObject, type JsonObject, parseLosslessJson } from './lossless-json.ts'
+
+/** Keys of a snapshot's summary. */
+export const COMMIT_ID_KEY = 'millrace.commit-id'
+export const WRITER_ID_KEY = 'millrace.writer-id'
+export const LEASE_EPOCH_KEY = 'millrace.lease-epoch'
+export const CHECKPOINT_KEY = 'millrace.checkpoint'
+export const CHECKPOINT_HASH_KEY = 'millrace.checkpoint-sha256'
+
+const FORMAT_VERSION = 2
+const NO_SNAPSHOT = -1n
+const LAST_PARTITION_ID_MIN = 999
+
+export function parseMetadata(text: string, location: string): TableMetadata {
+  const raw = parseLosslessJson(text, `table metadata ${location}`)
+  const damaged = (reason: string) => new MillraceError('file-damaged', `table metadata ${location}: ${reason}`)
+  if (!isJsonObject(raw)) throw damaged('it is no JSON object')
+  if (raw['format-version'] !== FORMAT_VERSION) {
+    throw new MillraceError(
+      'format-too-new',
+      `table metadata ${location} has format-version ${String(raw['format-version'])}, expected ${FORMAT_VERSION}`,
+    )
+  }
+  try {
+    const snapshots = listOf(raw, 'snapshots').map(snapshotOf)
+    const currentId = raw['current-snapshot-id']
+    const current = currentId === undefined || currentId === null ? NO_SNAPSHOT : bigintOf(raw, 'current-snapshot-id')
+    const currentSnapshot = snapshots.find((snapshot) => snapshot.snapshotId === current)
+    if (current !== NO_SNAPSHOT && !currentSnapshot) throw new Error(`snapshot ${current} is current but not listed`)
+    return {
+      location: textOf(raw, 'location').replace(/\/+$/, ''),
+      tableUuid: textOf(raw, 'table-uuid'),
+      lastSequenceNumber: bigintOf(raw, 'last-sequence-number'),
+      currentSnapshot,
+      snapshots,
+      currentSchemaId: Number(bigintOf(raw, 'current-schema-id')),
+      properties: textsOf(raw.properties),
+      raw,
+    }
+  } catch (cause) {
+    throw damaged(cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+function snapshotOf(raw: JsonObject): Snapshot {
+  const parent = raw['parent-snapshot-id']
+  return {
+    snapshotId: bigintOf(raw, 'snapshot-id'),
+    parentSnapshotId: parent === undefined || parent === null ? undefined : bigintOf(raw, 'parent-snapshot-id'),
+    sequenceNumber: raw['sequence-number'] === undefined ? 0n : bigintOf(raw, 'sequence-number'),
+    timestampMs: Number(bigintOf(raw, 'timestamp-ms')),
+    manifestList: textOf(raw, 'manifest-list'),
+    schemaId: raw['schema-id'] === undefined ? 0 : Number(bigintOf(raw, 'schema-id')),
+    summary: textsOf(raw.summary),
+  }
+}
+
+export function snapshotJson(snapshot: Snapshot): JsonObject {
+  return {
+    'snapshot-id': snapshot.snapshotId,
+    ...(snapshot.parentSnapshotId === undefined ? {} : { 'parent-snapshot-id': snapshot.parentSnapshotId }),
+    'sequence-number': snapshot.sequenceNumber,
+    'timestamp-ms': snapshot.timestampMs,
+    summary: snapshot.summary,
+    'manifest-list': snapshot.manifestList,
+    'schema-id': snapshot.schemaId,
+  }
+}
+
+export function rawOf(metadata: TableMetadata): JsonObject {
+  return metadata.raw as JsonObject
+}
+
+export function listOf(raw: JsonObject, key: string): readonly JsonObject[] {
+  const value = raw[key] ?? []
+  if (!Array.isArray(value) || !value.every(isJsonObject)) throw new Error(`"${key}" is no list of objects`)
+  return value
+}
+
+export function bigintOf(raw: JsonObject, key: string): bigint {
+  const value = raw[key]
+  if (typeof value === 'bigint') return value
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value)
+  throw new Error(`"${key}" is no whole number`)
+}
+
+function textOf(raw: JsonObject, key: string): string {
+  const value = raw[key]
+  if (typeof value === 'string') return value
+  throw new Error(`"${key}" is no text`)
+}
+
+function textsOf(value: unknown): Readonly<Record<string, string>> {
+  if (!isJsonObject(value)) return {}
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, String(each)]))
+}
+
+export type MetadataLogEntry = { readonly path: string; readonly json: JsonObject }
+
+export function metadataLogOf(metadata: TableMetadata): readonly MetadataLogEntry[] {
+  return listOf(rawOf(metadata), 'metadata-log').map((json) => ({ path: String(json['metadata-file']), json }))
+}
+
+/** Snapshots that a branch or tag other than main names: kept whatever their age. */
+export function namedSnapshotIds(metadata: TableMetadata): ReadonlySet<bigint> {
+  const { refs } = rawOf(metadata)
+  if (!isJsonObject(refs)) return new Set()
+  const named = Object.entries(refs).filter(([name]) => name !== 'main')
+  return new Set(named.map(([, ref]) => bigintOf(ref as JsonObject, 'snapshot-id')))
+}
+
+/** Of a table without snapshots. */
+export function firstMetadata(table: Table, tableUuid: string): JsonObject {
+  return {
+    'format-version': FORMAT_VERSION,
+    'table-uuid': tableUuid,
+    location: table.location,
+    'last-sequence-number': 0,
+    'last-updated-ms': 0,
+    'last-column-id': table.lastFieldId,
+    'current-schema-id': 0,
+    schemas: [],
+    'default-spec-id': 0,
+    'partition-specs': [{ 'spec-id': 0, fields: partitionSpecFields(table) }],
+    'last-partition-id': Math.max(LAST_PARTITION_ID_MIN, ...table.partition.map((field) => field.partitionFieldId)),
+    'default-sort-order-id': table.sort.length > 0 ? 1 : 0,
+    'sort-orders': [
+      { 'order-id': 0, fields: [] },
+      ...(table.sort.length > 0 ? [{ 'order-id': 1, fields: sortFields(table) }] : []),
+    ],
+    properties: { 'write.format.default': 'parquet', 'write.parquet.compression-codec': 'zstd', ...table.properties },
+    refs: {},
+    snapshots: [],
+    statistics: [],
+    'partition-statistics': [],
+    'snapshot-log': [],
+    'metadata-log': [],
+  }
+}
+
+/** The table's schemas that the metadata has not yet are added; the last one is current. */
+export function withSchemas(raw: JsonObject, table: Table): JsonObject {
+  const known = listOf(raw, 'schemas')
+  const ids = new Set(known.map((schema) => Number(bigintOf(schema, 'schema-id'))))
+  const pending = table.schemas.filter((schema) => !ids.has(schema.schemaId)).map(schemaJson)
+  const fieldIds = table.schemas.flatMap((schema) => schema.columns.map((column) => column.fieldId))
+  return {
+    ...raw,
+    schemas: [...known, ...pending],
+    'current-schema-id': table.schemas.at(-1)?.schemaId ?? 0,
+    'last-column-id': Math.max(Number(bigintOf(raw, 'last-column-id')), table.lastFieldId, ...fieldIds),
+  }
+}
+
+export function schemaJson(schema: TableSchema): JsonObject {
+  return {
+    type: 'struct',
+    'schema-id': schema.schemaId,
+    fields: schema.columns.map((column) => ({
+      id: column.fieldId,
+      name: column.name,
+      required: column.required,
+      type: icebergType(column.type),
+    })),
+  }
+}
+
+function icebergType(type: ColumnType): string {
+  if (type.kind === 'decimal') return `decimal(${type.precision}, ${type.scale})`
+  return type.kind === 'json' ? 'string' : formatColumnType(type)
+}
+
+export function partitionSpecFields(table: Table): readonly JsonObject[] {
+  return table.partition.map((field) => ({
+    'source-id': field.fieldId,
+    'field-id': field.partitionFieldId,
+    name: field.name,
+    transform: transformText(field.transform),
+  }))
+}
+
+function transformText(transform: PartitionTransform): string {
+  return 'width' in transform ? `${transform.kind}[${transform.width}]` : transform.kind
+}
+
+function sortFields(table: Table): readonly JsonObject[] {
+  return table.sort.map((field) => ({
+    transform: 'identity',
+    'source-id': field.fieldId,
+    direction: field.descending ? 'desc' : 'asc',
+    'null-order': field.nullsFirst ? 'nulls-first' : 'nulls-last',
+  }))
+}
