@@ -4,89 +4,15 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
-import type { OffsetRange, SourceAdvance, SourceKey } from '../../schemas/coverage.ts'
 import { type ErrorCode, isMillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
-import type { Catalog, FlushTick, Lease, NewSegment, Table, Writer } from './catalog.ts'
+import type { Catalog, FlushTick, Lease } from './catalog.ts'
+import { advanceOf, newTableOf, sourceKey, TEST_COLUMNS, tickOf } from './test-values.ts'
 
 export type CatalogSetup = {
   /** Another catalog over the same database. */
   readonly open: (world: TestWorld) => Promise<Catalog>
   readonly close: () => Promise<void>
-}
-
-export const TEST_COLUMNS = [
-  { fieldId: 16, name: 'id', type: { kind: 'long' }, required: true },
-  { fieldId: 17, name: 'price', type: { kind: 'decimal', precision: 10, scale: 2 }, required: false },
-] as const
-
-export function newTable(name: string) {
-  return {
-    name,
-    location: `file:///lake/${name}-1`,
-    columns: TEST_COLUMNS,
-    partition: [
-      { fieldId: 16, transform: { kind: 'bucket', width: 4 }, name: 'id_bucket', partitionFieldId: 1000 },
-    ] as const,
-    sort: [{ fieldId: 16, descending: false, nullsFirst: true }],
-    properties: { 'millrace.event-time-field-id': '17' },
-  }
-}
-
-export function sourceKey(partition: number, pipeline = 'p'): SourceKey {
-  return { pipeline, source: 'kafka:flights:topic-id', partition }
-}
-
-export function advanceOf(key: SourceKey, start: bigint, end: bigint): SourceAdvance {
-  return {
-    ...key,
-    range: { start, end },
-    recordsIn: Number(end - start),
-    recordsDead: 0,
-    recordsFiltered: 0,
-    logEnd: end,
-    caughtUp: true,
-  }
-}
-
-export function segmentOf(
-  table: Table,
-  path: string,
-  sources: readonly (SourceKey & { range: OffsetRange })[],
-): NewSegment {
-  const counted = sources.map((source) => ({ ...source, rows: Number(source.range.end - source.range.start) }))
-  return {
-    tableId: table.tableId,
-    schemaId: 0,
-    path: `${table.location}/segments/${path}`,
-    rowCount: counted.reduce((sum, { rows }) => sum + rows, 0),
-    bytes: 1000,
-    etag: 'e1',
-    bounds: [
-      { fieldId: 16, nullCount: 0, lower: Uint8Array.of(0, 255, 7), upper: new Uint8Array(0) },
-      { fieldId: 17, nullCount: 3, lower: undefined, upper: undefined },
-    ],
-    sources: counted,
-    touched: { grain: 'hour', values: [490_000, 490_001] },
-  }
-}
-
-/** One source, one segment, from `start` to `end`. */
-export function tickOf(
-  table: Table,
-  writer: Writer,
-  commitId: string,
-  key: SourceKey,
-  start: bigint,
-  end: bigint,
-): FlushTick {
-  return {
-    commitId,
-    writer,
-    segments: [segmentOf(table, `${commitId}.parquet`, [{ ...key, range: { start, end } }])],
-    advances: [advanceOf(key, start, end)],
-    idempotencyKeys: [],
-  }
 }
 
 async function refused(work: Promise<unknown>, code: ErrorCode): Promise<void> {
@@ -115,7 +41,7 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
     const key = sourceKey(0)
 
     async function started() {
-      const table = await catalog.createTable(newTable('flights'))
+      const table = await catalog.createTable(newTableOf('flights'))
       const writer = await catalog.registerWriter('ingest')
       const compactor = await catalog.registerWriter('compactor')
       const lease = (await catalog.acquireLease(table.tableId, compactor, 1000)) as Lease
@@ -144,9 +70,9 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
     })
 
     test('a table comes back as it was made, with the hidden columns behind its own', async () => {
-      const made = await catalog.createTable(newTable('flights'))
+      const made = await catalog.createTable(newTableOf('flights'))
       expect(made).toEqual({
-        ...newTable('flights'),
+        ...newTableOf('flights'),
         columns: undefined,
         tableId: made.tableId,
         schemas: [{ schemaId: 0, columns: [...TEST_COLUMNS, ...HIDDEN_COLUMNS] }],
@@ -157,12 +83,12 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await other.findTable('flights')).toEqual(made)
       expect(await other.listTables()).toEqual([made])
       expect(await other.findTable('nothing')).toBeUndefined()
-      await refused(other.createTable(newTable('flights')), 'already-exists')
+      await refused(other.createTable(newTableOf('flights')), 'already-exists')
       await refused(other.readTables(['flights', 'nothing']), 'undefined-table')
     })
 
     test('of two processes that add a schema one wins, and a dropped field id never returns', async () => {
-      const { tableId } = await catalog.createTable({ ...newTable('t'), columns: undefined })
+      const { tableId } = await catalog.createTable({ ...newTableOf('t'), columns: undefined })
       const column = { fieldId: 16, name: 'a', type: { kind: 'long' }, required: false } as const
       const added = await Promise.all([catalog.addSchema(tableId, 0, [column]), other.addSchema(tableId, 0, [column])])
       expect(added.filter((each) => each !== undefined).map((each) => each?.schemaId)).toEqual([0])
