@@ -103,7 +103,7 @@ export function createRewriter(components: {
       if (known) {
         files.push(await writeFile(table, schema, known, `(${relation})`))
       } else {
-        const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}` })
+        const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}`, workFolder })
         try {
           for (const part of await partitioner.load(relation)) {
             files.push(await writeFile(table, schema, part.values, part.fromSql))

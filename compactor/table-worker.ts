@@ -39,7 +39,9 @@ export type TableWorkerSettings = PlanSettings & {
 
 export type Inputs = {
   /** Opens files for reading here: local paths and footers. `release` when the rewrite is over. */
-  open(files: readonly { path: string; bytes: number }[]): Promise<{ files: readonly MappedFile[]; release(): void }>
+  open(
+    files: readonly { path: string; bytes: number }[],
+  ): Promise<{ files: readonly MappedFile[]; release(): Promise<void> }>
 }
 
 export type WorkDone = {
@@ -115,7 +117,7 @@ export function createTableWorker(components: {
     try {
       return await rewriter.rewrite({ table, inputs: opened.files, rowsExpected, partition })
     } finally {
-      opened.release()
+      await opened.release()
     }
   }
 

@@ -7,11 +7,13 @@
  *     Millrace-Producer, Millrace-Sequence   exactly once: the sequence number of the request's first row
  *     Idempotency-Key            exactly once within 24 h
  *   GET /v1/ingest/{table}/producers/{producer}   where the producer goes on
+ *   POST /v1/pipelines/{pipeline}/decide          {topic, partition, from}: go on where coverage and log disagree
  *   GET /v1/pipelines            pipelines, their topic-partitions, and what waits for a decision
  */
 import { promisify } from 'node:util'
 import { gunzip, zstdDecompress } from 'node:zlib'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
@@ -39,14 +41,21 @@ export function addIngestRoutes(
     httpIntake: HttpIntake
     settings: HttpDoorSettings
     splitBody: (bytes: Uint8Array) => BodyRows
-    /** Sets the right a route needs. */
-    needs: (right: 'read' | 'write', tableOf?: (request: FastifyRequest) => string) => object
+    /** Throws `forbidden` when the caller's token is kept to other tables. */
+    checkTableAccess: (request: FastifyRequest, table: string) => void
     pipelines: () => unknown
+    /** The state after a human's decision. */
+    decide: (
+      pipeline: string,
+      topic: string,
+      partition: number,
+      from: 'earliest' | 'latest' | bigint,
+    ) => Promise<unknown>
     /** A table that requests come for: its HTTP pipeline is bound before its first row. */
     prepare: (table: string) => Promise<void>
   },
 ): void {
-  const { catalog, tables, httpIntake, settings, splitBody, needs } = components
+  const { catalog, tables, httpIntake, settings, splitBody, checkTableAccess } = components
   let running = 0
 
   async function body(request: FastifyRequest): Promise<Uint8Array> {
@@ -71,10 +80,7 @@ export function addIngestRoutes(
 
   app.post<{ Params: { table: string }; Querystring: Record<string, string | undefined> }>(
     '/v1/ingest/:table',
-    {
-      ...needs('write', (request) => (request.params as { table: string }).table),
-      bodyLimit: settings.requestBytesMax,
-    },
+    { config: { right: 'write' }, bodyLimit: settings.requestBytesMax },
     async (request, reply) => {
       if (running >= settings.requestsMax) {
         reply.header('retry-after', '1')
@@ -86,6 +92,7 @@ export function addIngestRoutes(
       running += 1
       try {
         const name = request.params.table.toLowerCase()
+        checkTableAccess(request, name)
         if (name.endsWith(DEAD_LETTERS_SUFFIX)) {
           throw new MillraceError(
             'request-invalid',
@@ -111,17 +118,51 @@ export function addIngestRoutes(
 
   app.get<{ Params: { table: string; producer: string } }>(
     '/v1/ingest/:table/producers/:producer',
-    needs('write', (request) => (request.params as { table: string }).table),
+    { config: { right: 'write' } },
     async (request) => {
       const { table, producer } = request.params
       const name = table.toLowerCase()
+      checkTableAccess(request, name)
       await tables.open(name)
       const [coverage] = await catalog.coverage(httpPipeline(name), [`http:${producer}`])
       return { table: name, producer, next_sequence: String(coverageEnd(coverage) ?? 0n) }
     },
   )
 
-  app.get('/v1/pipelines', needs('read'), async () => ({ pipelines: components.pipelines() }))
+  app.post<{ Params: { pipeline: string } }>(
+    '/v1/pipelines/:pipeline/decide',
+    { config: { right: 'admin' } },
+    async (request) => {
+      const { topic, partition, from } = decisionOf(await body(request))
+      return components.decide(request.params.pipeline, topic, partition, from)
+    },
+  )
+
+  app.get('/v1/pipelines', { config: { right: 'read' } }, async () => ({ pipelines: components.pipelines() }))
+}
+
+const decisionSchema = z.strictObject({
+  topic: z.string().min(1),
+  partition: z.int().min(0),
+  from: z.union([
+    z.enum(['earliest', 'latest']),
+    z
+      .string()
+      .regex(/^\d{1,19}$/)
+      .transform(BigInt),
+  ]),
+})
+
+function decisionOf(bytes: Uint8Array): z.infer<typeof decisionSchema> {
+  try {
+    return decisionSchema.parse(JSON.parse(Buffer.from(bytes).toString()))
+  } catch (cause) {
+    throw new MillraceError(
+      'request-invalid',
+      'expected {"topic": "…", "partition": 0, "from": "earliest" | "latest" | "<offset>"}',
+      { cause },
+    )
+  }
 }
 
 function choice<const T extends string>(

@@ -12,7 +12,8 @@
 
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
-import type { Coverage, SourceKey } from '../schemas/coverage.ts'
+import { type Coverage, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
+import { MillraceError } from '../schemas/errors.ts'
 import { appendDeadLetter, tooLarge } from './dead-letters.ts'
 import type { Decoder } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
@@ -45,6 +46,10 @@ export type KafkaPipeline = {
   owns(key: SourceKey): boolean
   /** Sources that stand at the log's end with nothing uncommitted: they are fresh though no rows come. */
   idleAtEnd(): { key: SourceKey; end: bigint }[]
+  /** A human's answer to `needs-decision`: go on from there, as a new source. Throws `invalid` when nothing waits. */
+  decide(topic: string, partition: number, from: 'earliest' | 'latest' | bigint): Promise<Coverage>
+  /** Next offset to commit, of every source assigned here. */
+  committedPositions(): (TopicPartition & { offset: number })[]
 }
 
 type Assigned = {
@@ -53,8 +58,18 @@ type Assigned = {
   readonly generation: number
 }
 
-export function kafkaSourceText(partition: TopicPartition): string {
-  return `kafka:${partition.topic}:${partition.topicId}`
+/**
+ * `kafka:<topic>:<topic id>`, and `#2`, `#3`, … after a human decided to go on elsewhere in a log that contradicts the
+ * coverage: offsets may mean other records then, and `(_source, _partition, _offset)` stays unique.
+ */
+export function kafkaSourceText(partition: TopicPartition, incarnation = 1): string {
+  const text = `kafka:${partition.topic}:${partition.topicId}`
+  return incarnation === 1 ? text : `${text}#${incarnation}`
+}
+
+export function incarnationOf(source: string): number {
+  const mark = /#(\d+)$/.exec(source)
+  return mark ? Number(mark[1]) : 1
 }
 
 export function createKafkaPipeline(components: {
@@ -76,11 +91,18 @@ export function createKafkaPipeline(components: {
   let source: KafkaSource | undefined
   let broken: string | undefined
 
-  function keyOf(partition: TopicPartition): SourceKey {
-    return { pipeline: name, source: kafkaSourceText(partition), partition: partition.partition }
+  /** The source of the latest incarnation that has coverage. */
+  function keyOf(partition: TopicPartition, all: readonly Coverage[]): SourceKey {
+    const plain = kafkaSourceText(partition)
+    const incarnations = all
+      .filter((each) => each.partition === partition.partition)
+      .filter((each) => each.source === plain || each.source.startsWith(`${plain}#`))
+      .map((each) => incarnationOf(each.source))
+    const source = kafkaSourceText(partition, Math.max(1, ...incarnations))
+    return { pipeline: name, source, partition: partition.partition }
   }
 
-  function decide(partition: TopicPartition, reason: string): void {
+  function needDecision(partition: TopicPartition, reason: string): void {
     const command = `millrace decide --pipeline ${name} --topic ${partition.topic} --partition ${partition.partition} --from earliest|latest|<offset>`
     needsDecision.set(topicPartitionKey(partition), `${reason}; to go on: ${command}`)
     assigned.delete(topicPartitionKey(partition))
@@ -89,15 +111,15 @@ export function createKafkaPipeline(components: {
   }
 
   function startPosition(partition: AssignedPartition, all: readonly Coverage[]): bigint | undefined {
-    const key = keyOf(partition)
+    const key = keyOf(partition, all)
     const own = all.find((each) => each.source === key.source && each.partition === key.partition)
     const end = coverageEnd(own)
     if (end === undefined) {
       const earlier = all.find(
-        (each) => each.source.startsWith(`kafka:${partition.topic}:`) && each.source !== key.source,
+        (each) => each.source.startsWith(`kafka:${partition.topic}:`) && each.partition === partition.partition,
       )
       if (earlier) {
-        decide(
+        needDecision(
           partition,
           `topic ${partition.topic} was recreated: its id is ${partition.topicId}, rows came from ${earlier.source}`,
         )
@@ -106,11 +128,14 @@ export function createKafkaPipeline(components: {
       return BigInt(components.autoOffsetReset === 'earliest' ? partition.logStart : partition.logEnd)
     }
     if (end > BigInt(partition.logEnd)) {
-      decide(partition, `coverage ends at ${end}, past the log's end ${partition.logEnd}: the topic was truncated`)
+      needDecision(
+        partition,
+        `coverage ends at ${end}, past the log's end ${partition.logEnd}: the topic was truncated`,
+      )
       return undefined
     }
     if (end < BigInt(partition.logStart)) {
-      decide(
+      needDecision(
         partition,
         `coverage ends at ${end}, before the log's start ${partition.logStart}: retention has gone past`,
       )
@@ -134,7 +159,7 @@ export function createKafkaPipeline(components: {
         continue
       }
       needsDecision.delete(id)
-      const key = keyOf(partition)
+      const key = keyOf(partition, all)
       const coverage = await catalog.beginCoverage(key, start)
       const next = coverageEnd(coverage) ?? start
       ledger.reload(key, next)
@@ -146,7 +171,7 @@ export function createKafkaPipeline(components: {
   }
 
   function generationOf(key: SourceKey): number {
-    return ledger.generation(`${key.pipeline}\u0000${key.source}\u0000${key.partition}`)
+    return ledger.generation(sourceKeyText(key))
   }
 
   async function take(block: RecordBlock): Promise<void> {
@@ -305,6 +330,44 @@ export function createKafkaPipeline(components: {
         : [...assigned.values()]
             .filter(({ key }) => ledger.isIdleAtEnd(key))
             .map(({ key }) => ({ key, end: ledger.next(key)! })),
+    async decide(topic, partitionNumber, from) {
+      const id = topicPartitionKey({ topic, partition: partitionNumber })
+      const partition = source?.assignments().find((each) => topicPartitionKey(each) === id)
+      if (!partition) {
+        throw new MillraceError(
+          'not-found',
+          `topic-partition ${id} is not assigned to this process; ask the one that has it`,
+        )
+      }
+      if (!needsDecision.has(id)) {
+        throw new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision`)
+      }
+      const at = from === 'earliest' ? BigInt(partition.logStart) : from === 'latest' ? BigInt(partition.logEnd) : from
+      if (at < BigInt(partition.logStart) || at > BigInt(partition.logEnd)) {
+        throw new MillraceError(
+          'value-out-of-range',
+          `offset ${at} is outside the log [${partition.logStart}, ${partition.logEnd}]`,
+        )
+      }
+      const all = await catalog.coverage(name)
+      const current = keyOf(partition, all)
+      const isKnown = all.some((each) => each.source === current.source && each.partition === current.partition)
+      const incarnation = isKnown ? incarnationOf(current.source) + 1 : 1
+      const coverage = await catalog.beginCoverage({ ...current, source: kafkaSourceText(partition, incarnation) }, at)
+      world.log.info('going on after a decision', {
+        pipeline: name,
+        topic,
+        partition: partitionNumber,
+        from: String(at),
+      })
+      await source?.restart(partition)
+      return coverage
+    },
+    committedPositions: () =>
+      [...assigned.values()].flatMap(({ partition, key }) => {
+        const offset = ledger.coveredTo(sourceKeyText(key))
+        return offset === undefined ? [] : [{ ...partition, offset: Number(offset) }]
+      }),
     handlers: {
       assigned: assign,
       async revoked(partitions) {
@@ -317,7 +380,7 @@ export function createKafkaPipeline(components: {
       },
       block: take,
       outOfRange(partition, position) {
-        decide(partition, `position ${position} is outside the log [${partition.logStart}, ${partition.logEnd})`)
+        needDecision(partition, `position ${position} is outside the log [${partition.logStart}, ${partition.logEnd})`)
       },
       trouble(reason) {
         broken = reason

@@ -1,0 +1,263 @@
+/**
+ * The ingest service, put together:
+ *
+ *   Kafka pipelines ─┐
+ *   HTTP door ───────┴▶ intake (open tick) ─▶ flusher ─▶ segments + one transaction
+ *
+ * Any number of these processes may share a consumer group; positions come from the catalog's coverage. Stopping: no
+ * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
+ */
+import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { openLakeStore } from '../lake/open-lake-store.ts'
+import { writeParquet } from '../lake/parquet/write.ts'
+import { keepAlive } from '../lake/writer-heartbeat.ts'
+import { createHealth } from '../runtime/health.ts'
+import { checkTableAccess } from '../runtime/http-access.ts'
+import { createHttpServer } from '../runtime/http-server.ts'
+import { createMetrics } from '../runtime/metrics.ts'
+import type { World } from '../runtime/world.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import type { Settings } from '../schemas/settings.ts'
+import { createBatchBuilder } from './decoder/batch-builder.ts'
+import { filterRows } from './decoder/filter-rows.ts'
+import { inferColumns } from './decoder/infer-schema.ts'
+import { createJsonDecoder } from './decoder/json-decoder.ts'
+import { splitBody } from './decoder/json-lines.ts'
+import { createFlusher } from './flusher.ts'
+import { addIngestRoutes } from './http-door.ts'
+import { createHttpIntake, httpPipeline } from './http-intake.ts'
+import { createIngestMetrics } from './ingest-metrics.ts'
+import { createIntake } from './intake.ts'
+import { createKafkaSource } from './kafka/fetch-source.ts'
+import type { KafkaSource } from './kafka/kafka-source.ts'
+import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
+import { createOpenTick } from './open-tick.ts'
+import { createSegmentWriter } from './segment-writer.ts'
+import { createSourceLedger } from './source-ledger.ts'
+import { createIngestTables, type DeclaredTable } from './tables.ts'
+import { startUpkeep } from './upkeep.ts'
+
+const TICKS_IN_FLIGHT_MAX = 4
+
+export async function startIngest(options: {
+  settings: Settings
+  world: World
+}): Promise<{ url: string; stop(): Promise<void> }> {
+  const { settings, world } = options
+  const health = createHealth()
+  const metrics = createMetrics({ service: 'ingest' })
+  const counted = createIngestMetrics(metrics)
+  const catalog = await openCatalog({ url: settings.catalog.url, world })
+  const store = openLakeStore(settings, world)
+  const writer = await catalog.registerWriter('ingest')
+  const ledger = createSourceLedger()
+  const onFatal = (error: unknown) => {
+    health.component('writer').unhealthy('this process may not commit any more; it ends')
+    world.log.error('this process may not commit any more; it ends and another takes over', { error })
+    process.exit(EXIT_FENCED)
+  }
+
+  const tables = createIngestTables({
+    catalog,
+    world,
+    lakeRoot: settings.lake.root,
+    declared: declaredTables(settings),
+    createDecoder: createJsonDecoder,
+    inferColumns,
+    onCreated: (name) => void bindTable(name).catch((error: unknown) => world.log.error('binding failed', { error })),
+  })
+  const pipelines: KafkaPipeline[] = []
+  const flusher = createFlusher({
+    catalog,
+    store,
+    world,
+    writer,
+    ledger,
+    filterRows,
+    segments: createSegmentWriter({ store, world, writer, writeParquet }),
+    ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
+    onCommitted(tick) {
+      counted.committed(tick)
+      intake.committed()
+    },
+    onStale(keys) {
+      for (const key of keys) pipelines.find((pipeline) => pipeline.owns(key))?.becameStale(key)
+    },
+    onTrouble(reason) {
+      if (reason === undefined) health.component('flush').healthy()
+      else health.component('flush').degraded(reason)
+    },
+    onFatal,
+  })
+  const intake = createIntake({
+    tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+    flusher,
+    world,
+    settings: {
+      flushIntervalMs: settings.flush.intervalMs,
+      flushBytes: settings.flush.bytes,
+      flushRows: settings.flush.rows,
+      memoryMax: settings.ingest.memoryMax,
+      segmentsLiveMax: settings.segments.liveMax,
+    },
+  })
+  metrics.gaugeOf({ name: 'ingest_bytes_held', help: 'Bytes decoded but not committed.' }, () => intake.bytesHeld)
+
+  /** Which pipeline feeds which tables: for freshness, and against two pipelines on one topic and table. */
+  async function bindTable(name: string): Promise<void> {
+    for (const { name: pipeline, topics, tables: names } of settings.pipelines) {
+      if (names.some((each) => each === name || name === `${each}__dead_letters`)) {
+        await catalog.bindPipeline(pipeline, tables.tableIds(names), topics)
+      }
+    }
+  }
+
+  const httpBound = new Set<string>()
+  async function bindHttp(name: string): Promise<void> {
+    const ids = tables.tableIds([name])
+    const bound = `${name}/${ids.join()}`
+    if (httpBound.has(bound)) return
+    await catalog.bindPipeline(httpPipeline(name), ids, [])
+    httpBound.add(bound)
+  }
+
+  const sources: KafkaSource[] = []
+  async function startPipelines(): Promise<void> {
+    for (const { name } of settings.tables) await tables.open(name)
+    for (const definition of settings.pipelines) {
+      const fed = await Promise.all(definition.tables.map((name) => tables.open(name)))
+      const pipeline = createKafkaPipeline({
+        name: definition.name,
+        tables: fed,
+        autoOffsetReset: definition.autoOffsetReset,
+        recordBytesMax: settings.ingest.recordBytesMax,
+        catalog,
+        intake,
+        ledger,
+        world,
+        onTrouble(reason) {
+          const component = health.component(`pipeline ${definition.name}`)
+          if (reason === undefined) component.healthy()
+          else component.degraded(reason)
+        },
+        onDecision() {
+          const waiting = [...pipeline.state.needsDecision]
+          const component = health.component(`pipeline ${definition.name} positions`)
+          if (waiting.length === 0) component.healthy()
+          else component.degraded(waiting.map(([id, text]) => `needs-decision ${id}: ${text}`).join('; '))
+        },
+        count: (what, by) => counted.count(definition.name, what, by),
+      })
+      pipelines.push(pipeline)
+      await catalog.bindPipeline(definition.name, tables.tableIds(definition.tables), definition.topics)
+      const source = createKafkaSource({
+        settings: settings.kafka,
+        world,
+        topics: definition.topics,
+        groupId: `${settings.kafka.group}-${definition.name}`,
+        handlers: pipeline.handlers,
+      })
+      pipeline.attach(source)
+      sources.push(source)
+      // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
+      source.start().catch((error: unknown) => {
+        health
+          .component(`pipeline ${definition.name}`)
+          .unhealthy(error instanceof Error ? error.message : String(error))
+        world.log.error('pipeline cannot start', { pipeline: definition.name, error })
+      })
+    }
+  }
+
+  const server = createHttpServer({
+    settings,
+    world,
+    service: 'ingest',
+    health,
+    metrics,
+    listen: settings.listen.ingest,
+    bodyBytesMax: settings.ingest.requestBytesMax,
+  })
+  server.app.removeAllContentTypeParsers()
+  server.app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  addIngestRoutes(server.app, {
+    catalog,
+    tables,
+    httpIntake: createHttpIntake({
+      catalog,
+      intake,
+      ledger,
+      world,
+      writerId: writer.writerId,
+      recordBytesMax: settings.ingest.recordBytesMax,
+      count: (what, by) => counted.count('http', what, by),
+    }),
+    settings: { requestBytesMax: settings.ingest.requestBytesMax, requestsMax: settings.ingest.requestsMax },
+    splitBody,
+    checkTableAccess,
+    prepare: bindHttp,
+    async decide(name, topic, partition, from) {
+      const pipeline = pipelines.find((each) => each.name === name)
+      if (!pipeline) throw new MillraceError('not-found', `there is no pipeline "${name}"`)
+      const { source, ranges } = await pipeline.decide(topic, partition, from)
+      return { pipeline: name, topic, partition, source, next_offset: String(ranges.at(-1)?.end) }
+    },
+    pipelines: () =>
+      pipelines.map((pipeline, index) => ({
+        name: pipeline.name,
+        topics: settings.pipelines[index].topics,
+        tables: settings.pipelines[index].tables,
+        partitions: sources[index]?.assignments() ?? [],
+        needs_decision: Object.fromEntries(pipeline.state.needsDecision),
+      })),
+  })
+
+  const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
+  intake.start()
+  await startPipelines()
+  const upkeep = startUpkeep({
+    catalog,
+    writer,
+    world,
+    intake,
+    pipelines,
+    sources,
+    health,
+    segmentsLiveMax: settings.segments.liveMax,
+  })
+  const url = await server.listen()
+
+  return {
+    url,
+    async stop() {
+      // The door closes while ticks still commit, so that requests under way get their answers.
+      await server.close()
+      await upkeep.stop()
+      await Promise.all(sources.map((source) => source.close()))
+      await intake.stop()
+      await heartbeat.stop()
+      await catalog.retireWriter(writer).catch(() => {})
+      await store.close()
+      await catalog.close()
+    },
+  }
+}
+
+/** A supervisor starts the process again, under a new writer id. */
+const EXIT_FENCED = 75
+
+function declaredTables(settings: Settings): Record<string, DeclaredTable> {
+  return Object.fromEntries(
+    settings.tables.map((table) => [
+      table.name,
+      {
+        columns: table.columns,
+        partition: table.partition,
+        sort: table.sort,
+        eventTime: table.eventTime,
+        inferRecords: table.infer.records,
+        inferTimestamps: table.infer.timestamps,
+      },
+    ]),
+  )
+}

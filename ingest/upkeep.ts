@@ -1,0 +1,71 @@
+/**
+ * What ingest does beside taking rows, every second or few: tell the catalog which idle sources stand at the log's end
+ * (freshness without rows), watch how many segments are live, look again at topic-partitions that waited for a
+ * decision, and write group offsets for other people's lag displays (advisory, never read back).
+ */
+import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
+import type { Health } from '../runtime/health.ts'
+import type { World } from '../runtime/world.ts'
+import type { Intake } from './intake.ts'
+import type { KafkaSource } from './kafka/kafka-source.ts'
+import { topicPartitionKey } from './kafka/kafka-source.ts'
+import type { KafkaPipeline } from './kafka-pipeline.ts'
+
+const TOUCH_EVERY_MS = 1000
+const LOOK_EVERY_MS = 5000
+
+export function startUpkeep(components: {
+  catalog: Catalog
+  writer: Writer
+  world: World
+  intake: Intake
+  pipelines: readonly KafkaPipeline[]
+  sources: readonly KafkaSource[]
+  health: Health
+  segmentsLiveMax: number
+}): { stop(): Promise<void> } {
+  const { catalog, writer, world, intake, pipelines, sources, health, segmentsLiveMax } = components
+  const stopping = new AbortController()
+
+  async function touchIdle(): Promise<void> {
+    const keys = pipelines
+      .flatMap((pipeline) => pipeline.idleAtEnd())
+      .map(({ key, end }) => ({ ...key, end, logEnd: end }))
+    if (keys.length > 0) await catalog.touchCaughtUp(writer, keys)
+  }
+
+  async function look(): Promise<void> {
+    const names = (await catalog.listTables()).map(({ name }) => name)
+    const versions = names.length === 0 ? [] : await catalog.readTables(names)
+    const live = Math.max(0, ...versions.map(({ segments }) => segments.length))
+    intake.setLiveSegments(live)
+    const component = health.component('segments')
+    if (live > segmentsLiveMax / 2) {
+      component.degraded(
+        `${live} live segments in a table (segments.live.max ${segmentsLiveMax}): flushes are rarer; is a compactor running?`,
+      )
+    } else component.healthy()
+    for (const [index, pipeline] of pipelines.entries()) {
+      await sources[index].commitAdvisory(pipeline.committedPositions()).catch(() => {})
+      for (const partition of sources[index].assignments()) {
+        if (pipeline.state.needsDecision.has(topicPartitionKey(partition))) await sources[index].restart(partition)
+      }
+    }
+  }
+
+  async function every(ms: number, run: () => Promise<void>): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await world.clock.sleep(ms, stopping.signal).catch(() => {})
+      if (stopping.signal.aborted) return
+      await run().catch((error: unknown) => world.log.warn('upkeep failed; it is tried again', { error }))
+    }
+  }
+
+  const running = [every(TOUCH_EVERY_MS, touchIdle), every(LOOK_EVERY_MS, look)]
+  return {
+    async stop() {
+      stopping.abort()
+      await Promise.all(running)
+    },
+  }
+}
