@@ -1,0 +1,269 @@
+/**
+ * The engine: one DuckDB instance, in memory, in a process of its own. Started by `create-engine.ts` with
+ * `child_process.fork`; it lives as long as its parent's channel.
+ *
+ *   start    open the database with its limits, then shut it in: only the given folders, no extensions, configuration
+ *            locked (but for the session's time zone)
+ *   query    a connection of its own: our setup statements, then the statement in a read-only transaction, streamed,
+ *            encoded here, at most CHUNKS_IN_FLIGHT_MAX chunks unread by the parent
+ *   run      a connection of its own, all rows as objects
+ *   cancel   interrupt; what does not obey is killed by the parent
+ *
+ * What can fail: a statement (answered with its error), the database as a whole (DuckDB calls itself invalid after an
+ * internal error: this process then exits, so that the parent starts a fresh one), the parent (channel closed: exit).
+ */
+import { mkdirSync } from 'node:fs'
+import {
+  type DuckDBConnection,
+  DuckDBInstance,
+  type DuckDBPreparedStatement,
+  type DuckDBResult,
+  StatementType,
+} from '@duckdb/node-api'
+import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { duckdbError } from './duckdb-error.ts'
+import type { EngineQuery, EngineResult, EngineSettings } from './engine.ts'
+import { CHUNKS_IN_FLIGHT_MAX, type FromEngine, type ToEngine } from './engine-messages.ts'
+import { bindParameters, parameterValues } from './parameters.ts'
+import { createArrowEncoder } from './result-arrow.ts'
+import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
+import { columnTypeText, internalValue } from './value-internal.ts'
+
+type Running = {
+  connection: DuckDBConnection | undefined
+  cancelled: boolean
+  credits: number
+  wake: (() => void) | undefined
+}
+
+const running = new Map<number, Running>()
+let settings: EngineSettings | undefined
+let instance: DuckDBInstance | undefined
+
+process.on('message', (message: ToEngine) => {
+  switch (message.kind) {
+    case 'start':
+      void start(message.settings)
+      return
+    case 'query':
+      void answer(message.id, message.query.sql, (run) => query(message.id, run, message.query))
+      return
+    case 'run':
+      void answer(message.id, message.sql, (run) => runTrusted(message.id, run, message.sql))
+      return
+    case 'cancel':
+      cancel(message.id)
+      return
+    case 'credit': {
+      const run = running.get(message.id)
+      if (run) {
+        run.credits++
+        run.wake?.()
+      }
+    }
+  }
+})
+process.on('disconnect', () => process.exit(0))
+// The parent decides when this process ends; a Ctrl-C in the terminal reaches the whole group.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
+
+function send(message: FromEngine): void {
+  if (process.connected) process.send?.(message)
+}
+
+async function start(given: EngineSettings): Promise<void> {
+  try {
+    settings = given
+    mkdirSync(given.spillFolder, { recursive: true })
+    instance = await DuckDBInstance.create(':memory:', {
+      memory_limit: `${Math.floor(given.memoryBytes / 1024)}KiB`,
+      threads: String(given.threads),
+      temp_directory: given.spillFolder,
+      max_temp_directory_size: `${Math.floor(given.spillBytes / 1024)}KiB`,
+      enable_external_file_cache: 'false',
+      autoload_known_extensions: 'false',
+      autoinstall_known_extensions: 'false',
+      allow_community_extensions: 'false',
+    })
+    const connection = await instance.connect()
+    const folders = given.folders.map((folder) => `'${folder.replaceAll("'", "''")}'`).join(', ')
+    await connection.run("SET GLOBAL TimeZone = 'UTC'")
+    await connection.run('SET GLOBAL errors_as_json = true')
+    await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
+    await connection.run('SET GLOBAL enable_external_access = false')
+    await connection.run("SET GLOBAL allowed_configs = ['TimeZone']")
+    await connection.run('SET GLOBAL lock_configuration = true')
+    connection.closeSync()
+    send({ kind: 'ready' })
+  } catch (error) {
+    const { code, message, facts } = asMillraceError(error)
+    send({ kind: 'unusable', failure: { code, message, facts } })
+  }
+}
+
+async function answer(id: number, sql: string, work: (run: Running) => Promise<void>): Promise<void> {
+  const run: Running = { connection: undefined, cancelled: false, credits: CHUNKS_IN_FLIGHT_MAX, wake: undefined }
+  running.set(id, run)
+  try {
+    if (!instance) throw new MillraceError('internal', 'the engine has not been started')
+    run.connection = await instance.connect()
+    stopIfCancelled(run)
+    await work(run)
+  } catch (error) {
+    const known = duckdbError(error, sql)
+    const failure = {
+      code: run.cancelled ? 'query-cancelled' : known.code,
+      message: known.message,
+      facts: known.facts,
+    } as const
+    send({ kind: 'failed', id, failure })
+    if (isFatal(error)) setImmediate(() => process.exit(70))
+  } finally {
+    running.delete(id)
+    run.connection?.closeSync()
+  }
+}
+
+function isFatal(error: unknown): boolean {
+  const text = error instanceof Error ? error.message : String(error)
+  return /"exception_type":"(FATAL|INTERNAL)"|database has been invalidated/i.test(text)
+}
+
+function cancel(id: number): void {
+  const run = running.get(id)
+  if (!run) return
+  run.cancelled = true
+  run.connection?.interrupt()
+  run.wake?.()
+}
+
+function stopIfCancelled(run: Running): void {
+  if (run.cancelled) throw new MillraceError('query-cancelled', 'the statement was cancelled')
+}
+
+async function runTrusted(id: number, run: Running, sql: string): Promise<void> {
+  const connection = run.connection as DuckDBConnection
+  const result = await connection.run(sql)
+  const names = result.deduplicatedColumnNames()
+  const rows: Record<string, unknown>[] = []
+  for (const row of await result.getRows()) {
+    rows.push(Object.fromEntries(row.map((value, index) => [names[index], internalValue(value)])))
+  }
+  send({ kind: 'objects', id, rows })
+}
+
+async function query(id: number, run: Running, request: EngineQuery): Promise<void> {
+  const connection = run.connection as DuckDBConnection
+  for (const statement of request.setup) {
+    await connection.run(statement)
+    stopIfCancelled(run)
+  }
+  if (settings?.mode === 'query') await connection.run('BEGIN TRANSACTION READ ONLY')
+  const statement = await prepareOne(connection, request)
+  const values = await parameterValues(connection, await forParameters(connection, request, statement), request.params)
+  bindParameters(statement, values)
+  stopIfCancelled(run)
+  const result = await statement.stream()
+  send({ kind: 'done', id, result: await sendResult(id, run, request, result) })
+}
+
+async function prepareOne(connection: DuckDBConnection, { sql }: EngineQuery): Promise<DuckDBPreparedStatement> {
+  const statement = await connection.prepare(sql)
+  const type = statement.statementType
+  if (settings?.mode === 'query' && type !== StatementType.SELECT && type !== StatementType.EXPLAIN) {
+    throw new MillraceError('statement-refused', 'only a SELECT can be run here')
+  }
+  return statement
+}
+
+/** EXPLAIN does not tell its parameters' types: ask the statement that it explains. */
+export const EXPLAIN_PREFIX = 'EXPLAIN (FORMAT JSON) '
+
+async function forParameters(
+  connection: DuckDBConnection,
+  { sql }: EngineQuery,
+  statement: DuckDBPreparedStatement,
+): Promise<DuckDBPreparedStatement> {
+  return sql.startsWith(EXPLAIN_PREFIX) ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
+}
+
+async function sendResult(id: number, run: Running, request: EngineQuery, result: DuckDBResult): Promise<EngineResult> {
+  const names = result.columnNames()
+  const types = result.columnTypes()
+  const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
+  send({ kind: 'columns', id, columns })
+  const encoder =
+    request.format === 'rows' ? undefined : encoderOf(request.format, types, result.deduplicatedColumnNames())
+  let rowCount = 0
+  let bytes = 0
+  let truncated = false
+  const sendBytes = async (part: Uint8Array | undefined): Promise<void> => {
+    if (part === undefined || part.length === 0) return
+    bytes += part.length
+    if (bytes > request.bytesMax) {
+      throw new MillraceError('request-too-large', `the result is larger than ${request.bytesMax} bytes`, {
+        facts: { bytesMax: request.bytesMax },
+      })
+    }
+    await takeCredit(run)
+    send({ kind: 'chunk', id, bytes: part })
+  }
+  await sendBytes(encoder?.begin())
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    stopIfCancelled(run)
+    if (chunk === null || chunk.rowCount === 0) break
+    const take = Math.min(chunk.rowCount, request.rowsMax - rowCount)
+    truncated = take < chunk.rowCount
+    rowCount += take
+    if (take > 0) {
+      if (encoder) await sendBytes(encoder.encode(chunk, take))
+      else {
+        await takeCredit(run)
+        send({
+          kind: 'rows',
+          id,
+          rows: chunk
+            .getRows()
+            .slice(0, take)
+            .map((row) => row.map(internalValue)),
+        })
+      }
+    }
+    if (truncated) {
+      run.connection?.interrupt()
+      break
+    }
+  }
+  await sendBytes(encoder?.end())
+  return { columns, rowCount, truncated }
+}
+
+function encoderOf(
+  format: Exclude<EngineQuery['format'], 'rows'>,
+  types: DuckDBResult['columnTypes'] extends () => infer T ? T : never,
+  names: readonly string[],
+): ResultEncoder {
+  switch (format) {
+    case 'json':
+      return createJsonEncoder(types)
+    case 'jsonl':
+      return createJsonLinesEncoder(types, names)
+    case 'csv':
+      return createCsvEncoder(types, names)
+    case 'arrow':
+      return createArrowEncoder(types, names)
+  }
+}
+
+async function takeCredit(run: Running): Promise<void> {
+  while (run.credits === 0) {
+    await new Promise<void>((resolve) => {
+      run.wake = resolve
+    })
+    run.wake = undefined
+    stopIfCancelled(run)
+  }
+  run.credits--
+}
