@@ -9,7 +9,7 @@
  * engines come through; codecs null, deflate, snappy and zstandard. Whatever is wrong with the bytes is `file-damaged`.
  */
 import { crc32, deflateRawSync, inflateRawSync, zstdDecompressSync } from 'node:zlib'
-import { Type as AvroType, type Schema, types } from 'avsc'
+import avsc, { type Schema } from 'avsc'
 import snappy from 'snappy'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { AvroCursor, type AvroSchema, compileReader, resolveSchema } from './avro-decoder.ts'
@@ -27,7 +27,8 @@ const BLOCK_RECORDS = 1000
 /** A block that says it is larger unpacked is not one of a manifest. */
 const BLOCK_BYTES_MAX = 1 << 30
 
-const longType = types.LongType.__with({
+// A CommonJS package whose exports Node cannot name when a file runs directly: taken from the default one.
+const longType = avsc.types.LongType.__with({
   fromBuffer: (buffer: Buffer) => buffer.readBigInt64LE(),
   toBuffer: (value: bigint) => {
     const buffer = Buffer.alloc(8)
@@ -47,7 +48,7 @@ export function writeAvroFile(
   metadata: Readonly<Record<string, string>>,
   sync: Uint8Array,
 ): Uint8Array {
-  const type = AvroType.forSchema(schema as Schema, { registry: { long: longType }, wrapUnions: false })
+  const type = avsc.Type.forSchema(schema as Schema, { registry: { long: longType }, wrapUnions: false })
   const header = new Map([
     ...Object.entries(metadata),
     ['avro.schema', JSON.stringify(schema)],
