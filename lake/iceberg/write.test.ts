@@ -220,3 +220,38 @@ test('random chains agree with the model, and the store holds exactly what metad
     { numRuns: 60 },
   )
 })
+
+test('pending schemas, unknown fields and named snapshots are carried on', async () => {
+  const { world, store, request } = setup()
+  const first = await prepareSnapshot(request(TABLE, undefined, { add: [dataFile(`${TABLE.location}/data/a`, 1)] }))
+  const base = await readMetadata(store, first.metadataLocation)
+  const refs = {
+    main: { 'snapshot-id': first.snapshotId, type: 'branch' },
+    v1: { 'snapshot-id': first.snapshotId, type: 'tag' },
+  }
+  const marked: TableMetadata = { ...base, raw: { ...(base.raw as object), 'later-field': 2n ** 62n, refs } }
+  const [schema] = TABLE.schemas
+  const next = {
+    schemaId: 1,
+    columns: [{ fieldId: 18, name: 'extra', type: { kind: 'int' } as const, required: false }, ...schema.columns],
+  }
+  const table = { ...TABLE, schemas: [schema, next], lastFieldId: 18, metadataLocation: first.metadataLocation }
+  await world.advance(10_000_000)
+  const prepared = await prepareSnapshot(
+    request(table, marked, { add: [dataFile(`${TABLE.location}/data/b`, 1)], snapshotsMax: 1 }),
+  )
+  const metadata = await readMetadata(store, prepared.metadataLocation)
+  expect(metadata.currentSchemaId).toBe(1)
+  expect(metadata.currentSnapshot?.schemaId).toBe(1)
+  expect(metadata.snapshots.map((snapshot) => snapshot.snapshotId)).toEqual([first.snapshotId, prepared.snapshotId])
+  expect(metadata.raw).toMatchObject({
+    'later-field': 2n ** 62n,
+    'last-column-id': 18,
+    schemas: [
+      { 'schema-id': 0 },
+      { 'schema-id': 1, fields: [{ id: 18, name: 'extra', type: 'int' }, {}, {}, {}, {}, {}, {}, {}] },
+    ],
+    refs: { v1: { type: 'tag' } },
+  })
+  expect(prepared.removedPaths).toEqual([])
+})
