@@ -64,6 +64,18 @@ const systemRandom: Random = {
   },
 }
 
+/** A new bearer token: 256 random bits that survive copying. */
+export function createToken(): string {
+  return `mr_${randomBytes(32).toString('base64url')}`
+}
+
+/** A positive serial number of 16 bytes for a certificate. */
+export function randomSerial(): Uint8Array {
+  const serial = randomBytes(16)
+  serial[0] = (serial[0] & 0x7f) | 0x40
+  return serial
+}
+
 /** `name[:n]` separated by commas → a function that kills this process on the n-th pass of that name. */
 function createCrashPoint(crashAt: string): CrashPoint {
   const remaining = new Map<string, number>()
