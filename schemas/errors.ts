@@ -49,6 +49,7 @@ export const ERRORS = {
   'file-missing': { kind: 'data', status: 500, sqlstate: '58P01' },
   'file-damaged': { kind: 'data', status: 500, sqlstate: 'XX001' },
   'file-schema-mismatch': { kind: 'data', status: 500, sqlstate: 'XX001' },
+  'record-damaged': { kind: 'data', status: 500, sqlstate: 'XX001' },
   'needs-decision': { kind: 'data', status: 409, sqlstate: '55000' },
   'invariant-broken': { kind: 'internal', status: 500, sqlstate: 'XX000' },
   internal: { kind: 'internal', status: 500, sqlstate: 'XX000' },
