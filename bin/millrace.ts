@@ -7,6 +7,8 @@
 import { Command, CommanderError } from 'commander'
 import { isMillraceError } from '../schemas/errors.ts'
 import { addCheckCommand } from './commands/check.ts'
+import { addDecideCommand } from './commands/decide.ts'
+import { addDemoCommand } from './commands/demo.ts'
 import { addServiceCommands } from './commands/service.ts'
 import { addSettingsCommand } from './commands/settings.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -36,11 +38,19 @@ Examples:
 addUpCommand(program)
 addServiceCommands(program)
 addSqlCommand(program)
+addDemoCommand(program)
 addCheckCommand(program)
+addDecideCommand(program)
 addSettingsCommand(program)
 addTlsCommand(program)
 addTokenCommand(program)
 addTestCommand(program)
+
+// `millrace … | head` closes our output: that is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
 
 for (const command of program.commands) inheritErrors(command)
 
