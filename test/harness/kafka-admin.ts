@@ -61,6 +61,13 @@ export function createKafkaAdmin(bootstrap: string): KafkaAdmin {
     }
   }
 
+  /** The broker tells others that it leads a little before it does. */
+  async function leadersAnswer(name: string, count: number): Promise<boolean> {
+    const wanted = Array.from({ length: count }, (_, partition) => ({ topic: name, partition, leaderEpoch: -1 }))
+    const listed = await withLink((link) => requestOffsets(link, LATEST, wanted))
+    return listed.every((each) => each.errorCode === 0)
+  }
+
   async function offsetAt(name: string, partition: number, at: typeof LATEST | typeof EARLIEST): Promise<number> {
     let offset = 0
     await settled(`offsets of ${name}/${partition}`, async () => {
@@ -99,7 +106,8 @@ export function createKafkaAdmin(bootstrap: string): KafkaAdmin {
       await settled(`leaders of ${name}`, async () => {
         const topic = await topicOf(name)
         topicId = topic.topicId
-        return topic.errorCode === 0 && topic.partitions.length === partitions && topic.partitions.every(hasLeader)
+        if (topic.errorCode !== 0 || topic.partitions.length !== partitions) return false
+        return topic.partitions.every(hasLeader) && (await leadersAnswer(name, partitions))
       })
       return topicId
     },
@@ -128,7 +136,8 @@ export function createKafkaAdmin(bootstrap: string): KafkaAdmin {
       check(`partitions of ${name}`, reader.int16(), reader.compactNullableString())
       await settled(`partitions of ${name}`, async () => {
         const topic = await topicOf(name)
-        return topic.partitions.length === count && topic.partitions.every(hasLeader)
+        if (topic.partitions.length !== count || !topic.partitions.every(hasLeader)) return false
+        return leadersAnswer(name, count)
       })
     },
 

@@ -135,6 +135,8 @@ export function brokerProperties(options: {
     'log.cleaner.backoff.ms': '200',
     'log.segment.delete.delay.ms': '1000',
     'log.initial.task.delay.ms': '500',
+    // Records of tests may bear any time, also one that retention would find far too old.
+    'log.retention.ms': '-1',
     ...options.extra,
   }
   return `${Object.entries(properties)
