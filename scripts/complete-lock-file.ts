@@ -59,7 +59,8 @@ export function lockFileProblems(lock: LockFile, manifest: LockEntry): string[] 
   for (const [path, entry] of Object.entries(lock.packages)) {
     if (entry.resolved !== undefined) problems.push(`${path} has an address (resolved)`)
     for (const name of Object.keys(entry.dependencies ?? {})) {
-      if (!findEntry(lock, path, name)) problems.push(`${path === '' ? 'package.json' : path} needs ${name}, which has no entry`)
+      if (!findEntry(lock, path, name))
+        problems.push(`${path === '' ? 'package.json' : path} needs ${name}, which has no entry`)
     }
   }
   for (const group of ['dependencies', 'devDependencies'] as const) {
