@@ -44,7 +44,7 @@ export async function runService(options: RunOptions): Promise<never> {
   let started: Promise<string> | undefined
 
   const broken = (error: unknown) => {
-    log.error('unhandled error, stopping at once', { service: name, error })
+    log.error('unhandled error, stopping at once', { error })
     process.exit(EXIT_BUG)
   }
   process.on('uncaughtException', broken)
@@ -52,18 +52,18 @@ export async function runService(options: RunOptions): Promise<never> {
 
   const stop = async (reason: string) => {
     if (stopping.signal.aborted) {
-      log.warn('second stop signal, stopping at once', { service: name, reason })
+      log.warn('second stop signal, stopping at once', { reason })
       process.exit(EXIT_UNCLEAN)
     }
-    log.info('stopping', { service: name, reason })
+    log.info('stopping', { reason })
     stopping.abort()
     // A start that is still under way registers its steps first; the time for both is the same.
     const clean = await withinTime(world, options.settings.shutdownMs, async () => {
       await started?.catch(() => {})
       return runStopSteps(steps, log)
     })
-    if (clean === undefined) log.error('stop took too long', { service: name, shutdownMs: options.settings.shutdownMs })
-    else if (clean) log.info('stopped', { service: name })
+    if (clean === undefined) log.error('stop took too long', { shutdownMs: options.settings.shutdownMs })
+    else if (clean) log.info('stopped')
     process.exit(clean ? 0 : EXIT_UNCLEAN)
   }
   process.on('SIGTERM', () => void stop('SIGTERM'))
@@ -77,13 +77,13 @@ export async function runService(options: RunOptions): Promise<never> {
     })
     const url = await started
     if (!stopping.signal.aborted) {
-      log.info('ready', { service: name, url })
+      log.info('ready', { url })
       const message: ReadyMessage = { type: 'ready', name, url }
       process.send?.(message)
     }
   } catch (error) {
     if (!stopping.signal.aborted) {
-      log.error('start failed', { service: name, error })
+      log.error('start failed', { error })
       await withinTime(world, options.settings.shutdownMs, () => runStopSteps(steps, log))
       process.exit(EXIT_UNCLEAN)
     }
