@@ -59,15 +59,15 @@ export function createIntake(components: {
   const bytesHeld = () => tick.bytes + flusher.bytesInFlight
   const intervalMs = () => lengthenedInterval(settings.flushIntervalMs, liveSegments, settings.segmentsLiveMax)
 
+  async function submitOpen(): Promise<void> {
+    if (!tick.isEmpty) await flusher.submit(tick.seal())
+  }
+
   /** One at a time: the next flush takes what came in while this one waited for its place. */
   function flush(): Promise<void> {
-    flushing ??= (async () => {
-      try {
-        if (!tick.isEmpty) await flusher.submit(tick.seal())
-      } finally {
-        flushing = undefined
-      }
-    })()
+    flushing ??= submitOpen().finally(() => {
+      flushing = undefined
+    })
     return flushing
   }
 
