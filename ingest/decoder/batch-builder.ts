@@ -22,6 +22,8 @@ export class ColumnarBatchBuilder implements BatchBuilder {
   readonly schema: TableSchema
   readonly user: readonly ColumnBuilder[]
   rowCount = 0
+  /** Whether any user column may have a null: until then present values need no mark. */
+  hasNulls = false
   private capacity = FIRST_ROWS
   private readonly columns: readonly ColumnBuilder[]
   private readonly sourceColumn: Column
@@ -112,6 +114,7 @@ export class ColumnarBatchBuilder implements BatchBuilder {
           throw new MillraceError('conversion-failed', `column "${builder.column.name}": required, found null`)
         }
         builder.markNull(row)
+        this.hasNulls = true
       } else {
         setGeneralValue(builder, row, value)
         builder.markPresent(row)
@@ -168,6 +171,7 @@ export class ColumnarBatchBuilder implements BatchBuilder {
   private restart(): void {
     const rows = this.rowCount
     this.rowCount = 0
+    this.hasNulls = false
     this.sources = []
     this.sourceIndexes.clear()
     const wanted =

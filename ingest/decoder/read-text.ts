@@ -19,6 +19,8 @@ import { HEX, skipNumber } from './scan-json.ts'
 const DAYS_IN_MONTH = new Uint8Array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 const DAY_MICROS = 86_400_000_000
 const BAD = -1e300
+/** Microseconds of the last digit, by the number of fraction digits. */
+const FRACTION_UNITS = new Int32Array([0, 100_000, 10_000, 1000, 100, 10, 1])
 
 function no(detail: string): false {
   refuse(detail)
@@ -116,6 +118,67 @@ export function readTime(builder: ColumnBuilder, row: number, bytes: Uint8Array,
   if (micros === BAD || timeEnd !== end) return false
   builder.setSafeInteger(row, micros)
   return true
+}
+
+// The day read last: neighbouring records are mostly of the same day. Small integers only, as in `read-number.ts`.
+let lastDate = 19700101
+let lastDays = 0
+
+/**
+ * The usual shape `2026-01-31T23:59:59Z`, with up to six fraction digits, and its closing quote: the position behind
+ * that, or -1 for any other text. `at` is behind the opening quote.
+ *
+ * A digit `d` is one of 0..9 exactly if neither `d` nor `9 - d` has its sign bit set, so all are checked at once.
+ */
+export function readUtcTimestamp(
+  builder: ColumnBuilder,
+  row: number,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+): number {
+  if (at + 21 > end) return -1
+  if (bytes[at + 4] !== 0x2d || bytes[at + 7] !== 0x2d || bytes[at + 10] !== 0x54) return -1
+  if (bytes[at + 13] !== 0x3a || bytes[at + 16] !== 0x3a) return -1
+  let digit = bytes[at] - 0x30
+  let bad = digit | (9 - digit)
+  let date = digit
+  for (let index = at + 1; index < at + 4; index += 1) {
+    digit = bytes[index] - 0x30
+    bad |= digit | (9 - digit)
+    date = date * 10 + digit
+  }
+  const month = two(bytes, at + 5)
+  const day = two(bytes, at + 8)
+  const hour = two(bytes, at + 11)
+  const minute = two(bytes, at + 14)
+  const second = two(bytes, at + 17)
+  if (bad < 0 || month > 12 || day > 31 || hour > 23 || minute > 59 || second > 59) return -1
+  date = date * 10000 + month * 100 + day
+  if (date !== lastDate) {
+    const days = daysAt(bytes, at)
+    if (days === BAD) return -1
+    lastDate = date
+    lastDays = days
+  }
+  let position = at + 19
+  let fraction = 0
+  if (bytes[position] === 0x2e) {
+    const first = position + 1
+    const stop = Math.min(end - 2, first + 6)
+    position = first
+    while (position < stop) {
+      digit = bytes[position] - 0x30
+      if (digit < 0 || digit > 9) break
+      fraction = fraction * 10 + digit
+      position += 1
+    }
+    if (position === first) return -1
+    fraction *= FRACTION_UNITS[position - first]
+  }
+  if (bytes[position] !== 0x5a || bytes[position + 1] !== 0x22) return -1
+  builder.setSafeInteger(row, lastDays * DAY_MICROS + (hour * 3600 + minute * 60 + second) * 1e6 + fraction)
+  return position + 2
 }
 
 export function readTimestamp(

@@ -15,7 +15,7 @@ const ARRAY = 2
 const containers = new Uint8Array(DEPTH_MAX + 1)
 
 /** 1 for a byte that ends the plain run inside a string: quote, backslash, control, not ASCII. */
-const STOPS = new Uint8Array(256)
+export const STOPS = new Uint8Array(256)
 for (let byte = 0; byte < 256; byte += 1)
   STOPS[byte] = byte < 0x20 || byte >= 0x80 || byte === 0x22 || byte === 0x5c ? 1 : 0
 
