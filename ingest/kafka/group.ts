@@ -64,6 +64,7 @@ type Joined = { readonly membership: Membership; readonly isLeader: boolean; rea
 
 const LEAVE_TIMEOUT_MS = 2_000
 const ROUTINE_PAUSE_MS = 20
+const ATTEMPTS_QUIET = 4
 
 export function createGroup(components: {
   groupId: string
@@ -198,6 +199,7 @@ export function createGroup(components: {
 
   async function membership(): Promise<void> {
     let delayMs = times.retryMs
+    let attempts = 0
     while (!closing.signal.aborted) {
       try {
         joined = await join()
@@ -205,14 +207,19 @@ export function createGroup(components: {
         if (closing.signal.aborted) break
         if (!isRoutine(error)) {
           if (!(error instanceof MillraceError && error.facts.errorCode !== undefined)) dropCoordinator()
-          handlers.trouble(messageOf(error))
-          world.log.warn('cannot join the consumer group yet', { groupId, reason: messageOf(error) })
+          attempts += 1
+          // A broker that just started loads its groups first: no trouble unless it lasts.
+          if (!isLoading(error) || attempts > ATTEMPTS_QUIET) {
+            handlers.trouble(messageOf(error))
+            world.log.warn('cannot join the consumer group yet', { groupId, reason: messageOf(error) })
+          }
           await world.clock.sleep(delayMs * (0.75 + world.random.float() / 2), closing.signal).catch(() => {})
           delayMs = Math.min(delayMs * 2, times.retryMaxMs)
         } else await world.clock.sleep(ROUTINE_PAUSE_MS, closing.signal).catch(() => {})
         continue
       }
       delayMs = times.retryMs
+      attempts = 0
       handlers.trouble(undefined)
       world.log.info('joined the consumer group', {
         groupId,
@@ -272,13 +279,24 @@ export function createGroup(components: {
 
 /** Part of every rebalance: try again at once, no trouble. */
 function isRoutine(error: unknown): boolean {
-  const routine: unknown[] = [
+  return hasCode(error, [
     KAFKA_ERRORS.rebalanceInProgress,
     KAFKA_ERRORS.unknownMemberId,
     KAFKA_ERRORS.illegalGeneration,
     KAFKA_ERRORS.memberIdRequired,
-  ]
-  return error instanceof MillraceError && routine.includes(error.facts.errorCode)
+  ])
+}
+
+function isLoading(error: unknown): boolean {
+  return hasCode(error, [
+    KAFKA_ERRORS.coordinatorLoading,
+    KAFKA_ERRORS.coordinatorNotAvailable,
+    KAFKA_ERRORS.notCoordinator,
+  ])
+}
+
+function hasCode(error: unknown, codes: readonly unknown[]): boolean {
+  return error instanceof MillraceError && codes.includes(error.facts.errorCode)
 }
 
 function groupError(what: string, errorCode: number): MillraceError {
