@@ -43,7 +43,7 @@ const REFUSED = 3
 export function createJsonDecoder(schema: TableSchema): Decoder {
   const columns = userColumns(schema)
   const keys = createKeyLookup(columns.map((column) => column.name))
-  const { starts: keyStarts, bytes: keyBytes } = keys
+  const { lengths: keyLengths, words: keyWords, wordStarts: keyWordStarts } = keys
   const width = columns.length
   const readerCodes = Uint8Array.from(columns, (column) => readerCodeOf(column.type.kind))
   const states = new Uint8Array(width)
@@ -51,6 +51,9 @@ export function createJsonDecoder(schema: TableSchema): Decoder {
   const refusals: string[] = columns.map(() => '')
   // Which column's key came last behind that of column i (at i + 1; at 0: which came first), to be compared first.
   const following = Int32Array.from({ length: width + 1 }, (_, index) => Math.min(index, width - 1))
+  // The block of bytes read last, seen as words; it is kept until the next one comes.
+  let viewed = new Uint8Array(0)
+  let view = new DataView(viewed.buffer)
   let unknownKeys = 0
 
   function malformed(start: number): DecodeFailure {
@@ -64,6 +67,10 @@ export function createJsonDecoder(schema: TableSchema): Decoder {
   function decode(bytes: Uint8Array, start: number, end: number, target: BatchBuilder): DecodeFailure | undefined {
     if (!(target instanceof ColumnarBatchBuilder) || target.user.length !== width) {
       throw new MillraceError('internal', 'a decoder was given a batch builder of another schema')
+    }
+    if (bytes !== viewed) {
+      viewed = bytes
+      view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     }
     target.prepareRow()
     const row = target.rowCount
@@ -79,7 +86,7 @@ export function createJsonDecoder(schema: TableSchema): Decoder {
     else {
       for (;;) {
         let index = following[previous + 1]
-        let after = behindKey(index, bytes, position, end)
+        let after = behindKey(index, view, position, end)
         if (after < 0) {
           if (position >= end) return broken('text ends inside an object', end - start)
           if (bytes[position] !== 0x22) return broken('expected a key', position - start)
@@ -131,13 +138,19 @@ export function createJsonDecoder(schema: TableSchema): Decoder {
   }
 
   /** Whether the bytes at `at` are the key of this column as usually written, with its colon: the position behind, or -1. */
-  function behindKey(index: number, bytes: Uint8Array, at: number, end: number): number {
+  function behindKey(index: number, view: DataView, at: number, end: number): number {
     if (index < 0) return -1
-    const from = keyStarts[index]
-    const length = keyStarts[index + 1] - from
+    const length = keyLengths[index]
     if (length === 0 || at + length > end) return -1
-    for (let offset = 0; offset < length; offset += 1) if (bytes[at + offset] !== keyBytes[from + offset]) return -1
-    return at + length
+    const last = keyWordStarts[index + 1] - 1
+    let word = keyWordStarts[index]
+    let position = at
+    while (word < last) {
+      if (view.getInt32(position, true) !== keyWords[word]) return -1
+      position += 4
+      word += 1
+    }
+    return view.getInt32(at + length - 4, true) === keyWords[last] ? at + length : -1
   }
 
   /** Every column present or null, or nothing changed and the reason why. */
