@@ -102,6 +102,7 @@ test('the compose file brings Kafka records and HTTP rows into a table, over TLS
 
 /** The final stage of the Dockerfile, with the packages that are installed here. */
 async function fillImage(copies: ReturnType<typeof copiesOf>): Promise<void> {
+  await mkdir(join(folder, 'millrace'))
   for (const { from, sources, target } of copies) {
     if (from === undefined) {
       for (const source of sources) {
