@@ -35,3 +35,6 @@ export type FromEngine =
 
 /** Chunks (or row batches) of one query on their way to a parent that has not consumed them yet. */
 export const CHUNKS_IN_FLIGHT_MAX = 4
+
+/** A statement of ours that asks for a plan: parameters are typed by what stands after it. */
+export const EXPLAIN_PREFIX = 'EXPLAIN (FORMAT JSON) '

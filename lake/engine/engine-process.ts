@@ -23,7 +23,7 @@ import {
 import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { duckdbError } from './duckdb-error.ts'
 import type { EngineQuery, EngineResult, EngineSettings } from './engine.ts'
-import { CHUNKS_IN_FLIGHT_MAX, type FromEngine, type ToEngine } from './engine-messages.ts'
+import { CHUNKS_IN_FLIGHT_MAX, EXPLAIN_PREFIX, type FromEngine, type ToEngine } from './engine-messages.ts'
 import { bindParameters, parameterValues } from './parameters.ts'
 import { createArrowEncoder } from './result-arrow.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
@@ -178,8 +178,6 @@ async function prepareOne(connection: DuckDBConnection, { sql }: EngineQuery): P
 }
 
 /** EXPLAIN does not tell its parameters' types: ask the statement that it explains. */
-export const EXPLAIN_PREFIX = 'EXPLAIN (FORMAT JSON) '
-
 async function forParameters(
   connection: DuckDBConnection,
   { sql }: EngineQuery,

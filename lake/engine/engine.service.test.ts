@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { tableFromIPC } from 'apache-arrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { isMillraceError, type MillraceError } from '../../schemas/errors.ts'
+import { runPython } from '../../test/harness/python.ts'
 import { createEngine } from './create-engine.ts'
 import type { Engine, EngineQuery, EngineResult } from './engine.ts'
 
@@ -113,12 +113,37 @@ const VALUES: readonly (readonly [sql: string, type: string, value: unknown, csv
   ['[1, NULL, 3]', 'INTEGER[]', [1, null, 3], '"[1,null,3]"'],
   [
     "{'a': 1, 'b': [9223372036854775807]}",
-    'STRUCT(a INTEGER, b BIGINT[])',
+    'STRUCT("a" INTEGER, "b" BIGINT[])',
     { a: 1, b: ['9223372036854775807'] },
     '"{""a"":1,""b"":[""9223372036854775807""]}"',
   ],
   ["MAP {'k': 0.1::FLOAT}", 'MAP(VARCHAR, FLOAT)', { k: 0.1 }, '"{""k"":0.1}"'],
   ['NULL', 'NULL', null, ''],
+]
+
+const ARROW_SQL = `SELECT i::INTEGER AS i, i::BIGINT AS l, (i % 2 = 0) AS b, i::DOUBLE / 2 AS d, (i / 100)::DECIMAL(12,2) AS dec,
+              CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, i::HUGEINT AS h, 'x'::BLOB AS blob,
+              DATE '2026-01-01' + i::INTEGER AS day, make_timestamptz(i * 1000000) AS at, INTERVAL (i) DAY AS gap,
+              [i] AS list, '00000000-0000-0000-0000-00000000000a'::UUID AS id, TIME '00:00:01' AS t, i::UBIGINT AS u
+       FROM range(5000) r(i)`
+
+/** As apache-arrow and as pyarrow call the types; the last row as Python prints it. */
+const ARROW_TYPES: readonly (readonly [string, string, string])[] = [
+  ['Int32', 'int32', '4999'],
+  ['Int64', 'int64', '4999'],
+  ['Bool', 'bool', 'False'],
+  ['Float64', 'double', '2499.5'],
+  ['Decimal[12e+2]', 'decimal128(12, 2)', '49.99'],
+  ['Utf8', 'string', 'text 4999'],
+  ['Decimal[38e0]', 'decimal128(38, 0)', '4999'],
+  ['Binary', 'binary', "b'x'"],
+  ['Date32<DAY>', 'date32[day]', '2039-09-09'],
+  ['Timestamp<MICROSECOND, UTC>', 'timestamp[us, tz=UTC]', '1970-01-01 01:23:19+00:00'],
+  ['Interval<MONTH_DAY_NANO>', 'month_day_nano_interval', 'MonthDayNano(months=0, days=4999, nanoseconds=0)'],
+  ['Utf8', 'string', '["4999"]'],
+  ['Utf8', 'string', '00000000-0000-0000-0000-00000000000a'],
+  ['Time64<MICROSECOND>', 'time64[us]', '00:00:01'],
+  ['Uint64', 'uint64', '4999'],
 ]
 
 describe('formats', () => {
@@ -151,14 +176,7 @@ describe('formats', () => {
   })
 
   test('arrow: apache-arrow reads every type back, in several batches, with NULLs', async () => {
-    const { bytes } = await ask(
-      `SELECT i::INTEGER AS i, i::BIGINT AS l, (i % 2 = 0) AS b, i::DOUBLE / 2 AS d, (i / 100)::DECIMAL(12,2) AS dec,
-              CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, i::HUGEINT AS h, 'x'::BLOB AS blob,
-              DATE '2026-01-01' + i::INTEGER AS day, make_timestamptz(i * 1000000) AS at, INTERVAL (i) DAY AS gap,
-              [i] AS list, uuid() AS id, TIME '00:00:01' AS t, i::UBIGINT AS u
-       FROM range(5000) r(i)`,
-      { format: 'arrow' },
-    )
+    const { bytes } = await ask(ARROW_SQL, { format: 'arrow' })
     const table = tableFromIPC(bytes)
     expect(table.numRows).toBe(5000)
     expect(table.batches.length).toBeGreaterThan(1)
@@ -174,23 +192,7 @@ describe('formats', () => {
     })
     expect(row(3)).toMatchObject({ s: null, b: false })
     expect(String(row(4999).h)).toBe('4999')
-    expect(table.schema.fields.map((field) => String(field.type))).toEqual([
-      'Int32',
-      'Int64',
-      'Bool',
-      'Float64',
-      'Decimal[12e+2]',
-      'Utf8',
-      'Decimal[38e+0]',
-      'Binary',
-      'Date32<DAY>',
-      'Timestamp<MICROSECOND, UTC>',
-      'Interval<MONTH_DAY_NANO>',
-      'Utf8',
-      'Utf8',
-      'Time64<MICROSECOND>',
-      'Uint64',
-    ])
+    expect(table.schema.fields.map((field) => String(field.type))).toEqual(ARROW_TYPES.map((each) => each[0]))
   })
 
   test('arrow: no rows still give a schema', async () => {
@@ -199,13 +201,20 @@ describe('formats', () => {
     expect([table.numRows, table.schema.fields.map((field) => field.name)]).toEqual([0, ['a']])
   })
 
-  test('arrow: pyarrow reads the stream too', async (context) => {
-    try {
-      execFileSync('python3', ['-c', 'import pyarrow'], { stdio: 'ignore' })
-    } catch {
-      // pyarrow is installed by the harness for foreign readers; without it apache-arrow above is the witness.
-      context.skip()
-    }
+  test('arrow: pyarrow reads every type', async () => {
+    const file = join(folder, 'result.arrow')
+    const { bytes } = await ask(ARROW_SQL, { format: 'arrow' })
+    writeFileSync(file, bytes)
+    const text = `
+import json, sys, pyarrow.ipc
+table = pyarrow.ipc.open_stream(sys.argv[1]).read_all()
+table.validate(full=True)
+print(json.dumps([table.num_rows, [str(field.type) for field in table.schema], [str(value) for value in table.slice(4999, 1).to_pylist()[0].values()]]))`
+    expect(await runPython({ text }, [file])).toEqual([
+      5000,
+      ARROW_TYPES.map((each) => each[1]),
+      ARROW_TYPES.map((each) => each[2]),
+    ])
   })
 
   test('rows: values for our own code', async () => {
@@ -276,7 +285,6 @@ describe('the sandbox', () => {
     "SELECT * FROM glob('/*')",
     "SELECT * FROM '/etc/passwd'",
     'SELECT 1; SELECT 2; CREATE TABLE u (a INTEGER)',
-    'PRAGMA database_list',
     'CALL checkpoint()',
   ])('%s is not run', async (sql) => {
     expect(['statement-refused', 'syntax-error', 'query-invalid', 'undefined-table']).toContain(
@@ -330,9 +338,7 @@ describe('limits', () => {
   })
 
   test("DuckDB's own memory limit", async () => {
-    const error = await refusal(
-      'SELECT count(*) FROM (SELECT DISTINCT i, repeat(i::VARCHAR, 20) FROM range(50000000) r(i))',
-    )
+    const error = await refusal('SELECT len(list(i)) FROM range(200000000) r(i)')
     expect(error.code).toBe('out-of-memory')
   })
 })
@@ -398,7 +404,7 @@ describe('the process', () => {
   test('a compaction engine writes inside its folders only', async () => {
     const compaction = newEngine('compaction')
     try {
-      execFileSync('mkdir', ['-p', join(folder, 'data')])
+      mkdirSync(join(folder, 'data'), { recursive: true })
       await compaction.run(`COPY (SELECT 1 AS a) TO '${join(folder, 'data', 'a.parquet')}' (FORMAT parquet)`)
       expect(await compaction.run(`SELECT a FROM read_parquet('${join(folder, 'data', 'a.parquet')}')`)).toEqual([
         { a: 1 },

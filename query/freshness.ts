@@ -1,0 +1,46 @@
+/**
+ * How fresh what a query saw is (G-10): catalog-clock time since every source of a table last stood at its log's end with
+ * everything before committed. A source that is idle at its end is fresh as of the last time that was noted; an HTTP
+ * producer's rows are visible when they are acknowledged, so it is always fresh. Record timestamps play no part.
+ */
+import type { TableVersion } from '../lake/catalog/catalog.ts'
+import type { Coverage } from '../schemas/coverage.ts'
+
+export type SourceFreshness = {
+  readonly pipeline: string
+  readonly source: string
+  readonly partition: number
+  /** End of what is consumed, and of the source's log, as last seen. */
+  readonly offset: string | null
+  readonly log_end: string | null
+  readonly freshness_ms: number | null
+}
+
+/** Null: a source never stood at its log's end, or the table has no source yet. */
+export function freshnessMs({ coverage, readAt }: TableVersion): number | null {
+  if (coverage.length === 0) return null
+  let worst = 0
+  for (const source of coverage) {
+    const age = sourceAgeMs(source, readAt)
+    if (age === null) return null
+    worst = Math.max(worst, age)
+  }
+  return worst
+}
+
+export function sourcesOf({ coverage, readAt }: TableVersion): readonly SourceFreshness[] {
+  return coverage.map((source) => ({
+    pipeline: source.pipeline,
+    source: source.source,
+    partition: source.partition,
+    offset: source.ranges.at(-1)?.end.toString() ?? null,
+    log_end: source.logEnd?.toString() ?? null,
+    freshness_ms: sourceAgeMs(source, readAt),
+  }))
+}
+
+function sourceAgeMs({ source, caughtUpAt }: Coverage, readAt: bigint): number | null {
+  if (source.startsWith('http:')) return 0
+  if (caughtUpAt === undefined) return null
+  return Math.max(0, Number((readAt - caughtUpAt) / 1000n))
+}

@@ -1,0 +1,294 @@
+/**
+ * From table versions and a checked statement to views that DuckDB can open:
+ *
+ *   1. EXPLAIN over stubs: which columns and filters each scan has
+ *   2. files: those whose bounds let a row through; the rest is never opened
+ *   3. footers of those files (kept in memory): is the file what its schema says, which row groups can match
+ *   4. remote files: exactly the column chunks needed, into sparse local files; local files are opened where they are
+ *   5. one temp view per table over the files that are left
+ *
+ * What can fail: a file that is gone (`file-missing`), damaged or not of its schema (`file-damaged`,
+ * `file-schema-mismatch`, naming it), no room in the cache (`overloaded`), S3 away (`store-unavailable`).
+ */
+import type { TableVersion } from '../../lake/catalog/catalog.ts'
+import type { Engine } from '../../lake/engine/engine.ts'
+import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
+import { type MappedFile, quoteName, relationSql } from '../../lake/file-mapping.ts'
+import type { ByteRange } from '../../lake/object-store/object-store.ts'
+import type { ParquetFooter } from '../../lake/parquet/parquet.ts'
+import { pruneRowGroups } from '../../lake/parquet/prune.ts'
+import { planRanges } from '../../lake/parquet/ranges.ts'
+import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
+import type { Statement } from '../statement.ts'
+import { needsEverything, type ScanNeeds, scanNeeds } from './scan-needs.ts'
+import type { Stubs } from './stubs.ts'
+import { mayHoldRows, type TableFile, type TableFileReader } from './table-files.ts'
+
+export type PlanStats = {
+  files: number
+  filesPruned: number
+  rowGroups: number
+  rowGroupsPruned: number
+  /** Exactly the column chunks (and bloom filters) that the statement needs. */
+  bytesNeeded: number
+  /** Bytes and GETs that this query caused. */
+  bytesFetched: number
+  requests: number
+}
+
+export type PlannedTable = {
+  readonly version: TableVersion
+  readonly snapshotId: bigint | undefined
+}
+
+export type QueryPlan = {
+  /** Statements that make the views, for the engine's connection. */
+  readonly setup: readonly string[]
+  readonly tables: readonly PlannedTable[]
+  readonly stats: PlanStats
+  readonly hasSparseFiles: boolean
+  /** The cache may let the files go. */
+  release(): void
+}
+
+export type PlannerParts = {
+  readonly engine: Engine
+  readonly stubs: Stubs
+  readonly cache: RangeCache
+  readonly files: TableFileReader
+  /** Footers read at a time. */
+  readonly parallelMax: number
+}
+
+export type PlanOptions = {
+  readonly params: readonly unknown[] | Readonly<Record<string, unknown>>
+  readonly sessionSetup: readonly string[]
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  /** After a read into a hole: fetch every file whole. */
+  readonly wholeFiles: boolean
+}
+
+export type Planner = {
+  plan(statement: Statement, versions: readonly TableVersion[], options: PlanOptions): Promise<QueryPlan>
+}
+
+type OpenedFile = MappedFile & { readonly ensured: EnsuredFile }
+
+export function createPlanner(parts: PlannerParts): Planner {
+  const { engine, stubs, cache, files: reader } = parts
+
+  async function needsOf(
+    statement: Statement,
+    versions: readonly TableVersion[],
+    options: PlanOptions,
+  ): Promise<ReadonlyMap<number, ScanNeeds>> {
+    const everything = new Map(
+      versions.map(({ table }) => [
+        table.tableId,
+        needsEverything(wantedColumns(currentSchema(table), statement).map((column) => column.fieldId)),
+      ]),
+    )
+    if (versions.length === 0 || statement.kind === 'explain') return everything
+    const setup = [...options.sessionSetup]
+    for (const { table } of versions) {
+      const schema = currentSchema(table)
+      setup.push(await stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement)))
+    }
+    const plans: string[] = []
+    try {
+      await engine.query(
+        {
+          queryId: 'plan',
+          setup,
+          sql: EXPLAIN_PREFIX + statement.sql,
+          params: options.params,
+          format: 'rows',
+          rowsMax: 100,
+          bytesMax: 64 * 1024 * 1024,
+          timeoutMs: options.timeoutMs,
+        },
+        { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
+        options.signal,
+      )
+      const typeOf = (tableId: number, fieldId: number) =>
+        currentSchema(versions.find(({ table }) => table.tableId === tableId)!.table).columns.find(
+          (column) => column.fieldId === fieldId,
+        )?.type
+      return scanNeeds(plans[0] ?? '[]', [...everything.keys()], typeOf, statement.usesClock)
+    } catch (error) {
+      // The statement itself is wrong: say so before any byte is fetched for it. Its positions count from EXPLAIN's text.
+      if (isMillraceError(error) && (error.kind === 'invalid' || error.kind === 'unavailable')) throw shiftedBack(error)
+      return everything
+    }
+  }
+
+  async function planTable(
+    version: TableVersion,
+    needs: ScanNeeds,
+    statement: Statement,
+    options: PlanOptions,
+    stats: PlanStats,
+    opened: OpenedFile[],
+  ): Promise<{ readonly sql: string; readonly planned: PlannedTable }> {
+    const { table } = version
+    const schema = currentSchema(table)
+    const wanted = wantedColumns(schema, statement)
+    const { snapshotId, files } = await reader.filesOf(version)
+    const kept = files.filter((file) => mayHoldRows(file, table.schemas, needs.filters))
+    stats.files += files.length
+    stats.filesPruned += files.length - kept.length
+    const mapped: MappedFile[] = []
+    const isDescription = statement.kind === 'describe'
+    await inParallel(isDescription ? [] : kept, parts.parallelMax, async (file) => {
+      const one = await openFile(file, needs, options, stats)
+      if (!one) return
+      opened.push(one)
+      mapped.push(one)
+    })
+    // In a fixed order, so that the same question over the same version reads its files in the same order.
+    mapped.sort((a, b) => (a.path < b.path ? -1 : 1))
+    const relation = relationSql(mapped, table.schemas, wanted)
+    return {
+      sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${relation}`,
+      planned: { version, snapshotId },
+    }
+  }
+
+  /** Undefined when its row groups' statistics prove that no row of it is needed. */
+  async function openFile(
+    file: TableFile,
+    needs: ScanNeeds,
+    options: PlanOptions,
+    stats: PlanStats,
+  ): Promise<OpenedFile | undefined> {
+    const { path, bytes, etag } = file
+    const fetch = async (ranges: readonly ByteRange[]): Promise<EnsuredFile> => {
+      const ensured = await cache.ensure(path, bytes, etag, ranges, options.signal)
+      stats.bytesFetched += ensured.fetchedBytes
+      stats.requests += ensured.requests
+      return ensured
+    }
+    // Brings the footer of a remote file, and what it costs is ours; a local file costs nothing.
+    const held = await fetch([])
+    try {
+      return await openHeld(file, await cache.footer(path, bytes, etag, options.signal), needs, options, stats, fetch)
+    } finally {
+      held.release()
+    }
+  }
+
+  async function openHeld(
+    file: TableFile,
+    footer: ParquetFooter,
+    needs: ScanNeeds,
+    options: PlanOptions,
+    stats: PlanStats,
+    fetch: (ranges: readonly ByteRange[]) => Promise<EnsuredFile>,
+  ): Promise<OpenedFile | undefined> {
+    if (footer.rowCount !== file.rowCount) {
+      throw new MillraceError(
+        'file-damaged',
+        `${file.path}: it has ${footer.rowCount} rows, ${file.rowCount} are recorded`,
+        {
+          facts: { path: file.path },
+        },
+      )
+    }
+    const kept = keptRowGroups(footer, needs)
+    stats.rowGroups += footer.rowGroups.length
+    stats.rowGroupsPruned += footer.rowGroups.length - kept.length
+    if (kept.length === 0 && footer.rowGroups.length > 0 && needs.filters !== undefined) {
+      stats.filesPruned++
+      return undefined
+    }
+    const plan = planRanges(footer, pathsOf(footer, needs.columns), kept, {
+      bloom: pathsOf(footer, needs.bloomColumns),
+    })
+    stats.bytesNeeded += plan.neededBytes
+    const ranges = options.wholeFiles ? [{ start: 0, end: file.bytes }] : plan.ranges
+    const ensured = await fetch(ranges)
+    return { path: file.path, localFile: ensured.localFile, footer, ensured }
+  }
+
+  return {
+    async plan(statement, versions, options) {
+      const stats: PlanStats = {
+        files: 0,
+        filesPruned: 0,
+        rowGroups: 0,
+        rowGroupsPruned: 0,
+        bytesNeeded: 0,
+        bytesFetched: 0,
+        requests: 0,
+      }
+      const opened: OpenedFile[] = []
+      const release = () => {
+        for (const { ensured } of opened) ensured.release()
+      }
+      try {
+        const needs = await needsOf(statement, versions, options)
+        const setup = [...options.sessionSetup]
+        const tables: PlannedTable[] = []
+        for (const version of versions) {
+          const need = needs.get(version.table.tableId)!
+          const { sql, planned } = await planTable(version, need, statement, options, stats, opened)
+          setup.push(sql)
+          tables.push(planned)
+        }
+        const hasSparseFiles = opened.some(({ path }) => !path.startsWith('file://'))
+        return { setup, tables, stats, hasSparseFiles, release }
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
+  }
+}
+
+export function currentSchema(table: TableVersion['table']): TableSchema {
+  const schema = table.schemas.at(-1)
+  if (schema) return schema
+  throw new MillraceError('undefined-table', `table "${table.name}" has no columns yet: nothing has been ingested`, {
+    facts: { table: table.name },
+  })
+}
+
+/** `SELECT *` shows no hidden columns; naming one brings it in. */
+function wantedColumns(schema: TableSchema, statement: Statement): readonly Column[] {
+  return schema.columns.filter((column) => !isHidden(column) || statement.hiddenColumns.has(column.name))
+}
+
+function keptRowGroups(footer: ParquetFooter, needs: ScanNeeds): readonly number[] {
+  if (needs.filters === undefined) return footer.rowGroups.map((_, index) => index)
+  const kept = new Set<number>()
+  for (const list of needs.filters) for (const index of pruneRowGroups(footer, list)) kept.add(index)
+  return [...kept].sort((a, b) => a - b)
+}
+
+function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<string> {
+  const paths = new Set<string>()
+  for (const { fieldId, path } of footer.columns) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(path)
+  return paths
+}
+
+function shiftedBack(error: MillraceError): MillraceError {
+  const position = error.facts.position as { line: number; column: number } | undefined
+  if (position?.line !== 1) return error
+  const facts = { ...error.facts, position: { line: 1, column: Math.max(1, position.column - EXPLAIN_PREFIX.length) } }
+  return new MillraceError(error.code, error.message, { facts, cause: error })
+}
+
+async function inParallel<Item>(
+  items: readonly Item[],
+  parallelMax: number,
+  run: (item: Item) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  const lane = async () => {
+    while (next < items.length) await run(items[next++])
+  }
+  await Promise.all(Array.from({ length: Math.min(parallelMax, items.length) }, lane))
+}

@@ -1,0 +1,101 @@
+/**
+ * The files that make up one table version, as one list: live files of the snapshot, and live segments. Metadata is
+ * immutable per location, so parsed metadata and manifests are kept in small caches.
+ */
+import type { ColumnBounds, Segment, TableVersion } from '../../lake/catalog/catalog.ts'
+import type { LiveFile, TableMetadata } from '../../lake/iceberg/iceberg.ts'
+import { createSnapshotReader, readMetadata } from '../../lake/iceberg/read.ts'
+import type { ObjectStore } from '../../lake/object-store/object-store.ts'
+import { type ColumnFilter, mayFileMatch } from '../../lake/parquet/prune.ts'
+import { formatColumnType } from '../../schemas/column-type.ts'
+import type { TableSchema } from '../../schemas/table-schema.ts'
+
+export type TableFile = {
+  readonly path: string
+  readonly bytes: number
+  readonly etag: string | undefined
+  readonly rowCount: number
+  readonly bounds: readonly ColumnBounds[]
+  /** The schema its bounds are written in; undefined when only the file itself knows. */
+  readonly schema: TableSchema | undefined
+}
+
+export type TableFiles = {
+  readonly snapshotId: bigint | undefined
+  readonly files: readonly TableFile[]
+}
+
+export type TableFileReader = { filesOf(version: TableVersion): Promise<TableFiles> }
+
+const METADATA_KEPT_MAX = 64
+
+export function createTableFileReader({ store }: { store: ObjectStore }): TableFileReader {
+  const snapshots = createSnapshotReader({ store })
+  const metadata = new Map<string, Promise<TableMetadata>>()
+
+  function metadataAt(location: string): Promise<TableMetadata> {
+    const known = metadata.get(location)
+    if (known) {
+      metadata.delete(location)
+      metadata.set(location, known)
+      return known
+    }
+    const reading = readMetadata(store, location)
+    reading.catch(() => metadata.delete(location))
+    metadata.set(location, reading)
+    for (const oldest of metadata.keys()) {
+      if (metadata.size <= METADATA_KEPT_MAX) break
+      metadata.delete(oldest)
+    }
+    return reading
+  }
+
+  return {
+    async filesOf({ table, metadataLocation, segments }) {
+      const fresh = segments.map((segment) => ofSegment(segment, table.schemas))
+      if (metadataLocation === undefined) return { snapshotId: undefined, files: fresh }
+      const { currentSnapshot } = await metadataAt(metadataLocation)
+      const live = await snapshots.liveFiles(currentSnapshot)
+      return { snapshotId: currentSnapshot?.snapshotId, files: [...live.map(ofLiveFile), ...fresh] }
+    },
+  }
+}
+
+function ofSegment(segment: Segment, schemas: readonly TableSchema[]): TableFile {
+  const { path, bytes, etag, rowCount, bounds, schemaId } = segment
+  return { path, bytes, etag, rowCount, bounds, schema: schemas.find((schema) => schema.schemaId === schemaId) }
+}
+
+function ofLiveFile(file: LiveFile): TableFile {
+  const bounds: ColumnBounds[] = []
+  for (const [fieldId, nullCount] of file.nullCounts) {
+    bounds.push({ fieldId, nullCount, lower: file.lowerBounds.get(fieldId), upper: file.upperBounds.get(fieldId) })
+  }
+  return { path: file.path, bytes: file.bytes, etag: undefined, rowCount: file.rowCount, bounds, schema: undefined }
+}
+
+/** False when its bounds prove that no row of the file passes one of the filter lists. */
+export function mayHoldRows(
+  file: TableFile,
+  schemas: readonly TableSchema[],
+  filters: readonly (readonly ColumnFilter[])[] | undefined,
+): boolean {
+  if (filters === undefined) return true
+  const schema = file.schema ?? schemas.at(-1)
+  if (!schema) return true
+  return filters.some((list) => {
+    // A manifest does not say in which type a bound was written: of a column whose type changed, nothing is known.
+    const usable = file.schema
+      ? list
+      : list.filter(({ fieldId }) => fieldId !== undefined && hasOneType(schemas, fieldId))
+    return mayFileMatch(file, schema, usable)
+  })
+}
+
+function hasOneType(schemas: readonly TableSchema[], fieldId: number): boolean {
+  const types = new Set<string>()
+  for (const schema of schemas) {
+    for (const column of schema.columns) if (column.fieldId === fieldId) types.add(formatColumnType(column.type))
+  }
+  return types.size === 1
+}

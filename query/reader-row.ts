@@ -1,0 +1,77 @@
+/**
+ * The reader row of this query process (PROTOCOL 6): the oldest version of each table that a running query still reads.
+ * Garbage collection leaves everything that this version needs.
+ *
+ *   hold      before files are opened: when the row already names a version that old, nothing is written; else the row
+ *             is, and only then may files be opened
+ *   refresh   from time to time: forward to what is still read, and a sign of life
+ *
+ * If we stop here, the row stays until readers that are silent for long are forgotten; it only delays garbage.
+ */
+import type { Catalog, TableVersion } from '../lake/catalog/catalog.ts'
+import type { World } from '../runtime/world.ts'
+
+export type ReaderRow = {
+  /** Resolves to what lets the versions go. */
+  hold(versions: readonly TableVersion[]): Promise<() => void>
+  refresh(): Promise<void>
+  close(): Promise<void>
+}
+
+export function createReaderRow({ catalog, world }: { catalog: Catalog; world: World }): ReaderRow {
+  const readerId = `query-${world.random.uuid()}`
+  const held = new Set<readonly TableVersion[]>()
+  let written: ReadonlyMap<number, bigint> = new Map()
+  /** Writes one after the other: the row is replaced as a whole. */
+  let writing: Promise<void> = Promise.resolve()
+  let closed = false
+
+  function oldest(): Map<number, bigint> {
+    const versions = new Map<number, bigint>()
+    for (const tables of held) {
+      for (const { table, version } of tables) {
+        const known = versions.get(table.tableId)
+        if (known === undefined || version < known) versions.set(table.tableId, version)
+      }
+    }
+    return versions
+  }
+
+  function isCovered(versions: readonly TableVersion[]): boolean {
+    return versions.every(({ table, version }) => {
+      const row = written.get(table.tableId)
+      return row !== undefined && row <= version
+    })
+  }
+
+  function write(isNeeded: () => boolean): Promise<void> {
+    const next = writing.then(async () => {
+      if (closed || !isNeeded()) return
+      const row = oldest()
+      await catalog.setReader(readerId, row)
+      written = row
+    })
+    writing = next.catch(() => {})
+    return next
+  }
+
+  return {
+    async hold(versions) {
+      if (versions.length === 0) return () => {}
+      held.add(versions)
+      try {
+        if (!isCovered(versions)) await write(() => !isCovered(versions))
+      } catch (error) {
+        held.delete(versions)
+        throw error
+      }
+      return () => held.delete(versions)
+    },
+    refresh: () => write(() => written.size > 0 || held.size > 0),
+    async close() {
+      closed = true
+      await writing
+      await catalog.dropReader(readerId)
+    },
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * One query from text to result:
+ *
+ *   wait for a place → parse and check → all its tables in one catalog read → reader row → plan (files, ranges, views)
+ *   → engine → receiver
+ *
+ * What can go wrong on the way and is healed here, as long as nothing has been handed to the receiver:
+ *  - a file is gone (garbage collected under us, tiered away): read the catalog again, plan once more
+ *  - a read into a hole of a sparse file: fetch the files whole, run once more, counted: it is a planner's bug
+ *  - the engine died under us because of another query: run once more
+ */
+import type { Catalog, TableVersion } from '../lake/catalog/catalog.ts'
+import type { Engine, EngineQuery, EngineResult, ResultColumn } from '../lake/engine/engine.ts'
+import { quoteText } from '../lake/file-mapping.ts'
+import type { CounterMetric } from '../runtime/metrics.ts'
+import type { World } from '../runtime/world.ts'
+import { isMillraceError, MillraceError } from '../schemas/errors.ts'
+import type { Admission } from './admission.ts'
+import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
+import type { QueryState } from './query-list.ts'
+import type { ReaderRow } from './reader-row.ts'
+import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
+
+export type QueryRequest = {
+  readonly queryId: string
+  readonly sql: string
+  readonly params: EngineQuery['params']
+  readonly format: 'json' | 'jsonl' | 'csv' | 'arrow'
+  readonly timezone: string | undefined
+  readonly rowsMax: number
+  readonly bytesMax: number
+  readonly timeoutMs: number
+  /** Throws `forbidden`. */
+  readonly checkTable: (name: string) => void
+}
+
+/** Known before the first row. */
+export type QueryFacts = {
+  readonly tables: readonly PlannedTable[]
+  readonly stats: PlanStats
+}
+
+export type QueryReceiver = {
+  onState(state: QueryState): void
+  onColumns(columns: readonly ResultColumn[], facts: QueryFacts): void | Promise<void>
+  onChunk(chunk: Uint8Array): void | Promise<void>
+}
+
+export type QueryOutcome = QueryFacts & { readonly result: EngineResult }
+
+export type QueryRunner = {
+  run(request: QueryRequest, receiver: QueryReceiver, signal: AbortSignal): Promise<QueryOutcome>
+}
+
+export type RunnerParts = {
+  readonly engine: Engine
+  readonly catalog: Catalog
+  readonly planner: Planner
+  readonly admission: Admission
+  readonly readerRow: ReaderRow
+  readonly world: World
+  readonly retries: CounterMetric
+}
+
+const ATTEMPTS_MAX = 3
+
+type Attempt = { readonly wholeFiles: boolean; readonly number: number }
+
+export function createQueryRunner(parts: RunnerParts): QueryRunner {
+  const { engine, catalog, planner, admission, readerRow, world } = parts
+
+  async function parse(request: QueryRequest, signal: AbortSignal): Promise<Statement> {
+    const { parsed } = prepareText(request.sql)
+    const rows = await engine.run(parseSql(parsed), { signal })
+    return checkStatement(request.sql, String(rows[0]?.tree))
+  }
+
+  async function readTables(statement: Statement, request: QueryRequest): Promise<readonly TableVersion[]> {
+    if (statement.tables.length === 0) return []
+    for (const { name } of statement.tables) request.checkTable(name)
+    try {
+      return await catalog.readTables(statement.tables.map((table) => table.name))
+    } catch (error) {
+      if (!isMillraceError(error, 'undefined-table')) throw error
+      const position = statement.tables.find(({ name }) => name === error.facts.table)?.position
+      throw new MillraceError(error.code, error.message, {
+        facts: { ...error.facts, ...(position ? { position } : {}) },
+      })
+    }
+  }
+
+  async function attempt(
+    request: QueryRequest,
+    statement: Statement,
+    deadline: number,
+    receiver: QueryReceiver,
+    signal: AbortSignal,
+    { wholeFiles }: Attempt,
+  ): Promise<QueryOutcome> {
+    receiver.onState('planning')
+    const versions = await readTables(statement, request)
+    const letGo = await readerRow.hold(versions)
+    try {
+      const left = () => Math.max(1, deadline - world.clock.monotonicMs())
+      const sessionSetup = request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]
+      const plan = await planner.plan(statement, versions, {
+        params: request.params,
+        sessionSetup,
+        timeoutMs: left(),
+        signal,
+        wholeFiles,
+      })
+      try {
+        const { tables, stats } = plan
+        const facts = { tables, stats }
+        receiver.onState('running')
+        const sql = statement.kind === 'show-tables' ? await tableListSql(request) : statement.sql
+        const result = await engine.query(
+          {
+            queryId: request.queryId,
+            setup: plan.setup,
+            sql,
+            params: request.params,
+            format: request.format,
+            rowsMax: request.rowsMax,
+            bytesMax: request.bytesMax,
+            timeoutMs: left(),
+          },
+          {
+            onColumns: (columns) => receiver.onColumns(columns, facts),
+            onChunk: (chunk) => receiver.onChunk(chunk),
+          },
+          signal,
+        )
+        return { ...facts, result }
+      } catch (error) {
+        if (plan.hasSparseFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
+        throw error
+      } finally {
+        plan.release()
+      }
+    } finally {
+      letGo()
+    }
+  }
+
+  async function tableListSql(request: QueryRequest): Promise<string> {
+    const names: string[] = []
+    for (const { name } of await catalog.listTables()) {
+      try {
+        request.checkTable(name)
+        names.push(name)
+      } catch (error) {
+        if (!isMillraceError(error, 'forbidden')) throw error
+      }
+    }
+    const rows = names.sort().map((name) => `(${quoteText(name)})`)
+    return rows.length === 0
+      ? 'SELECT NULL::VARCHAR AS name WHERE false'
+      : `SELECT name FROM (VALUES ${rows.join(', ')}) tables(name)`
+  }
+
+  /** What the next attempt should do differently; undefined: there is none. */
+  function healing(error: unknown, last: Attempt): Attempt | undefined {
+    if (last.number >= ATTEMPTS_MAX) return undefined
+    const number = last.number + 1
+    if (error instanceof HoleRead) {
+      if (last.wholeFiles) return undefined
+      parts.retries.add(1, { reason: 'hole' })
+      world.log.warn('a read went into bytes that were not fetched; fetching the files whole', { error: error.cause })
+      return { number, wholeFiles: true }
+    }
+    if (isMillraceError(error, 'file-missing') && last.number === 1) {
+      parts.retries.add(1, { reason: 'file-missing' })
+      return { number, wholeFiles: last.wholeFiles }
+    }
+    if (isMillraceError(error, 'engine-lost') && last.number === 1) {
+      parts.retries.add(1, { reason: 'engine-lost' })
+      return { number, wholeFiles: last.wholeFiles }
+    }
+    return undefined
+  }
+
+  return {
+    async run(request, receiver, signal) {
+      receiver.onState('waiting')
+      const deadline = world.clock.monotonicMs() + request.timeoutMs
+      const timeout = new AbortController()
+      const both = AbortSignal.any([signal, timeout.signal])
+      const timer = setTimeout(
+        () => timeout.abort(new MillraceError('query-timeout', `the query took longer than ${request.timeoutMs} ms`)),
+        request.timeoutMs,
+      )
+      let leave = () => {}
+      let delivered = false
+      const counting: QueryReceiver = {
+        ...receiver,
+        onState: (state) => receiver.onState(state),
+        onColumns(columns, facts) {
+          return receiver.onColumns(columns, facts)
+        },
+        onChunk(chunk) {
+          delivered = true
+          return receiver.onChunk(chunk)
+        },
+      }
+      try {
+        leave = await admission.enter(both)
+        receiver.onState('planning')
+        const statement = await parse(request, both)
+        let current: Attempt = { number: 1, wholeFiles: false }
+        for (;;) {
+          try {
+            return await attempt(request, statement, deadline, counting, both, current)
+          } catch (error) {
+            const next = delivered || both.aborted ? undefined : healing(error, current)
+            if (!next) throw error instanceof HoleRead ? error.cause : error
+            current = next
+          }
+        }
+      } catch (error) {
+        if (both.aborted && !isMillraceError(both.reason)) {
+          throw new MillraceError('query-cancelled', 'the query was cancelled', { cause: error })
+        }
+        throw both.aborted ? both.reason : error
+      } finally {
+        clearTimeout(timer)
+        leave()
+      }
+    },
+  }
+}
+
+/** The engine could not read a file of which only parts are here. */
+class HoleRead extends Error {
+  constructor(cause: MillraceError) {
+    super('a read went into bytes that were not fetched', { cause })
+  }
+}

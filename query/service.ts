@@ -1,0 +1,170 @@
+/**
+ * The query service, put together: HTTP door → runner (admission, catalog, planner) → engine process, with the cache of
+ * remote files beside it. Stateless: any number of these processes, each with a cache that may be lost.
+ *
+ * Stopping: new queries are refused, running ones get their time, then they are cancelled; the reader row goes last.
+ */
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { createEngine } from '../lake/engine/create-engine.ts'
+import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
+import { openLakeStore } from '../lake/open-lake-store.ts'
+import { createRangeCache } from '../lake/range-cache/range-cache.ts'
+import { createHealth } from '../runtime/health.ts'
+import { createHttpServer } from '../runtime/http-server.ts'
+import { createMetrics, SECONDS_BUCKETS } from '../runtime/metrics.ts'
+import type { World } from '../runtime/world.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import type { Settings } from '../schemas/settings.ts'
+import { createAdmission } from './admission.ts'
+import { createPlanner } from './plan/plan-tables.ts'
+import { createStubs } from './plan/stubs.ts'
+import { createTableFileReader } from './plan/table-files.ts'
+import { createQueryList } from './query-list.ts'
+import { createReaderRow } from './reader-row.ts'
+import { createQueryRunner } from './run-query.ts'
+import { addSqlRoutes } from './sql-door.ts'
+
+const FOOTERS_PARALLEL_MAX = 32
+const READER_REFRESH_MS = 10_000
+/** Of the time to stop, what is kept for ending cancelled queries and closing. */
+const CANCEL_SHARE = 0.2
+
+export async function startQuery(options: {
+  settings: Settings
+  world: World
+}): Promise<{ url: string; stop(): Promise<void> }> {
+  const { settings, world } = options
+  const health = createHealth()
+  const metrics = createMetrics({ service: 'query' })
+  const catalog = await openCatalog({ url: settings.catalog.url, world })
+  const store = openLakeStore(settings, world)
+  const work = join(settings.query.cache.folder, `work-${world.random.uuid()}`)
+  const objects = join(settings.query.cache.folder, 'objects')
+  await mkdir(work, { recursive: true })
+  const cache = await createRangeCache({
+    folder: objects,
+    bytesMax: settings.query.cache.bytes,
+    bytesMaxSetting: 'query.cache.bytes',
+    store,
+    world,
+    fetchConcurrency: settings.query.fetchConcurrency,
+  })
+  const stubFolder = join(work, 'stubs')
+  const localRoots = [settings.lake.root, settings.storage.cold].filter((root) => root?.startsWith(FILE_SCHEME))
+  const engine = createEngine({
+    settings: {
+      name: 'interactive',
+      memoryBytes: settings.query.memoryBytes,
+      threads: settings.query.threads,
+      spillFolder: join(work, 'spill'),
+      spillBytes: settings.query.spillBytes,
+      folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder],
+      mode: 'query',
+    },
+    world,
+  })
+  const admission = createAdmission(settings.query)
+  const readerRow = createReaderRow({ catalog, world })
+  const queries = createQueryList()
+  const stopping = new AbortController()
+
+  metrics.gaugeOf({ name: 'queries_running', help: 'Queries that run.' }, () => admission.running)
+  metrics.gaugeOf({ name: 'queries_waiting', help: 'Queries that wait for a place.' }, () => admission.waiting)
+  metrics.gaugeOf(
+    { name: 'cache_bytes', help: 'Bytes of remote files kept on this machine.' },
+    () => cache.stats().bytes,
+  )
+  metrics.gaugeOf(
+    { name: 'cache_fetched_bytes', help: 'Bytes fetched from the object store since start.' },
+    () => cache.stats().fetchedBytes,
+  )
+  metrics.gaugeOf(
+    { name: 'cache_requests', help: 'GETs to the object store since start.' },
+    () => cache.stats().requests,
+  )
+  const retries = metrics.counter({
+    name: 'query_retries_total',
+    help: 'Queries run again by themselves: hole (a read into bytes not fetched), file-missing, engine-lost.',
+    labels: ['reason'],
+  })
+  const seconds = metrics.histogram({
+    name: 'query_seconds',
+    help: 'Time from a query to the end of its result.',
+    labels: ['outcome', 'format'],
+    buckets: SECONDS_BUCKETS,
+  })
+
+  const runner = createQueryRunner({
+    engine,
+    catalog,
+    planner: createPlanner({
+      engine,
+      stubs: createStubs({ engine, folder: stubFolder }),
+      cache,
+      files: createTableFileReader({ store }),
+      parallelMax: FOOTERS_PARALLEL_MAX,
+    }),
+    admission,
+    readerRow,
+    world,
+    retries,
+  })
+  const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })
+  addSqlRoutes(server.app, { settings, world, catalog, runner, queries, seconds, stopping: stopping.signal })
+
+  // A first statement starts the engine process now, not with the first query.
+  await engine.run('SELECT 1')
+  health.component('engine').healthy()
+  const refreshing = refreshReaderRow()
+
+  async function refreshReaderRow(): Promise<void> {
+    const everyMs = Math.min(READER_REFRESH_MS, Math.max(100, settings.sweep.readerSilentMs / 3))
+    for (;;) {
+      try {
+        await world.clock.sleep(everyMs, stopping.signal)
+      } catch {
+        return
+      }
+      try {
+        await readerRow.refresh()
+        health.component('catalog').healthy()
+      } catch (error) {
+        health.component('catalog').degraded('the reader row cannot be written')
+        world.log.warn('the reader row cannot be written', { error })
+      }
+    }
+  }
+
+  async function drain(): Promise<void> {
+    const over = new AbortController()
+    const late = world.clock
+      .sleep(settings.shutdownMs * (1 - CANCEL_SHARE), over.signal)
+      .then(() => {
+        for (const query of queries.all())
+          query.abort.abort(new MillraceError('shutting-down', 'this process is stopping'))
+      })
+      .catch(() => {})
+    await queries.drained()
+    over.abort()
+    await late
+  }
+
+  const url = await server.listen()
+  return {
+    url,
+    async stop() {
+      stopping.abort()
+      await drain()
+      await server.close(settings.shutdownMs * CANCEL_SHARE)
+      await refreshing
+      await engine.close()
+      await cache.close()
+      await readerRow.close().catch((error: unknown) => world.log.warn('the reader row stays behind', { error }))
+      await catalog.close()
+      await store.close()
+      await rm(work, { recursive: true, force: true })
+    },
+  }
+}

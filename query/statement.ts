@@ -1,0 +1,204 @@
+/**
+ * Is this text one SELECT that may be run here, and which tables does it read?
+ *
+ * DuckDB itself parses it (`json_serialize_sql`, which takes nothing but SELECTs: also WITH, VALUES, `FROM t`, DESCRIBE,
+ * SUMMARIZE, SHOW TABLES) and gives its syntax tree; this file walks the tree:
+ *
+ *   tables      only plain names, each a table of ours or a CTE in scope; a file name, a schema, a system view is refused
+ *   functions   table functions by an allow-list; scalar functions that tell about the server by a list of refusals
+ *
+ * Everything else the tree may hold is data. The engine's own walls (read-only transaction, statement type, folders,
+ * locked configuration) stand behind this one. Errors: `syntax-error`, `statement-refused`, with line and column.
+ */
+import { positionOf, type StatementPosition } from '../lake/engine/duckdb-error.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
+import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
+
+export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }
+
+export type Statement = {
+  readonly sql: string
+  readonly kind: 'select' | 'explain' | 'describe' | 'show-tables'
+  /** Lower-case names of the tables read, each once, in order of appearance. */
+  readonly tables: readonly TableReference[]
+  /** Names of hidden columns that the text mentions. */
+  readonly hiddenColumns: ReadonlySet<string>
+  /** It asks for the current time, which is not the same when it is planned and when it runs. */
+  readonly usesClock: boolean
+}
+
+type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+type Node = { readonly [key: string]: Json }
+
+/** What to ask DuckDB for the tree of a text. */
+export function parseSql(text: string): string {
+  return `SELECT json_serialize_sql('${text.replaceAll("'", "''")}', skip_default := true, skip_null := true, skip_empty := true) AS tree`
+}
+
+const SQL_BYTES_MAX = 1024 * 1024
+const DEPTH_MAX = 2_000
+
+/** An EXPLAIN is parsed as what it explains; blanks in its place keep all positions. */
+export function prepareText(text: string): { readonly parsed: string; readonly isExplain: boolean } {
+  if (Buffer.byteLength(text) > SQL_BYTES_MAX) {
+    throw new MillraceError('request-too-large', `the statement is longer than ${SQL_BYTES_MAX} bytes`)
+  }
+  if (text.includes('\0')) throw new MillraceError('syntax-error', 'the statement holds a zero character')
+  const explain = /^((?:\s|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*)(explain)(?=[\s(])/i.exec(text)
+  if (!explain) return { parsed: text, isExplain: false }
+  const start = explain[1].length
+  return {
+    parsed: text.slice(0, start) + ' '.repeat(explain[2].length) + text.slice(start + explain[2].length),
+    isExplain: true,
+  }
+}
+
+/** `tree` is what `parseSql` gave for `prepareText(text).parsed`. */
+export function checkStatement(text: string, tree: string): Statement {
+  const { isExplain } = prepareText(text)
+  const root = JSON.parse(tree) as Node
+  if (root.error === true) throw parseError(text, root)
+  const statements = root.statements as readonly Node[]
+  if (statements.length !== 1) {
+    const found = statements.length === 0 ? 'none' : String(statements.length)
+    throw new MillraceError('statement-refused', `expected one statement, found ${found}`)
+  }
+  const walk = createWalk(text)
+  walk.query(statements[0].node, new Set(), 0)
+  return {
+    sql: text,
+    kind: isExplain ? 'explain' : walk.found.kind,
+    tables: [...walk.found.tables.values()],
+    hiddenColumns: walk.found.hidden,
+    usesClock: walk.found.usesClock,
+  }
+}
+
+function parseError(text: string, root: Node): MillraceError {
+  const message = String(root.error_message)
+  if (/^Only SELECT|^A CTE needs a SELECT|SELECT INTO not supported/.test(message)) {
+    return new MillraceError('statement-refused', 'only a SELECT can be run here')
+  }
+  const position = positionOf(root.position, text)
+  const code = root.error_type === 'parser' || root.error_type === 'syntax' ? 'syntax-error' : 'query-invalid'
+  return new MillraceError(code, message, { facts: position ? { position } : {} })
+}
+
+type Found = {
+  kind: Statement['kind']
+  readonly tables: Map<string, TableReference>
+  readonly hidden: Set<string>
+  usesClock: boolean
+}
+
+const HIDDEN_NAMES = new Set(HIDDEN_COLUMNS.map((column) => column.name))
+
+function createWalk(text: string) {
+  const found: Found = { kind: 'select', tables: new Map(), hidden: new Set(), usesClock: false }
+
+  function refuse(message: string, node: Node): never {
+    const position = positionOf(node.query_location, text)
+    throw new MillraceError('statement-refused', message, { facts: position ? { position } : {} })
+  }
+
+  /** A query node: its CTEs come into scope one after the other, then everything in it is walked. */
+  function query(value: Json, outer: ReadonlySet<string>, depth: number): void {
+    const node = asNode(value)
+    if (!node) return
+    const scope = new Set(outer)
+    for (const entry of cteEntries(node)) {
+      const name = String(entry.key).toLowerCase()
+      const inner = asNode(asNode(entry.value)?.query)?.node ?? null
+      // A recursive CTE sees itself; any other sees what stood before it.
+      const isRecursive = asNode(inner)?.type === 'RECURSIVE_CTE_NODE'
+      query(inner, isRecursive ? new Set([...scope, name]) : scope, depth + 1)
+      walkRest(asNode(entry.value) ?? {}, scope, depth + 1, ['query'])
+      scope.add(name)
+    }
+    if (node.type === 'RECURSIVE_CTE_NODE') scope.add(String(node.cte_name).toLowerCase())
+    walkRest(node, scope, depth + 1, ['cte_map'])
+  }
+
+  function walk(value: Json, scope: ReadonlySet<string>, depth: number): void {
+    if (depth > DEPTH_MAX) throw new MillraceError('statement-refused', 'the statement is nested too deeply')
+    if (Array.isArray(value)) {
+      for (const each of value) walk(each, scope, depth + 1)
+      return
+    }
+    if (typeof value === 'string') {
+      const name = value.toLowerCase()
+      if (HIDDEN_NAMES.has(name)) found.hidden.add(name)
+      if (CLOCK_NAMES.has(name)) found.usesClock = true
+      return
+    }
+    const node = asNode(value)
+    if (!node) return
+    if (typeof node.type === 'string' && (node.type.endsWith('_NODE') || 'cte_map' in node)) {
+      query(node, scope, depth)
+      return
+    }
+    if (node.type === 'BASE_TABLE') table(node, scope)
+    if (node.type === 'TABLE_FUNCTION') tableFunction(node)
+    else if (node.class === 'FUNCTION') scalarFunction(node)
+    if (node.class === 'WINDOW' && typeof node.function_name === 'string') scalarFunction(node)
+    if (node.type === 'SHOW_REF') show(node)
+    walkRest(node, scope, depth + 1, [])
+  }
+
+  function walkRest(node: Node, scope: ReadonlySet<string>, depth: number, without: readonly string[]): void {
+    for (const [key, value] of Object.entries(node)) if (!without.includes(key)) walk(value, scope, depth)
+  }
+
+  function table(node: Node, scope: ReadonlySet<string>): void {
+    const name = String(node.table_name)
+    const lower = name.toLowerCase()
+    if (node.schema_name !== undefined || node.catalog_name !== undefined) {
+      const full = [node.catalog_name, node.schema_name, name].filter((part) => part !== undefined).join('.')
+      refuse(`there is only one schema here: name the table without one, not ${full}`, node)
+    }
+    if (node.at_clause !== undefined) refuse('AT is not available: a query reads the newest version', node)
+    if (isSystemName(lower)) refuse(`${name} is not a table of the lake`, node)
+    if (scope.has(lower)) return
+    if (!found.tables.has(lower))
+      found.tables.set(lower, { name: lower, position: positionOf(node.query_location, text) })
+  }
+
+  function tableFunction(node: Node): void {
+    const call = asNode(node.function)
+    const name = String(call?.function_name).toLowerCase()
+    const isOurs = call?.class === 'FUNCTION' && isPlainSchema(call) && TABLE_FUNCTIONS.has(name)
+    if (!isOurs) refuse(`table function ${name} is not available`, node)
+  }
+
+  function scalarFunction(node: Node): void {
+    const name = String(node.function_name).toLowerCase()
+    if (!isPlainSchema(node) || isRefusedFunction(name)) refuse(`function ${name} is not available`, node)
+  }
+
+  function show(node: Node): void {
+    if (node.query !== undefined) {
+      if (node.show_type === 'DESCRIBE') found.kind = 'describe'
+      return
+    }
+    const what = String(node.table_name).replaceAll('"', '').toLowerCase()
+    if (what !== 'tables' && what !== '__show_tables') refuse(`SHOW ${what} is not available`, node)
+    found.kind = 'show-tables'
+  }
+
+  return { found, query }
+}
+
+/** DuckDB puts its own functions into `main` or `pg_catalog`-like schemas; a user's qualifier may only name `main`. */
+function isPlainSchema(node: Node): boolean {
+  return (node.schema === undefined || node.schema === 'main') && node.catalog === undefined
+}
+
+function cteEntries(node: Node): readonly { readonly key: Json; readonly value: Json }[] {
+  const map = asNode(node.cte_map)?.map
+  return Array.isArray(map) ? (map as unknown as readonly { key: Json; value: Json }[]) : []
+}
+
+function asNode(value: Json | undefined): Node | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Node) : undefined
+}
