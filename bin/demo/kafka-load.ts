@@ -19,6 +19,7 @@ export type KafkaFeed = {
   stop(): Promise<void>
 }
 
+const PARTITIONS = { flights: 4, airports: 1 } as const
 const LINES_PER_WRITE = 20_000
 const HARNESS = join(import.meta.dirname, '..', '..', 'test', 'harness')
 
@@ -30,7 +31,10 @@ export async function startKafkaFeed(folder: string, world: World): Promise<Kafk
       'the demo starts its broker from the test harness; run it in a checkout, or without --kafka',
     )
   }
-  const broker = spawn(process.execPath, [serve, '--data', join(folder, 'kafka'), '--topics', 'flights:4,airports:1'], {
+  const topics = Object.entries(PARTITIONS)
+    .map(([topic, partitions]) => `${topic}:${partitions}`)
+    .join(',')
+  const broker = spawn(process.execPath, [serve, '--data', join(folder, 'kafka'), '--topics', topics], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   })
@@ -41,11 +45,19 @@ export async function startKafkaFeed(folder: string, world: World): Promise<Kafk
     async produce({ engine, dataset, rows, signal }) {
       const producer = spawn(
         process.execPath,
-        [join(HARNESS, 'produce-lines.ts'), '--bootstrap', bootstrap, '--topic', dataset.table],
+        [
+          join(HARNESS, 'produce-lines.ts'),
+          '--bootstrap',
+          bootstrap,
+          '--topic',
+          dataset.table,
+          '--partitions',
+          String(PARTITIONS[dataset.table]),
+        ],
         { stdio: ['pipe', 'pipe', 'inherit'] },
       )
       const exited = once(producer, 'exit') as Promise<[number | null]>
-      // What is in the topic from an earlier run is not sent again.
+      // What is in the topic from an earlier run is skipped by the producer, partition by partition.
       const { there } = await firstLine<{ there: number }>(producer)
       const input = producer.stdin
       input.on('error', () => {})
@@ -53,7 +65,7 @@ export async function startKafkaFeed(folder: string, world: World): Promise<Kafk
         await streamLines(
           engine,
           dataset,
-          { from: there, to: rows, linesPerSend: LINES_PER_WRITE },
+          { from: 0, to: rows, linesPerSend: LINES_PER_WRITE },
           async (chunk) => {
             if (!input.write(chunk)) await Promise.race([once(input, 'drain'), exited])
           },

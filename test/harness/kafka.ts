@@ -7,7 +7,8 @@
  *
  * `MILLRACE_TEST_KAFKA=host:port` uses a broker that runs already; what would stop or freeze it is then an error.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePorts } from './free-port.ts'
@@ -22,6 +23,8 @@ export type KafkaOptions = {
   readonly properties?: Readonly<Record<string, string>>
   /** Default 512. */
   readonly heapMiB?: number
+  /** Keeps its data here, also after `stop`; default a temporary folder. */
+  readonly folder?: string
 }
 
 export type KafkaBroker = KafkaAdmin & {
@@ -48,11 +51,12 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaBroke
 
 async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
   const jars = await kafkaJars()
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-kafka-'))
+  if (options.folder) await mkdir(options.folder, { recursive: true })
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'millrace-kafka-')))
   const data = join(folder, 'data')
   const properties = join(folder, 'server.properties')
   const [brokerPort, controllerPort] = await freePorts(2)
-  await copyFormatted(jars, data)
+  if (!existsSync(data)) await copyFormatted(jars, data)
   await writeFile(properties, brokerProperties({ data, brokerPort, controllerPort, extra: options.properties }))
   const bootstrap = `127.0.0.1:${brokerPort}`
   let broker: StartedProcess | undefined
@@ -85,7 +89,7 @@ async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
     broker?.resume()
     await broker?.kill()
     broker = undefined
-    await rm(folder, { recursive: true, force: true })
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
   }
 
   try {
