@@ -16,6 +16,8 @@ import type { RecordArrays } from './record-arrays.ts'
 import { BATCH_HEADER_BYTES, BatchWalk } from './record-batch.ts'
 import type { HeldReply } from './reply-memory.ts'
 
+const CUT_BATCH_BYTES_UNKNOWN = 1024 * 1024
+
 type Fetched = {
   readonly asked: number
   readonly buffer: Buffer
@@ -103,7 +105,8 @@ export class PartitionFeed {
   /** Where to go on, by the headers alone: the records are looked at when it is their turn. */
   #scan(buffer: Buffer, part: FetchedPartition): void {
     let at = part.start
-    this.cutBatchBytes = 0
+    // Not even its length came: any room is better than the last.
+    this.cutBatchBytes = part.end - part.start < 12 ? CUT_BATCH_BYTES_UNKNOWN : 0
     while (part.end - at >= 12) {
       const length = 12 + buffer.readInt32BE(at + 8)
       if (length > part.end - at) {

@@ -140,14 +140,18 @@ async function produce(
     body.compactArray([partition], (index) => body.int32(index).compactBytes(batch).noTags())
     body.noTags()
   })
-  const reader = new WireReader(await link.request(API.produce, 9, body.noTags().bytes()))
-  reader.unsignedVarint()
-  reader.compactString()
-  reader.unsignedVarint()
-  reader.int32()
-  const errorCode = reader.int16()
-  const baseOffset = reader.int53()
-  if (errorCode !== 0) throw new Error(`produce to ${topic}/${partition}: ${kafkaErrorText(errorCode)}`)
+  body.noTags()
+  let baseOffset = -1
+  await patiently(`produce to ${topic}/${partition}`, async () => {
+    const reader = new WireReader(await link.request(API.produce, 9, body.bytes()))
+    reader.unsignedVarint()
+    reader.compactString()
+    reader.unsignedVarint()
+    reader.int32()
+    const errorCode = reader.int16()
+    baseOffset = reader.int53()
+    return errorCode
+  })
   return baseOffset
 }
 
@@ -225,7 +229,7 @@ async function beginTransaction(bootstrap: string, transactionalId: string): Pro
   }
 }
 
-/** The coordinator may still be loading, or at work on the transaction before. */
+/** A broker that just started leads nothing yet; a coordinator may be loading, or at work on the transaction before. */
 async function patiently(what: string, attempt: () => Promise<number>): Promise<void> {
   const deadline = AbortSignal.timeout(PATIENCE_MS)
   const later: number[] = [
@@ -233,6 +237,9 @@ async function patiently(what: string, attempt: () => Promise<number>): Promise<
     KAFKA_ERRORS.coordinatorLoading,
     KAFKA_ERRORS.coordinatorNotAvailable,
     KAFKA_ERRORS.notCoordinator,
+    KAFKA_ERRORS.notLeaderOrFollower,
+    KAFKA_ERRORS.leaderNotAvailable,
+    KAFKA_ERRORS.unknownTopicOrPartition,
   ]
   for (;;) {
     const errorCode = await attempt()
