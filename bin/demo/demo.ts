@@ -144,7 +144,7 @@ async function printAnswers(services: DemoServices, signal: AbortSignal): Promis
   for (const { title, sql } of QUESTIONS) {
     const answer = await ask(services.queryUrl, sql, signal)
     const took = answer.elapsedMs === undefined ? '' : `   (${Math.round(answer.elapsedMs)} ms)`
-    process.stdout.write(`\n${title}${took}\n${formatTable(answer.columns, answer.data)}\n`)
+    process.stdout.write(`\n${title}${took}\n${formatTable(answer.columns, answer.data)}`)
   }
 }
 

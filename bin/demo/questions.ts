@@ -28,11 +28,11 @@ FROM flights GROUP BY origin ORDER BY flights DESC, origin LIMIT 5`,
   },
   {
     title: 'Worst day of each of the busiest airports (window function)',
-    sql: `SELECT origin, day, flights, round(mean_delay, 1) AS mean_delay FROM (
-  SELECT origin, date_trunc('day', date) AS day, count(*) AS flights, avg(delay) AS mean_delay,
-         row_number() OVER (PARTITION BY origin ORDER BY avg(delay) DESC) AS rank
-  FROM flights WHERE origin IN ('ORD', 'DFW', 'ATL', 'LAX', 'PHX') GROUP BY ALL)
-WHERE rank = 1 ORDER BY origin`,
+    sql: `SELECT origin, day, flights, mean_delay FROM (
+  SELECT origin, CAST(date AS DATE) AS day, count(*) AS flights, round(avg(delay), 1) AS mean_delay,
+         row_number() OVER (PARTITION BY origin ORDER BY avg(delay) DESC) AS place
+  FROM flights WHERE origin IN ('ORD', 'DFW', 'ATL', 'LAX', 'PHX') GROUP BY origin, CAST(date AS DATE))
+WHERE place = 1 ORDER BY origin`,
   },
   {
     title: 'Distinct routes, exact and approximate',
