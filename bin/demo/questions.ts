@@ -31,7 +31,7 @@ FROM flights GROUP BY origin ORDER BY flights DESC, origin LIMIT 5`,
     sql: `SELECT origin, day, flights, mean_delay FROM (
   SELECT origin, CAST(date AS DATE) AS day, count(*) AS flights, round(avg(delay), 1) AS mean_delay,
          row_number() OVER (PARTITION BY origin ORDER BY avg(delay) DESC) AS place
-  FROM flights WHERE origin IN ('ORD', 'DFW', 'ATL', 'LAX', 'PHX') GROUP BY origin, CAST(date AS DATE))
+  FROM flights WHERE origin IN ('ORD', 'DFW', 'ATL', 'LAX', 'PHX') GROUP BY origin, CAST(date AS DATE) HAVING count(*) > 100)
 WHERE place = 1 ORDER BY origin`,
   },
   {
