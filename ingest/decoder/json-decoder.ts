@@ -52,8 +52,8 @@ export function createJsonDecoder(schema: TableSchema): Decoder {
   // Which column's key came last behind that of column i (at i + 1; at 0: which came first), to be compared first.
   const following = Int32Array.from({ length: width + 1 }, (_, index) => Math.min(index, width - 1))
   // The block of bytes read last, seen as words; it is kept until the next one comes.
-  let viewed = new Uint8Array(0)
-  let view = new DataView(viewed.buffer)
+  let viewed: Uint8Array = new Uint8Array(0)
+  let view: DataView = new DataView(viewed.buffer)
   let unknownKeys = 0
 
   function malformed(start: number): DecodeFailure {

@@ -26,6 +26,20 @@ export class ByteSink {
     return this.bytes.subarray(0, this.length)
   }
 
+  /** Room for `more` bytes. What was written stays where it is for those who hold it. */
+  reserve(more: number): void {
+    if (this.length + more <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(this.length + more, this.bytes.length * 2))
+    grown.set(this.written)
+    this.bytes = grown
+  }
+
+  /** Empty again; lets go of its memory when that is more than `keptMax` bytes. */
+  clear(keptMax: number): void {
+    this.length = 0
+    if (this.bytes.length > keptMax) this.bytes = new Uint8Array(keptMax >> 8)
+  }
+
   varint(value: number): void {
     let rest = value
     while (rest >= 128) {

@@ -51,6 +51,13 @@ const COMPRESS_BYTES_MIN = 64
 /** A delta must save at least this many of the 32 or 64 bits of its value. */
 const DELTA_SAVES_MIN = 12
 
+/**
+ * Where the bodies of a chunk's pages are written, one behind the other. Kept from chunk to chunk: the room that a page
+ * may need is far more than it takes, and fresh memory must be cleared. Nothing of it leaves this file uncopied.
+ */
+const workspace = new ByteSink(1 << 16)
+const WORKSPACE_KEPT_MAX = 1 << 24
+
 type Page = { readonly isDictionary: boolean; readonly count: number; readonly encoding: number; body: Uint8Array }
 
 export function encodeChunk(
@@ -59,6 +66,7 @@ export function encodeChunk(
   to: number,
   options: Pick<WriteParquetOptions, 'compression' | 'level'>,
 ): EncodedChunk {
+  workspace.clear(WORKSPACE_KEPT_MAX)
   const values = presentValues(vector, from, to)
   const distinct = findDistinct(values)
   const extremes = extremesOf(vector.column.type, values, distinct?.firsts.subarray(0, distinct.size))
@@ -252,17 +260,17 @@ function dataBody(
   writeValues: (sink: PageSink) => void,
 ): Uint8Array {
   const levelBytesMax = vector.column.required ? 0 : 4 + 10 + ((end - start + 7) >> 3)
-  let page = new ByteSink(0)
+  const bodyStart = workspace.length
   writeValues((bytesMax) => {
-    page = new ByteSink(levelBytesMax + bytesMax)
+    workspace.reserve(levelBytesMax + bytesMax)
     if (!vector.column.required) {
-      page.length = 4
-      writeLevels(page, validity, start, end, present)
-      new DataView(page.bytes.buffer).setUint32(0, page.length - 4, true)
+      workspace.length += 4
+      writeLevels(workspace, validity, start, end, present)
+      new DataView(workspace.bytes.buffer).setUint32(bodyStart, workspace.length - bodyStart - 4, true)
     }
-    return page
+    return workspace
   })
-  return page.written
+  return workspace.bytes.subarray(bodyStart, workspace.length)
 }
 
 function closeChunk(
@@ -273,7 +281,7 @@ function closeChunk(
 ): EncodedChunk {
   const bodies = pages.map((page) => page.body)
   const compressed = options.compression === 'zstd' ? compressAll(bodies, options.level) : undefined
-  const stored = compressed ?? bodies
+  const stored = compressed ?? bodies.map((body) => body.slice())
   const parts: Uint8Array[] = []
   let bytes = 0
   let uncompressedBytes = 0
@@ -304,7 +312,9 @@ function compressAll(bodies: readonly Uint8Array[], level: number): Uint8Array[]
   if (before < COMPRESS_BYTES_MIN) return undefined
   const params = { [zlib.ZSTD_c_compressionLevel]: level }
   // One output chunk for the whole body: the default of 16 KiB would be joined from many pieces.
-  const compressed = bodies.map((body) => zstdCompressSync(body, { params, chunkSize: Math.max(1024, body.length) }))
+  const compressed = bodies.map((body) =>
+    zstdCompressSync(body, { params, chunkSize: Math.max(1024, body.length), pledgedSrcSize: body.length }),
+  )
   const after = compressed.reduce((sum, body) => sum + body.length, 0)
   return after <= before * 0.95 ? compressed : undefined
 }

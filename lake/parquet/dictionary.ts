@@ -22,11 +22,20 @@ export function distinctWords(values: Int32Array, words: 1 | 2, count: number): 
   const firsts = new Int32Array(Math.min(count, DISTINCT_MAX))
   let size = 0
   let steps = 0
+  let previous = -1
+  let previousA = 0
+  let previousB = 0
   const high = words - 1
   for (let i = 0; i < count; i++) {
     const at = i * words
     const a = values[at]
     const b = values[at + high]
+    if (a === previousA && b === previousB && previous >= 0) {
+      indices[i] = previous
+      continue
+    }
+    previousA = a
+    previousB = b
     let slot = mix(a, b) & mask
     for (;;) {
       const known = table[slot]
@@ -34,18 +43,19 @@ export function distinctWords(values: Int32Array, words: 1 | 2, count: number): 
         if (size === DISTINCT_MAX) return undefined
         table[slot] = size
         firsts[size] = i
-        indices[i] = size++
+        previous = size++
         break
       }
       const first = firsts[known] * words
       if (values[first] === a && values[first + high] === b) {
-        indices[i] = known
+        previous = known
         break
       }
       slot = (slot + 1) & mask
       steps++
     }
-    if ((i & (TRY_VALUES - 1)) === TRY_VALUES - 1 && doesNotPay(i + 1, size, steps)) return undefined
+    indices[i] = previous
+    if (i >= TRY_VALUES && doesNotPay(i + 1, size, steps)) return undefined
   }
   return size * 2 > count && count > 16 ? undefined : { indices, firsts, size }
 }
@@ -57,21 +67,25 @@ export function distinctBytes(
   width: number,
   count: number,
 ): Distinct | undefined {
+  if (isConstant(data, offsets, width, count)) {
+    return { indices: new Int32Array(count), firsts: new Int32Array(1), size: 1 }
+  }
   const mask = tableSize(count) - 1
   const table = new Int32Array(mask + 1).fill(-1)
   const indices = new Int32Array(count)
   const firsts = new Int32Array(Math.min(count, DISTINCT_MAX))
+  const view = new DataView(data.buffer, data.byteOffset, data.length)
   let size = 0
   let steps = 0
   let previous = -1
   for (let i = 0; i < count; i++) {
     const start = offsets === undefined ? i * width : offsets[i]
     const end = offsets === undefined ? start + width : offsets[i + 1]
-    if (previous >= 0 && isSame(data, start, end, offsets, width, firsts[previous])) {
+    if (previous >= 0 && isSame(view, start, end, offsets, width, firsts[previous])) {
       indices[i] = previous
       continue
     }
-    let slot = hashBytes(data, start, end) & mask
+    let slot = hashBytes(view, start, end) & mask
     for (;;) {
       const known = table[slot]
       if (known < 0) {
@@ -81,7 +95,7 @@ export function distinctBytes(
         previous = size++
         break
       }
-      if (isSame(data, start, end, offsets, width, firsts[known])) {
+      if (isSame(view, start, end, offsets, width, firsts[known])) {
         previous = known
         break
       }
@@ -105,8 +119,21 @@ function tableSize(count: number): number {
   return size
 }
 
+/** Whether all values are the first one: then the bytes are equal to themselves one value further on, in one comparison. */
+function isConstant(data: Uint8Array, offsets: Int32Array | undefined, width: number, count: number): boolean {
+  const start = offsets === undefined ? 0 : offsets[0]
+  const length = offsets === undefined ? width : offsets[1] - start
+  const end = start + length * count
+  if (offsets !== undefined) {
+    if (offsets[count] !== end) return false
+    for (let i = 1; i < count; i++) if (offsets[i] !== start + i * length) return false
+  }
+  return Buffer.compare(data.subarray(start, end - length), data.subarray(start + length, end)) === 0
+}
+
+/** Four bytes at a time; the last four may overlap the ones before. */
 function isSame(
-  data: Uint8Array,
+  view: DataView,
   start: number,
   end: number,
   offsets: Int32Array | undefined,
@@ -116,8 +143,15 @@ function isSame(
   const otherStart = offsets === undefined ? other * width : offsets[other]
   const otherEnd = offsets === undefined ? otherStart + width : offsets[other + 1]
   if (otherEnd - otherStart !== end - start) return false
-  for (let i = start, j = otherStart; i < end; i++, j++) if (data[i] !== data[j]) return false
-  return true
+  if (end - start < 4) {
+    for (let i = start, j = otherStart; i < end; i++, j++) if (view.getUint8(i) !== view.getUint8(j)) return false
+    return true
+  }
+  const last = end - 4
+  for (let i = start, j = otherStart; i < last; i += 4, j += 4) {
+    if (view.getInt32(i, true) !== view.getInt32(j, true)) return false
+  }
+  return view.getInt32(last, true) === view.getInt32(otherEnd - 4, true)
 }
 
 function mix(a: number, b: number): number {
@@ -128,10 +162,17 @@ function mix(a: number, b: number): number {
 }
 
 /** The length, the first 8 and the last 8 bytes: long values stay cheap. */
-function hashBytes(data: Uint8Array, start: number, end: number): number {
-  let hash = end - start
-  const headEnd = Math.min(end, start + 8)
-  for (let i = start; i < headEnd; i++) hash = Math.imul(hash ^ data[i], 0x01000193)
-  for (let i = Math.max(headEnd, end - 8); i < end; i++) hash = Math.imul(hash ^ data[i], 0x01000193)
-  return hash ^ (hash >>> 15)
+function hashBytes(view: DataView, start: number, end: number): number {
+  const length = end - start
+  if (length < 4) {
+    let packed = length
+    for (let i = start; i < end; i++) packed = (packed << 8) | view.getUint8(i)
+    return mix(packed, length)
+  }
+  const head = view.getInt32(start, true)
+  const tail = view.getInt32(end - 4, true)
+  if (length <= 8) return mix(head, tail ^ length)
+  const inner =
+    Math.imul(view.getInt32(start + 4, true), 0x27d4eb2f) ^ Math.imul(view.getInt32(end - 8, true), 0x165667b1)
+  return mix(head ^ inner, tail ^ (inner >>> 15) ^ length)
 }

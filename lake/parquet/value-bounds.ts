@@ -61,6 +61,8 @@ function longExtremes(values: Int32Array, count: number, firsts: Int32Array | un
     at = firsts === undefined ? i * 2 : firsts[i] * 2
     const high = values[at + 1]
     const low = values[at] >>> 0
+    // The usual case: one and the same high word, and nothing new.
+    if (high === minHigh && high === maxHigh && low >= minLow && low <= maxLow) continue
     if (high < minHigh || (high === minHigh && low < minLow)) {
       minHigh = high
       minLow = low
