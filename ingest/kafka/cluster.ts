@@ -27,7 +27,7 @@ export type Cluster = {
   /** Any broker that answers. */
   anyLink(): Promise<BrokerLink>
   /** A connection of the caller's own, for requests that wait. */
-  ownLink(address: BrokerAddress): Promise<BrokerLink>
+  ownLink(address: BrokerAddress, requestTimeoutMs?: number): Promise<BrokerLink>
   close(): void
 }
 
@@ -39,9 +39,9 @@ export function createCluster(bootstrap: readonly BrokerAddress[], options: Brok
   let topicStates: ReadonlyMap<string, TopicState> = new Map()
   let closed = false
 
-  async function open(address: BrokerAddress): Promise<BrokerLink> {
+  async function open(address: BrokerAddress, requestTimeoutMs = options.requestTimeoutMs): Promise<BrokerLink> {
     if (closed) throw new MillraceError('shutting-down', 'the Kafka source is closed')
-    const link = await openBroker(address, options)
+    const link = await openBroker(address, { ...options, requestTimeoutMs })
     const name = addressText(address)
     try {
       if (!checked.has(name)) await checkBrokerVersions(link)
@@ -112,8 +112,8 @@ export function createCluster(bootstrap: readonly BrokerAddress[], options: Brok
       topicStates = found
       return found
     },
-    async ownLink(address) {
-      const opened = await open(address)
+    async ownLink(address, requestTimeoutMs) {
+      const opened = await open(address, requestTimeoutMs)
       for (const each of own) if (!each.isOpen()) own.delete(each)
       own.add(opened)
       return opened

@@ -61,7 +61,7 @@ const DEFAULTS = {
   heartbeatMs: 1_000,
   fetchWaitMs: 500,
   connectTimeoutMs: 5_000,
-  requestTimeoutMs: 60_000,
+  requestTimeoutMs: 15_000,
   retryMs: 100,
   retryMaxMs: 5_000,
   unpackedBytesMax: 256 * 1024 * 1024,

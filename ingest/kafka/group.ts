@@ -62,6 +62,8 @@ export type Group = {
 
 type Joined = { readonly membership: Membership; readonly isLeader: boolean; readonly topics: AssignedTopic[] }
 
+/** A join is answered when all members came, which may take the whole rebalance timeout. */
+const JOIN_MARGIN_MS = 10_000
 const LEAVE_TIMEOUT_MS = 2_000
 const ROUTINE_PAUSE_MS = 20
 const ATTEMPTS_QUIET = 4
@@ -89,7 +91,8 @@ export function createGroup(components: {
     if (coordinator?.isOpen()) return coordinator
     const found = await requestCoordinator(await cluster.anyLink(), groupId)
     if (found.errorCode !== KAFKA_ERRORS.none) throw groupError('coordinator', found.errorCode)
-    coordinator = await cluster.ownLink({ host: found.host, port: found.port })
+    const address = { host: found.host, port: found.port }
+    coordinator = await cluster.ownLink(address, times.rebalanceTimeoutMs + JOIN_MARGIN_MS)
     return coordinator
   }
 

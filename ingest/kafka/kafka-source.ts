@@ -61,7 +61,10 @@ export type KafkaSource = {
   start(): Promise<void>
   pause(): void
   resume(): void
-  /** Ask `assigned` again for one partition (after a stale commit): blocks of the old position do not arrive any more. */
+  /**
+   * Ask `assigned` again (after a stale commit): for all that is assigned, as always, since a position lives as long as
+   * one assignment. Blocks of old positions do not arrive any more.
+   */
   restart(partition: TopicPartition): Promise<void>
   /** Advisory, for lag displays: group offsets. Never read back. */
   commitAdvisory(positions: readonly (TopicPartition & { readonly offset: number })[]): Promise<void>

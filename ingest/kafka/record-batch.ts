@@ -18,8 +18,8 @@
  * Several small batches go into one block. A damaged batch ends the block before it and then throws `record-damaged`
  * naming the offset.
  *
- * Measured (bench of the source, 200-byte records, lz4): CRC and walk take about 0.15 CPU-s per million records, so no
- * object, closure or bigint per record.
+ * Measured: the whole source, 192-byte records in lz4 batches of 20-400 KB, 0.56-0.75 CPU-s per million records (two busy
+ * cores, counting receiver); an object or closure per record would cost more than all of that.
  */
 import { crc32c } from '@node-rs/crc32'
 import { MillraceError } from '../../schemas/errors.ts'
