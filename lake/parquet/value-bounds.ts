@@ -50,28 +50,28 @@ function intExtremes(values: Int32Array, count: number, firsts: Int32Array | und
   return { min: wordBytes(min), max: wordBytes(max) }
 }
 
-/** Two words a value, high word signed: no BigInt in the loop. */
+/**
+ * Two words a value, the high one signed: first the range of the high words, then the low words beside its two ends.
+ * Low words are unsigned; with their top bit turned they compare as int32, which is what keeps both loops cheap.
+ */
 function longExtremes(values: Int32Array, count: number, firsts: Int32Array | undefined): Extremes {
-  let at = firsts === undefined ? 0 : firsts[0] * 2
-  let minHigh = values[at + 1]
-  let minLow = values[at] >>> 0
-  let maxHigh = minHigh
-  let maxLow = minLow
-  for (let i = 1; i < count; i++) {
-    at = firsts === undefined ? i * 2 : firsts[i] * 2
-    const high = values[at + 1]
-    const low = values[at] >>> 0
-    // The usual case: one and the same high word, and nothing new.
-    if (high === minHigh && high === maxHigh && low >= minLow && low <= maxLow) continue
-    if (high < minHigh || (high === minHigh && low < minLow)) {
-      minHigh = high
-      minLow = low
-    } else if (high > maxHigh || (high === maxHigh && low > maxLow)) {
-      maxHigh = high
-      maxLow = low
-    }
+  let minHigh = 0x7fffffff
+  let maxHigh = -0x80000000
+  for (let i = 0; i < count; i++) {
+    const high = values[firsts === undefined ? i * 2 + 1 : firsts[i] * 2 + 1]
+    if (high < minHigh) minHigh = high
+    if (high > maxHigh) maxHigh = high
   }
-  return { min: wordBytes(minLow, minHigh), max: wordBytes(maxLow, maxHigh) }
+  let minLow = 0x7fffffff
+  let maxLow = -0x80000000
+  for (let i = 0; i < count; i++) {
+    const at = firsts === undefined ? i * 2 : firsts[i] * 2
+    const high = values[at + 1]
+    const low = values[at] ^ -0x80000000
+    if (high === minHigh && low < minLow) minLow = low
+    if (high === maxHigh && low > maxLow) maxLow = low
+  }
+  return { min: wordBytes(minLow ^ -0x80000000, minHigh), max: wordBytes(maxLow ^ -0x80000000, maxHigh) }
 }
 
 function wordBytes(low: number, high?: number): Uint8Array {
