@@ -151,7 +151,7 @@ export function errorBody(error: MillraceError, queryId: string): Record<string,
   return {
     error: {
       code: error.sqlstate,
-      class: error.code,
+      class: error.code.replaceAll('-', '_'),
       message,
       ...(position === undefined ? {} : { position }),
       query_id: queryId,

@@ -160,6 +160,7 @@ function createWalk(text: string) {
     if (node.at_clause !== undefined) refuse('AT is not available: a query reads the newest version', node)
     if (isSystemName(lower)) refuse(`${name} is not a table of the lake`, node)
     if (scope.has(lower)) return
+    if (/[/\\.:*?[\]]/.test(name)) refuse(`files cannot be read here: ${name}`, node)
     if (!found.tables.has(lower))
       found.tables.set(lower, { name: lower, position: positionOf(node.query_location, text) })
   }

@@ -87,7 +87,7 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
         clearTimeout(call.grace)
         call.reject(call.stopped ?? error)
       }
-      if (calls.size > 0 || started.reason) log.warn('engine lost', { detail, code, running: calls.size })
+      if (calls.size > 0 || !closed) log.warn('engine lost', { detail, code, running: calls.size })
       calls.clear()
     }
     child.on('error', (error) => lost(error.message))
