@@ -157,6 +157,13 @@ export const LEAVES = {
     min: 100,
     max: HOUR,
   }),
+  'kafka.session.timeout.ms': duration({
+    description:
+      'Silence after which the group gives the topic-partitions of an ingest process to others. Brokers refuse less than their `group.min.session.timeout.ms` (6 s).',
+    fallback: 10 * SECOND,
+    min: 500,
+    max: 30 * MINUTE,
+  }),
   'flush.interval.ms': duration({
     description: 'Longest time between two flush ticks; a row is visible about this long after it arrived.',
     fallback: 500,

@@ -94,6 +94,8 @@ export function toSettings(
       fetchBytesMax: values['kafka.fetch.bytes.max'],
       autoOffsetReset: values['kafka.auto.offset.reset'],
       topicsRefreshMs: values['kafka.topics.refresh.ms'],
+      sessionTimeoutMs: values['kafka.session.timeout.ms'],
+      heartbeatMs: Math.min(1000, Math.floor(values['kafka.session.timeout.ms'] / 4)),
     },
     flush: {
       intervalMs: values['flush.interval.ms'],
