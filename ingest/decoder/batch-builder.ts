@@ -63,6 +63,12 @@ export class ColumnarBatchBuilder implements BatchBuilder {
     return bytes + this.rowCount * (4 + (this.sources[0]?.length ?? 0))
   }
 
+  get allocatedBytes(): number {
+    let bytes = this.sourceOfRow.byteLength
+    for (const builder of this.columns) bytes += builder.allocatedBytes
+    return bytes
+  }
+
   /** Room for the row under construction. */
   prepareRow(): void {
     if (this.rowCount < this.capacity) return

@@ -14,8 +14,10 @@ export type DecodeFailure = {
 export type BatchBuilder = {
   readonly schema: TableSchema
   readonly rowCount: number
-  /** Memory the rows take, roughly. */
+  /** Bytes of the rows so far, as they will be sealed: what a flush is decided by. 0 rows are near 0 bytes. */
   readonly bytes: number
+  /** Memory the builder holds, room for coming rows included: what counts against a ceiling. Sealing adds `bytes`. */
+  readonly allocatedBytes: number
   /**
    * Ends the row the decoder has just appended. `sourceIndex` from `sourceIndex()`; `offset` a safe integer;
    * `timestampMs` NaN for none; `arrivedMicros` a safe integer.

@@ -14,7 +14,7 @@
 import type { ColumnType, SimpleKind } from '../../schemas/column-type.ts'
 import { type Column, FIRST_USER_FIELD_ID } from '../../schemas/table-schema.ts'
 import { isDate, timestampShape } from './read-text.ts'
-import { DEPTH_MAX, skipSpace, skipValue } from './scan-json.ts'
+import { DEPTH_MAX, skipColon, skipSpace, skipString, skipValue } from './scan-json.ts'
 
 export const COLUMNS_MAX = 1000
 const NAME_BYTES_MAX = 255
@@ -25,7 +25,8 @@ export function inferColumns(records: Iterable<Uint8Array>, options: { timestamp
   for (const record of records) {
     const parsed = parseObject(record, strict)
     if (!parsed) continue
-    for (const [name, value] of Object.entries(parsed)) {
+    for (const name of keysInOrder(record)) {
+      const value = parsed[name]
       if (!kinds.has(name) && (kinds.size >= COLUMNS_MAX || !canNameColumn(name))) continue
       kinds.set(name, joinKinds(kinds.get(name), kindOf(value, options.timestamps)))
     }
@@ -54,6 +55,20 @@ function parseObject(
   } catch {
     return undefined
   }
+}
+
+/** The top-level keys of a well-formed object as they stand there: JavaScript objects put integer-like keys first. */
+function keysInOrder(record: Uint8Array): string[] {
+  const end = record.length
+  const names: string[] = []
+  let position = skipSpace(record, skipSpace(record, 0, end) + 1, end)
+  while (record[position] === 0x22) {
+    const quote = skipString(record, position + 1, end)
+    names.push(JSON.parse(Buffer.from(record.subarray(position, quote + 1)).toString('utf8')) as string)
+    const after = skipValue(record, skipColon(record, quote + 1, end), end, 1)
+    position = skipSpace(record, skipSpace(record, after, end) + 1, end)
+  }
+  return names
 }
 
 class NumberText {

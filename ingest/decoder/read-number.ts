@@ -25,6 +25,8 @@ const POWERS = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${ex
 const INT_DIGITS = 9
 const LONG_DIGITS = 19
 const EXACT_DIGITS = 15
+/** Milliseconds in JSON numbers, microseconds in columns. */
+const MILLIS_SCALE = 3
 const TWO_16 = 65536
 const TWO_32 = 4294967296
 const BILLION_HIGH = 15258
@@ -200,6 +202,19 @@ export function readDecimal(builder: ColumnBuilder, row: number, bytes: Uint8Arr
   if (lastDigitCount > 0) value = value * POWERS[lastDigitCount] + lastDigits
   if (padding > 0) value *= POWERS[padding]
   builder.setSafeDecimal(row, bytes[at] === 0x2d ? -value : value)
+  return after
+}
+
+/** Milliseconds, perhaps with up to three fraction digits, into a column of microseconds. */
+export function readMillis(builder: ColumnBuilder, row: number, bytes: Uint8Array, at: number, end: number): number {
+  const after = scanDigits(bytes, at, end)
+  if (after < 0 || fractionDigits > 0) {
+    return readScaled(builder, row, bytes, at, end, MILLIS_SCALE)
+  }
+  const millis = lastDigitCount > 0 ? firstDigits * POWERS[lastDigitCount] + lastDigits : firstDigits
+  const micros = millis * 1000
+  if (!Number.isSafeInteger(micros)) return readScaled(builder, row, bytes, at, end, MILLIS_SCALE)
+  builder.setSafeInteger(row, bytes[at] === 0x2d ? -micros : micros)
   return after
 }
 

@@ -17,7 +17,6 @@ import { latin1, refuse, setScaled } from './read-number.ts'
 import { HEX, skipNumber } from './scan-json.ts'
 
 const DAYS_IN_MONTH = new Uint8Array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-const DAY_MICROS = 86_400_000_000
 const BAD = -1e300
 /** Microseconds of the last digit, by the number of fraction digits. */
 const FRACTION_UNITS = new Int32Array([0, 100_000, 10_000, 1000, 100, 10, 1])
@@ -177,7 +176,7 @@ export function readUtcTimestamp(
     fraction *= FRACTION_UNITS[position - first]
   }
   if (bytes[position] !== 0x5a || bytes[position + 1] !== 0x22) return -1
-  builder.setSafeInteger(row, lastDays * DAY_MICROS + (hour * 3600 + minute * 60 + second) * 1e6 + fraction)
+  builder.setDayMicros(row, lastDays, (hour * 3600 + minute * 60 + second) * 1e6 + fraction)
   return position + 2
 }
 
@@ -192,10 +191,13 @@ export function readTimestamp(
   refuse('text that is no timestamp')
   const micros = timestampMicros(bytes, start, end, zoned)
   if (micros === BAD) return false
-  builder.setSafeInteger(row, micros)
+  builder.setDayMicros(row, timestampDays, micros)
   return true
 }
 
+let timestampDays = 0
+
+/** Sets `timestampDays`; returns the microseconds to add to that day, in UTC. BAD when the text is no timestamp. */
 function timestampMicros(bytes: Uint8Array, start: number, end: number, zoned: boolean): number {
   if (end - start < 16) return BAD
   const separator = bytes[start + 10]
@@ -213,7 +215,8 @@ function timestampMicros(bytes: Uint8Array, start: number, end: number, zoned: b
       return BAD
     }
   }
-  return days * DAY_MICROS + micros - offset * 1e6
+  timestampDays = days
+  return micros - offset * 1e6
 }
 
 /** For inference: whether text is a timestamp, and whether it names an offset. */

@@ -16,7 +16,7 @@ import {
   readFloat,
   readInt,
   readLong,
-  readScaled,
+  readMillis,
   refuse,
 } from './read-number.ts'
 import {
@@ -62,9 +62,6 @@ const UUID = 11
 const BINARY = 12
 const JSON_TEXT = 13
 
-/** Milliseconds in JSON numbers, microseconds in columns. */
-const MILLIS_SCALE = 3
-
 let scratch = new Uint8Array(1024)
 
 /** Room for decoded text of at most `bytes` bytes; valid until the next call. */
@@ -97,7 +94,7 @@ export function readValue(
         const after = readUtcTimestamp(builder, row, bytes, at + 1, end)
         return after >= 0 ? after : readQuoted(code, builder, row, bytes, at, end)
       }
-      return isNumber(first) ? readScaled(builder, row, bytes, at, end, MILLIS_SCALE) : refuse('')
+      return isNumber(first) ? readMillis(builder, row, bytes, at, end) : refuse('')
     case DOUBLE:
       return isNumber(first) ? readDouble(builder, row, bytes, at, end) : refuse('')
     case INT:
@@ -114,7 +111,7 @@ export function readValue(
       return isNumber(first) ? readInt(builder, row, bytes, at, end) : readQuoted(code, builder, row, bytes, at, end)
     case TIME: {
       if (!isNumber(first)) return readQuoted(code, builder, row, bytes, at, end)
-      const after = readScaled(builder, row, bytes, at, end, MILLIS_SCALE)
+      const after = readMillis(builder, row, bytes, at, end)
       return after < 0 || isWithinDay(builder, row) ? after : refuse('number out of range')
     }
     case JSON_TEXT: {
