@@ -124,7 +124,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
       }
       world.crashPoint('ingest/after-commit')
       for (const advance of current.advances) {
-        ledger.committed(advance, advance.generation, advance.range.end, advance.caughtUp)
+        ledger.committed(advance, advance.generation, advance.range.end)
       }
       for (const waiter of current.waiters) waiter.committed(result.versions.get(waiter.tableId))
       components.onCommitted({ rowCount: current.rowCount, segments: written, committedAt: result.committedAt })

@@ -52,6 +52,9 @@ export type KafkaPipeline = {
   committedPositions(): (TopicPartition & { offset: number })[]
 }
 
+/** An idle source is told fresh only while the broker's replies say so: twice the time a fetch waits, and some. */
+const AT_END_FRESH_MS = 1500
+
 type Assigned = {
   readonly partition: AssignedPartition
   readonly key: SourceKey
@@ -89,7 +92,6 @@ export function createKafkaPipeline(components: {
   const assigned = new Map<string, Assigned>()
   const needsDecision = new Map<string, string>()
   let source: KafkaSource | undefined
-  let broken: string | undefined
 
   /** The source of the latest incarnation that has coverage. */
   function keyOf(partition: TopicPartition, all: readonly Coverage[]): SourceKey {
@@ -324,12 +326,12 @@ export function createKafkaPipeline(components: {
         void source?.restart(partition)
       }
     },
-    idleAtEnd: () =>
-      broken !== undefined
-        ? []
-        : [...assigned.values()]
-            .filter(({ key }) => ledger.isIdleAtEnd(key))
-            .map(({ key }) => ({ key, end: ledger.next(key)! })),
+    idleAtEnd: () => {
+      const oldest = world.clock.monotonicMs() - AT_END_FRESH_MS
+      return [...assigned.values()]
+        .filter(({ partition, key }) => ledger.isSettled(key) && (source?.lastAtEndMs(partition) ?? 0) >= oldest)
+        .map(({ key }) => ({ key, end: ledger.next(key)! }))
+    },
     async decide(topic, partitionNumber, from) {
       const id = topicPartitionKey({ topic, partition: partitionNumber })
       const partition = source?.assignments().find((each) => topicPartitionKey(each) === id)
@@ -382,10 +384,7 @@ export function createKafkaPipeline(components: {
       outOfRange(partition, position) {
         needDecision(partition, `position ${position} is outside the log [${partition.logStart}, ${partition.logEnd})`)
       },
-      trouble(reason) {
-        broken = reason
-        components.onTrouble(reason)
-      },
+      trouble: components.onTrouble,
     },
   }
 }

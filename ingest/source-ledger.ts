@@ -12,7 +12,6 @@ type Entry = {
   /** Taken so far, committed or not. undefined: unknown until `reload`. */
   next: bigint | undefined
   committed: bigint | undefined
-  caughtUp: boolean
 }
 
 export type SourceLedger = {
@@ -26,10 +25,10 @@ export type SourceLedger = {
   /** The catalog said that the source's coverage is elsewhere. */
   becameStale(key: SourceKey, coverage: Coverage | undefined): void
   /** Ignored when the source has a newer generation. */
-  committed(key: SourceKey, generation: number, end: bigint, caughtUp: boolean): void
+  committed(key: SourceKey, generation: number, end: bigint): void
   coveredTo(keyText: string): bigint | undefined
-  /** Everything taken is committed, and the last commit reached the log's end. */
-  isIdleAtEnd(key: SourceKey): boolean
+  /** Everything taken is committed. */
+  isSettled(key: SourceKey): boolean
   forget(key: SourceKey): void
 }
 
@@ -44,7 +43,7 @@ export function createSourceLedger(): SourceLedger {
     const keyText = sourceKeyText(key)
     let found = entries.get(keyText)
     if (!found) {
-      found = { key, generation: 1, next: undefined, committed: undefined, caughtUp: false }
+      found = { key, generation: 1, next: undefined, committed: undefined }
       entries.set(keyText, found)
     }
     return found
@@ -61,25 +60,22 @@ export function createSourceLedger(): SourceLedger {
       found.generation += 1
       found.next = next
       found.committed = next
-      found.caughtUp = false
     },
     becameStale(key, coverage) {
       const found = entry(key)
       found.generation += 1
       found.next = undefined
       found.committed = coverageEnd(coverage)
-      found.caughtUp = false
     },
-    committed(key, generation, end, caughtUp) {
+    committed(key, generation, end) {
       const found = entry(key)
       if (found.generation !== generation) return
       found.committed = end
-      found.caughtUp = caughtUp
     },
     coveredTo: (keyText) => entries.get(keyText)?.committed,
-    isIdleAtEnd(key) {
+    isSettled(key) {
       const found = entries.get(sourceKeyText(key))
-      return found?.caughtUp === true && found.next !== undefined && found.next === found.committed
+      return found?.next !== undefined && found.next === found.committed
     },
     forget(key) {
       const found = entries.get(sourceKeyText(key))
@@ -87,7 +83,6 @@ export function createSourceLedger(): SourceLedger {
       // The entry stays for its generation: rows taken before may still sit in a sealed tick.
       found.generation += 1
       found.next = undefined
-      found.caughtUp = false
     },
   }
 }

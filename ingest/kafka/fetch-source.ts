@@ -411,6 +411,7 @@ export function createKafkaSource(components: {
       }
     },
     assignments: () => assigned,
+    lastAtEndMs: (partition) => feeds.get(topicPartitionKey(partition))?.lastAtEndMs,
     async close() {
       closing.abort()
       stopFeeds()

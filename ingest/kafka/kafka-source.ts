@@ -69,6 +69,11 @@ export type KafkaSource = {
   /** Advisory, for lag displays: group offsets. Never read back. */
   commitAdvisory(positions: readonly (TopicPartition & { readonly offset: number })[]): Promise<void>
   assignments(): readonly AssignedPartition[]
+  /**
+   * Monotonic milliseconds when a reply last said that this partition's log ends at its position, all before delivered;
+   * undefined: not yet. A broker that does not answer says nothing, so this grows old.
+   */
+  lastAtEndMs(partition: TopicPartition): number | undefined
   /** Leaves the group. */
   close(): Promise<void>
 }

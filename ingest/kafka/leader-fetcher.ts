@@ -135,6 +135,10 @@ export function createLeaderFetcher(components: {
           want.feed.failures = 0
           want.feed.retryAtMs = 0
           want.feed.take(want.offset, reply.buffer, part, held)
+          if (part.end === part.start) {
+            const logEnd = part.lastStableOffset >= 0 ? part.lastStableOffset : part.highWatermark
+            want.feed.noteEmpty(want.offset, logEnd, clock.monotonicMs())
+          }
         }
       }
       return bytes

@@ -58,6 +58,8 @@ export class PartitionFeed {
   leader = -1
   leaderEpoch = -1
   retryAtMs = 0
+  /** When an empty reply last said that the log ends where the receiver stands. */
+  lastAtEndMs: number | undefined
   failures = 0
 
   constructor(feed: {
@@ -74,6 +76,11 @@ export class PartitionFeed {
     this.#handlers = feed.handlers
     this.#arrays = feed.arrays
     this.#unpackedBytesMax = feed.unpackedBytesMax
+  }
+
+  /** An empty reply to a question from `asked`: nothing is behind it. */
+  noteEmpty(asked: number, logEnd: number, nowMs: number): void {
+    if (this.alive && asked === this.delivered && asked === this.fetchFrom && logEnd <= asked) this.lastAtEndMs = nowMs
   }
 
   /** Takes what a reply brought for this topic-partition, asked for from `asked`. */
