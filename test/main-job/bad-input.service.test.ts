@@ -1,0 +1,125 @@
+// Bad records over Kafka: each becomes a dead letter with place, reason and its own bytes, and everything else flows on (G-5).
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
+import { createMillrace, type Millrace } from '../harness/millrace.ts'
+import { type Codec, createProducer, type Producer } from '../harness/produce.ts'
+
+const TOPIC = 'mixed'
+const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
+const RECORD_BYTES_MAX = 4096
+const BAD: readonly { readonly value: string | Buffer; readonly reason: RegExp; readonly column?: string }[] = [
+  { value: '{"id": 1, "name": "cut', reason: /./ },
+  { value: 'not json', reason: /./ },
+  { value: '', reason: /./ },
+  { value: '   ', reason: /./ },
+  { value: '[1, 2]', reason: /object/ },
+  { value: 'null', reason: /object/ },
+  { value: '"text"', reason: /object/ },
+  { value: '{"id": 1} trailing', reason: /./ },
+  { value: '{"id": "seven"}', reason: /long|number|integer/i, column: 'id' },
+  { value: '{"id": 1, "flag": 7}', reason: /boolean/, column: 'flag' },
+  { value: '{"id": 1, "at": "yesterday"}', reason: /timestamp/, column: 'at' },
+  { value: '{"id": 1, "small": 2147483648}', reason: /int/, column: 'small' },
+  { value: '{"id": 9223372036854775808}', reason: /long/, column: 'id' },
+  { value: '{"id": 1, "price": 1000.00}', reason: /decimal/, column: 'price' },
+  { value: '{"small": 1}', reason: /required|missing/, column: 'id' },
+  { value: '{"id": null}', reason: /required|null/, column: 'id' },
+  {
+    value: Buffer.concat([Buffer.from('{"id": 1, "name": "'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]),
+    reason: /./,
+  },
+  { value: `{"id": 1, "name": "${'x'.repeat(RECORD_BYTES_MAX)}"}`, reason: /larger than ingest\.record\.bytes\.max/ },
+]
+
+let kafka: KafkaBroker
+let producer: Producer
+let millrace: Millrace
+
+beforeAll(async () => {
+  kafka = await startKafka()
+  producer = await createProducer(kafka.bootstrap)
+  millrace = await createMillrace({
+    settings: `
+kafka.bootstrap: ["${kafka.bootstrap}"]
+flush.interval.ms: 100
+ingest.record.bytes.max: ${RECORD_BYTES_MAX}
+query.memory: 256 MiB
+tables:
+  mixed:
+    columns: { id: long required, small: int, price: "decimal(5,2)", at: timestamp, flag: boolean, name: string }
+pipelines:
+  mixed: { topics: [${TOPIC}], tables: [mixed] }
+`,
+  })
+})
+
+afterAll(async () => {
+  await millrace?.close()
+  producer?.close()
+  await kafka?.[Symbol.asyncDispose]()
+})
+
+test('dead letters keep place, reason and bytes; rows of all codecs, tombstones and transactions around them flow on', async () => {
+  await kafka.createTopic(TOPIC, 2)
+  const letters: { partition: number; offset: number; key: string; value: Buffer; reason: RegExp; column?: string }[] =
+    []
+  const goodIds: number[] = []
+  let next = 0
+  const good = () => {
+    goodIds.push(next)
+    return { key: `g${next}`, value: JSON.stringify({ id: next++, small: -1, price: 12.34, flag: true, name: 'ok' }) }
+  }
+  let tombstones = 0
+  for (const [round, bad] of BAD.entries()) {
+    const partition = round % 2
+    const key = `bad ${round}`
+    const records = [good(), { key, value: bad.value }, good(), { key: 'gone', value: null }, good()]
+    tombstones += 1
+    const codec = CODECS[round % CODECS.length]
+    const base = await producer.send(TOPIC, partition, records, { codec })
+    letters.push({ ...bad, partition, offset: base + 1, key, value: Buffer.from(bad.value) })
+    const transaction = await producer.begin(`t-${round % 3}`)
+    if (round % 2 === 0) {
+      await transaction.send(TOPIC, partition, [{ value: '{"id": -1}' }, { value: 'aborted and bad' }], { codec })
+      await transaction.abort()
+    } else {
+      await transaction.send(TOPIC, partition, [good(), good()], { codec })
+      await transaction.commit()
+    }
+  }
+  await Promise.all([millrace.start('query'), millrace.start('ingest')])
+  await millrace.eventually('SELECT count(*) FROM mixed', (rows) => Number(rows) >= goodIds.length)
+  await millrace.eventually('SELECT count(*) FROM mixed__dead_letters', (rows) => Number(rows) >= letters.length)
+
+  const rows = await millrace.sql('SELECT id, small, CAST(price AS VARCHAR), flag, name FROM mixed ORDER BY id')
+  expect(rows.data.map((row) => [Number(row[0]), ...row.slice(1)])).toEqual(
+    goodIds.map((id) => [id, -1, '12.34', true, 'ok']),
+  )
+  const { data } = await millrace.sql(`
+    SELECT topic, "partition", "offset", hex(raw), hex(raw_key), reason, "column", _partition, _offset
+    FROM mixed__dead_letters ORDER BY "partition", "offset"`)
+  const wanted = letters.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset)
+  expect(data.map(([topic, partition, offset, raw, key]) => [topic, partition, Number(offset), raw, key])).toEqual(
+    wanted.map((letter) => [
+      TOPIC,
+      letter.partition,
+      letter.offset,
+      letter.value.toString('hex').toUpperCase(),
+      Buffer.from(letter.key).toString('hex').toUpperCase(),
+    ]),
+  )
+  for (const [index, letter] of wanted.entries()) {
+    expect(data[index][5]).toMatch(letter.reason)
+    if (letter.column !== undefined)
+      expect([letter.value.toString(), data[index][6]]).toEqual([letter.value.toString(), letter.column])
+    expect([data[index][7], Number(data[index][8])]).toEqual([letter.partition, letter.offset])
+  }
+
+  const metrics = await (await fetch(`${millrace.url('ingest')}/metrics`)).text()
+  const counted = (what: string) =>
+    Number(new RegExp(`^millrace_ingest_records_total\\{[^}]*what="${what}"[^}]*\\} (\\d+)`, 'm').exec(metrics)?.[1])
+  expect(counted('dead')).toBe(letters.length)
+  const aborted = Math.ceil(BAD.length / 2) * 2
+  // Aborted records and one marker for each transaction's end are filtered as tombstones are.
+  expect(counted('filtered')).toBe(tombstones + aborted + BAD.length)
+})
