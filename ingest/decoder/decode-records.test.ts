@@ -114,6 +114,8 @@ const record = fc
     return cut < 12 ? text.slice(0, -1 - cut) : text
   })
 
+const abandoned = Buffer.from('{"id":1,"a":"abandoned"}')
+
 test('a builder holds exactly the rows of the good records, batch after batch', () => {
   fc.assert(
     fc.property(fc.array(fc.array(record, { maxLength: 40 }), { maxLength: 3 }), fc.nat(40), (batches, kept) => {
@@ -123,6 +125,8 @@ test('a builder holds exactly the rows of the good records, batch after batch', 
         let model: Cell[][] = []
         for (const text of texts) {
           const bytes = Buffer.from(`x${text}}`)
+          // A row that is decoded and never finished leaves nothing behind either.
+          if (text.length % 3 === 0) decoder.decode(abandoned, 0, abandoned.length, builder)
           const failure = decoder.decode(bytes, 1, bytes.length - 1, builder)
           const row = modelRow(text)
           expect([text, failure === undefined]).toEqual([text, row !== undefined])
