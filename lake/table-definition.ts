@@ -46,9 +46,7 @@ export function defineTable(declaration: TableDeclaration, location: string): Ne
     name: declaration.name,
     location,
     columns,
-    partition: declaration.partition.map((text, index) =>
-      partitionField(declaration, all, text, FIRST_PARTITION_FIELD_ID + index),
-    ),
+    partition: partitionFields(declaration, all),
     sort: declaration.sort.map((text) => sortField(declaration, all, text)),
     properties,
   }
@@ -88,6 +86,26 @@ const SOURCES: Record<PartitionTransform['kind'], readonly string[]> = {
   month: ['date', 'timestamp', 'timestamptz'],
   bucket: ['int', 'long', 'decimal', 'date', 'time', 'timestamp', 'timestamptz', 'string', 'uuid', 'binary'],
   truncate: ['int', 'long', 'decimal', 'string'],
+}
+
+/** Iceberg wants names of partition fields to be unique, and to differ from column names unless they are that column. */
+function partitionFields(declaration: TableDeclaration, columns: readonly Column[]): PartitionField[] {
+  const fields: PartitionField[] = []
+  for (const text of declaration.partition) {
+    const field = partitionField(declaration, columns, text, FIRST_PARTITION_FIELD_ID + fields.length)
+    const same = (each: PartitionField) =>
+      each.fieldId === field.fieldId && JSON.stringify(each.transform) === JSON.stringify(field.transform)
+    if (fields.some(same)) throw invalid(declaration, `partition "${text}" is there twice`)
+    const isTaken = (name: string) =>
+      fields.some((each) => each.name === name) ||
+      columns.some(
+        (column) => column.name === name && !(field.transform.kind === 'identity' && column.fieldId === field.fieldId),
+      )
+    let { name } = field
+    for (let count = 2; isTaken(name); count++) name = `${field.name}_${count}`
+    fields.push({ ...field, name })
+  }
+  return fields
 }
 
 function partitionField(
