@@ -74,6 +74,7 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
     case 'Permission':
       return 'statement-refused'
     case 'Invalid Input':
+      if (/^Failed to read file/.test(message)) return 'file-damaged'
       return /^Expected \d+ parameters|^Values were not provided/.test(message) ? 'parameter-missing' : 'query-invalid'
     case 'Not implemented':
     case 'Constraint':
@@ -121,4 +122,12 @@ export function positionOf(offset: unknown, sql: string): StatementPosition | un
   let line = 1
   for (let i = 0; i < lineStart; i++) if (before.charCodeAt(i) === 10) line++
   return { line, column: [...before.slice(lineStart)].length + 1 }
+}
+
+/** The same error for a text that had `prefix` put in front of what the user wrote, on the same line. */
+export function withoutPrefix(error: MillraceError, prefix: string): MillraceError {
+  const position = error.facts.position as StatementPosition | undefined
+  if (position?.line !== 1) return error
+  const facts = { ...error.facts, position: { line: 1, column: Math.max(1, position.column - prefix.length) } }
+  return new MillraceError(error.code, error.message, { facts, cause: error })
 }

@@ -9,6 +9,10 @@
  *   run      a connection of its own, all rows as objects
  *   cancel   interrupt; what does not obey is killed by the parent
  *
+ * The binding ends a streamed result that fails on its way like a complete one (an empty chunk, no error: seen with 1.5.6).
+ * So a statement runs in a transaction, which DuckDB aborts when the statement fails: a result is complete only if its
+ * transaction still works at the end (G-9). Why it failed is then asked with EXPLAIN ANALYZE.
+ *
  * What can fail: a statement (answered with its error), the database as a whole (DuckDB calls itself invalid after an
  * internal error: this process then exits, so that the parent starts a fresh one), the parent (channel closed: exit).
  */
@@ -21,10 +25,10 @@ import {
   StatementType,
 } from '@duckdb/node-api'
 import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
-import { duckdbError } from './duckdb-error.ts'
+import { duckdbError, withoutPrefix } from './duckdb-error.ts'
 import type { EngineQuery, EngineResult, EngineSettings } from './engine.ts'
 import { CHUNKS_IN_FLIGHT_MAX, EXPLAIN_PREFIX, type FromEngine, type ToEngine } from './engine-messages.ts'
-import { bindParameters, parameterValues } from './parameters.ts'
+import { type BoundValue, bindParameters, parameterValues } from './parameters.ts'
 import { createArrowEncoder } from './result-arrow.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
@@ -159,13 +163,49 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
     await connection.run(statement)
     stopIfCancelled(run)
   }
-  if (settings?.mode === 'query') await connection.run('BEGIN TRANSACTION READ ONLY')
+  const begin = settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'
+  await connection.run(begin)
   const statement = await prepareOne(connection, request)
   const values = await parameterValues(connection, await forParameters(connection, request, statement), request.params)
   bindParameters(statement, values)
   stopIfCancelled(run)
-  const result = await statement.stream()
-  send({ kind: 'done', id, result: await sendResult(id, run, request, result) })
+  const result = await sendResult(id, run, request, await statement.stream())
+  if (!result.truncated) {
+    const isComplete = await connection.run('SELECT 1').then(
+      () => true,
+      () => false,
+    )
+    stopIfCancelled(run)
+    if (!isComplete) {
+      await connection.run('ROLLBACK')
+      await connection.run(begin)
+      throw await reasonOf(connection, request.sql, values)
+    }
+    await connection.run('COMMIT')
+  }
+  send({ kind: 'done', id, result })
+}
+
+const ANALYZE_PREFIX = 'EXPLAIN ANALYZE '
+
+/** Runs a statement that failed half-way once more, without its rows. */
+async function reasonOf(
+  connection: DuckDBConnection,
+  sql: string,
+  values: ReadonlyMap<string, BoundValue>,
+): Promise<MillraceError> {
+  const text = ANALYZE_PREFIX + sql
+  try {
+    const statement = await connection.prepare(text)
+    bindParameters(statement, values)
+    await statement.run()
+  } catch (error) {
+    return withoutPrefix(duckdbError(error, text), ANALYZE_PREFIX)
+  }
+  return new MillraceError(
+    'engine-lost',
+    'the statement failed while its result was read, and not when asked why; try again',
+  )
 }
 
 async function prepareOne(connection: DuckDBConnection, { sql }: EngineQuery): Promise<DuckDBPreparedStatement> {

@@ -274,6 +274,32 @@ describe('errors', () => {
   })
 })
 
+describe('a result that fails on its way (G-9)', () => {
+  test.each([
+    [
+      "SELECT CASE WHEN i = 199000 THEN error('late')::VARCHAR ELSE 'a' END FROM range(200000) r(i)",
+      'query-invalid',
+      'late',
+    ],
+    [
+      "SELECT '1' || (CASE WHEN i < 190000 THEN '1' ELSE 'x' END)::INTEGER FROM range(200000) r(i)",
+      'conversion-failed',
+      'x',
+    ],
+    [
+      'SELECT i, $1::BIGINT + CASE WHEN i < 190000 THEN 0 ELSE 9223372036854775807 END FROM range(200000) r(i)',
+      'value-out-of-range',
+      'Overflow',
+    ],
+  ])('%s is that error, not a shorter result', async (sql, code, text) => {
+    const params = sql.includes('$1') ? [1] : []
+    for (const format of ['json', 'jsonl', 'csv', 'arrow'] as const) {
+      const error = await refusal(sql, { format, params })
+      expect([error.code, error.message]).toEqual([code, expect.stringContaining(text)])
+    }
+  })
+})
+
 describe('the sandbox', () => {
   test.each([
     "COPY (SELECT 1) TO 'x.parquet'",

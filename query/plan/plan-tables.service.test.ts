@@ -145,7 +145,7 @@ describe('pruning', () => {
       day: 'date',
       id: 'long',
       name: 'string',
-      at: 'timestamptz',
+      seen: 'timestamptz',
       x: 'double',
     })
     for (let day = 0; day < 4; day++) {

@@ -11,6 +11,7 @@
  * `file-schema-mismatch`, naming it), no room in the cache (`overloaded`), S3 away (`store-unavailable`).
  */
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
+import { withoutPrefix } from '../../lake/engine/duckdb-error.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { type MappedFile, quoteName, relationSql } from '../../lake/file-mapping.ts'
@@ -120,7 +121,8 @@ export function createPlanner(parts: PlannerParts): Planner {
       return scanNeeds(plans[0] ?? '[]', [...everything.keys()], typeOf, statement.usesClock)
     } catch (error) {
       // The statement itself is wrong: say so before any byte is fetched for it. Its positions count from EXPLAIN's text.
-      if (isMillraceError(error) && (error.kind === 'invalid' || error.kind === 'unavailable')) throw shiftedBack(error)
+      if (isMillraceError(error) && (error.kind === 'invalid' || error.kind === 'unavailable'))
+        throw withoutPrefix(error, EXPLAIN_PREFIX)
       return everything
     }
   }
@@ -272,13 +274,6 @@ function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<stri
   const paths = new Set<string>()
   for (const { fieldId, path } of footer.columns) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(path)
   return paths
-}
-
-function shiftedBack(error: MillraceError): MillraceError {
-  const position = error.facts.position as { line: number; column: number } | undefined
-  if (position?.line !== 1) return error
-  const facts = { ...error.facts, position: { line: 1, column: Math.max(1, position.column - EXPLAIN_PREFIX.length) } }
-  return new MillraceError(error.code, error.message, { facts, cause: error })
 }
 
 async function inParallel<Item>(
