@@ -10,7 +10,12 @@
 import type { ColumnType } from '../../schemas/column-type.ts'
 import { isUnsigned } from './footer.ts'
 import type { LeafColumn } from './parquet.ts'
-import type { FilterValue } from './prune.ts'
+
+/**
+ * A value of the filter's `type`: boolean → boolean; int, long, date (days), time, timestamp, timestamptz (microseconds)
+ * → bigint; float, double → number; decimal → bigint, unscaled; string, json, uuid → string; binary → Uint8Array.
+ */
+export type FilterValue = boolean | bigint | number | string | Uint8Array
 
 export type Decimal = { readonly unscaled: bigint; readonly scale: number }
 export type Comparable = bigint | number | Uint8Array | Decimal

@@ -16,17 +16,14 @@ import {
   type Domain,
   domainOfLeaf,
   domainOfType,
+  type FilterValue,
   icebergValue,
   leafValue,
   readingsOf,
 } from './comparable.ts'
 import type { LeafColumn, ParquetFooter } from './parquet.ts'
 
-/**
- * A value of the filter's `type`: boolean → boolean; int, long, date (days), time, timestamp, timestamptz (microseconds)
- * → bigint; float, double → number; decimal → bigint, unscaled; string, json, uuid → string; binary → Uint8Array.
- */
-export type FilterValue = boolean | bigint | number | string | Uint8Array
+export type { FilterValue } from './comparable.ts'
 
 /** One of the two; a field id also finds a column that was renamed. */
 export type FilterColumn = { readonly fieldId?: number; readonly path?: string }
