@@ -35,7 +35,7 @@ export async function startCompactor(options: {
   const health = createHealth()
   const metrics = createMetrics({ service: 'compactor' })
   const catalog = await openCatalog({ url: settings.catalog.url, world })
-  const store = openLakeStore(settings, world)
+  const store = openLakeStore(settings, world, health)
   const writer = await catalog.registerWriter('compactor')
   const workRoot = join(settings.data, 'compaction')
   const workFolder = join(workRoot, writer.writerId)

@@ -48,7 +48,7 @@ export async function startIngest(options: {
   const metrics = createMetrics({ service: 'ingest' })
   const counted = createIngestMetrics(metrics)
   const catalog = await openCatalog({ url: settings.catalog.url, world })
-  const store = openLakeStore(settings, world)
+  const store = openLakeStore(settings, world, health)
   const writer = await catalog.registerWriter('ingest')
   const ledger = createSourceLedger()
   const onFatal = (error: unknown) => {

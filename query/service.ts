@@ -39,7 +39,7 @@ export async function startQuery(options: {
   const health = createHealth()
   const metrics = createMetrics({ service: 'query' })
   const catalog = await openCatalog({ url: settings.catalog.url, world })
-  const store = openLakeStore(settings, world)
+  const store = openLakeStore(settings, world, health)
   const work = join(settings.query.cache.folder, `work-${world.random.uuid()}`)
   const objects = join(settings.query.cache.folder, 'objects')
   await mkdir(work, { recursive: true })
