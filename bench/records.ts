@@ -59,7 +59,8 @@ export function recordOf(index: number, nowMs?: number): BatchRecord {
     `"url":"/shop/${a % 40}/item-${skewed(b, 4_000)}","status":${STATUSES[b % 10]},"latency":${(a % 90_000) / 100},` +
     `"amount":${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')},"ok":${b % 10 < 8},` +
     `"items":${a % 12},"session":"${hex(session)}${hex(mix(session))}"}`
-  return { value, timestamp: nowMs ?? FIRST_MS + index * STEP_MS }
+  // Producers stamp a record when they make it: never at even steps.
+  return { value, timestamp: nowMs ?? FIRST_MS + index * STEP_MS + (b % 64) }
 }
 
 export type Expected = { readonly rows: number; readonly idSum: bigint; readonly amountCents: bigint }

@@ -1,0 +1,70 @@
+/**
+ * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
+ *
+ *   name          ingest, pipeline, query, freshness, s3-bytes, decoder; none: all, in this order
+ *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
+ *   --out FILE    results as JSON (default: not written)
+ *   --write-page  puts the figures into docs/benchmarks.md
+ *
+ * Every benchmark checks its answers and ends with an error when one is wrong; a missed target is told, not an error:
+ * these are figures of one machine at one time, not tests.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { benchDecoder } from './decoder-figures.ts'
+import { benchFreshness } from './freshness.ts'
+import { benchIngest } from './ingest.ts'
+import { benchPipeline } from './pipeline.ts'
+import { benchQuery } from './query.ts'
+import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
+import { benchS3Bytes } from './s3-bytes.ts'
+import { createStage, type Stage } from './stage.ts'
+
+const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>>> = {
+  ingest: benchIngest,
+  pipeline: benchPipeline,
+  query: benchQuery,
+  freshness: benchFreshness,
+  's3-bytes': benchS3Bytes,
+  decoder: benchDecoder,
+}
+const ROWS = 5_000_000
+const PAGE = new URL('../docs/benchmarks.md', import.meta.url)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rows: { type: 'string', default: String(ROWS) },
+    out: { type: 'string' },
+    'write-page': { type: 'boolean', default: false },
+  },
+})
+const rows = Number(values.rows)
+if (!Number.isInteger(rows) || rows < 10_000) throw new Error('--rows: a whole number of at least 10000 is expected')
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
+for (const name of names) {
+  if (!BENCHMARKS[name]) throw new Error(`no benchmark "${name}"; there are ${Object.keys(BENCHMARKS).join(', ')}`)
+}
+
+const command = ['node bench/run.ts', ...positionals, ...(rows === ROWS ? [] : [`--rows ${rows}`])].join(' ')
+const date = new Date().toISOString().slice(0, 10)
+const results: BenchResult[] = []
+const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`))
+try {
+  for (const name of names) {
+    stage.say(`${name} …`)
+    const started = performance.now()
+    const result = await BENCHMARKS[name](stage)
+    const seconds = (performance.now() - started) / 1000
+    const text = markdownOf(result, { command, date, seconds })
+    process.stdout.write(`\n## ${name}\n\n${text}\n`)
+    results.push(result)
+    if (values['write-page']) writeFileSync(PAGE, replaceBlock(readFileSync(PAGE, 'utf8'), name, text))
+    if (values.out) {
+      const all = { command, date, machine: machineText(), versions: versionsText(), results }
+      writeFileSync(values.out, `${JSON.stringify(all, null, 2)}\n`)
+    }
+  }
+} finally {
+  await stage.close()
+}
