@@ -3,8 +3,8 @@
  * and its snapshot and live segments have every row once. The transaction is closed before any file is opened; the
  * process's reader row (oldest version still read) and the age of a removal keep the bytes until then.
  */
-import { MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, TableVersion } from './catalog.ts'
+import { invariant, MillraceError } from '../../schemas/errors.ts'
+import type { Catalog, Segment, TableVersion } from './catalog.ts'
 import type { Tx } from './database.ts'
 import { coverageOf, segmentOf } from './rows-as-values.ts'
 import { tableById } from './tables-and-schemas.ts'
@@ -13,12 +13,17 @@ import { micros } from './writers-and-leases.ts'
 
 type Part = Pick<Catalog, 'readTables' | 'setReader' | 'dropReader' | 'expireReaders'>
 
+/** Segments decoded and kept, least recently used first out: their rows never change, and a table has a few hundred. */
+const SEGMENTS_KEPT_MAX = 20_000
+const IDS_AT_ONCE = 500
+
 export function tableVersions({ read, write }: Transactions): Part {
+  const decoded = new Map<string, Segment>()
   return {
     readTables: (names) =>
       read(async (tx, readAt) => {
         const versions: TableVersion[] = []
-        for (const name of names) versions.push(await tableVersion(tx, name, readAt))
+        for (const name of names) versions.push(await tableVersion(tx, decoded, name, readAt))
         return versions
       }),
 
@@ -52,17 +57,11 @@ export function tableVersions({ read, write }: Transactions): Part {
   }
 }
 
-async function tableVersion(tx: Tx, name: string, readAt: bigint): Promise<TableVersion> {
+async function tableVersion(tx: Tx, decoded: Map<string, Segment>, name: string, readAt: bigint): Promise<TableVersion> {
   const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
   if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
   const table = await tableById(tx, Number(row.table_id))
-  const segments = await tx
-    .selectFrom('segments')
-    .selectAll()
-    .where('table_id', '=', row.table_id)
-    .where('removed_version', 'is', null)
-    .orderBy('segment_id')
-    .execute()
+  const segments = await liveSegments(tx, decoded, row.table_id)
   const coverage = await tx
     .selectFrom('coverage')
     .selectAll()
@@ -80,8 +79,40 @@ async function tableVersion(tx: Tx, name: string, readAt: bigint): Promise<Table
     table,
     version: table.version,
     metadataLocation: table.metadataLocation,
-    segments: segments.map(segmentOf),
+    segments,
     coverage: coverage.map(coverageOf),
     readAt,
   }
+}
+
+/** Decoding bounds and sources is most of a read's cost (60 µs a segment): only what was not seen before is decoded. */
+async function liveSegments(tx: Tx, decoded: Map<string, Segment>, tableId: bigint): Promise<readonly Segment[]> {
+  const live = await tx
+    .selectFrom('segments')
+    .select(['segment_id', 'path'])
+    .where('table_id', '=', tableId)
+    .where('removed_version', 'is', null)
+    .orderBy('segment_id')
+    .execute()
+  const unknown = live.filter(({ path }) => !decoded.has(path)).map(({ segment_id }) => segment_id)
+  for (let from = 0; from < unknown.length; from += IDS_AT_ONCE) {
+    const rows = await tx
+      .selectFrom('segments')
+      .selectAll()
+      .where('segment_id', 'in', unknown.slice(from, from + IDS_AT_ONCE))
+      .execute()
+    for (const row of rows) decoded.set(row.path, segmentOf(row))
+  }
+  const segments = live.map(({ path }) => {
+    const segment = decoded.get(path)
+    invariant('catalog.segment', segment !== undefined, { path })
+    decoded.delete(path)
+    decoded.set(path, segment)
+    return segment
+  })
+  for (const oldest of decoded.keys()) {
+    if (decoded.size <= Math.max(SEGMENTS_KEPT_MAX, segments.length)) break
+    decoded.delete(oldest)
+  }
+  return segments
 }
