@@ -19,7 +19,7 @@ import { runPipeline } from './pipeline.ts'
 import { cpuSeconds, watchMachine } from './process-cost.ts'
 import { differenceOf, QUERIES } from './query-set.ts'
 import { BOUND_GAP, boundBefore, PARTITIONS, TABLE, TOPIC } from './records.ts'
-import { type BenchResult, loadText, thousands } from "./report.ts"
+import { type BenchResult, loadText, thousands } from './report.ts'
 import { type Stage, topicText } from './stage.ts'
 import { median } from './statistics.ts'
 
