@@ -23,6 +23,9 @@ const ZSTD_LEVEL = 1
 const TOUCHED_MAX = 64
 const MICROS_PER_HOUR = 3_600_000_000
 const MICROS_PER_DAY = 24 * MICROS_PER_HOUR
+const TWO_32 = 4294967296
+/** The high half of an int64 that a double still holds exactly. */
+const SAFE_HIGH = 2 ** 21
 
 export function createSegmentWriter(components: {
   store: ObjectStore
@@ -102,6 +105,15 @@ export function touchedHours(batch: MicroBatch, eventTimeFieldId: number | undef
   return days ? { grain: 'day', values: days } : { grain: 'all', values: [] }
 }
 
+/** Beyond 2^53 microseconds (year 2255) a double would round the last instant of an hour into the next one. */
+function ordinalOf(high: number, low: number, unitMicros: number): number {
+  if (high >= -SAFE_HIGH && high < SAFE_HIGH) return Math.floor((high * TWO_32 + low) / unitMicros)
+  const micros = BigInt(high) * BigInt(TWO_32) + BigInt(low)
+  const unit = BigInt(unitMicros)
+  const remainder = ((micros % unit) + unit) % unit
+  return Number((micros - remainder) / unit)
+}
+
 /** Sorted ordinals, or undefined when there are more than `TOUCHED_MAX`. Reads int64 halves: no bigint a row. */
 function distinct(vector: MicroBatch['vectors'][number], unitMicros: number): number[] | undefined {
   const ordinals = new Set<number>()
@@ -111,8 +123,9 @@ function distinct(vector: MicroBatch['vectors'][number], unitMicros: number): nu
   let last = Number.NaN
   for (let row = 0; row < length; row += 1) {
     if (validity && ((validity[row >> 3] >> (row & 7)) & 1) === 0) continue
-    const micros = isDate ? words[row] * MICROS_PER_DAY : words[row * 2 + 1] * 4294967296 + (words[row * 2] >>> 0)
-    const ordinal = Math.floor(micros / unitMicros)
+    const ordinal = isDate
+      ? Math.floor((words[row] * MICROS_PER_DAY) / unitMicros)
+      : ordinalOf(words[row * 2 + 1], words[row * 2] >>> 0, unitMicros)
     if (ordinal === last) continue
     last = ordinal
     ordinals.add(ordinal)

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { partitionText } from '../../compactor/plan.ts'
 import { startCompactor } from '../../compactor/service.ts'
 import type { Catalog, Table } from '../../lake/catalog/catalog.ts'
 import { openCatalog } from '../../lake/catalog/open-catalog.ts'
@@ -55,6 +56,8 @@ export type Lake = {
   filesReferredTo(): Promise<string[]>
   /** Waits until no table has a live segment, and no file lies there that nothing refers to; then compares exactly. */
   settled(names: readonly string[], withinMs?: number): Promise<{ there: string[]; referredTo: string[] }>
+  /** Waits until no table has a live segment, nor two files in one table partition. */
+  merged(names: readonly string[], withinMs?: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -74,10 +77,15 @@ leases.ms: 30 s
 log.level: warn
 `
 
-export async function openLake(yaml: string): Promise<Lake> {
+export type LakeOptions = {
+  /** Removed files and old snapshots stay for other engines as settings say. Default: they may go at once. */
+  readonly grace?: boolean
+}
+
+export async function openLake(yaml: string, { grace = false }: LakeOptions = {}): Promise<Lake> {
   const millrace = await createMillrace({ settings: yaml })
   const { settings: loaded, secrets } = loadSettingsWithOrigin({ file: millrace.configFile, set: [] })
-  const settings = withoutGrace(loaded)
+  const settings = grace ? loaded : withoutGrace(loaded)
   const log = createLog({ level: 'error', fields: { service: 'test' }, secrets: [...secrets] })
   const world = createSystemWorld({ log, crashAt: '' })
   const catalog = await openCatalog({ url: settings.catalog.url, world })
@@ -234,6 +242,20 @@ export async function openLake(yaml: string): Promise<Lake> {
           if (waiting !== '') throw new Error(`not settled within ${withinMs} ms: ${waiting}`)
           return { there, referredTo }
         }
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    },
+    async merged(names, withinMs = 60_000) {
+      const deadline = performance.now() + withinMs
+      for (;;) {
+        const waiting: string[] = []
+        for (const name of names) {
+          const { version, files } = await filesOf(name)
+          const partitions = new Set(files.map(partitionText))
+          if (version.segments.length > 0 || partitions.size < files.length) waiting.push(name)
+        }
+        if (waiting.length === 0) return
+        if (performance.now() > deadline) throw new Error(`not merged within ${withinMs} ms: ${waiting.join(', ')}`)
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     },

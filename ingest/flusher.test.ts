@@ -1,0 +1,265 @@
+// Every answer of the catalog to a tick, and what then becomes of rows, files and waiting requests.
+import { expect, test } from 'vitest'
+import type { Catalog, FlushTick, NewSegment, TickResult } from '../lake/catalog/catalog.ts'
+import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { createTestWorld } from '../runtime/test-world.ts'
+import { sourceKeyText } from '../schemas/coverage.ts'
+import { MillraceError } from '../schemas/errors.ts'
+import { filterRows } from './decoder/filter-rows.ts'
+import { createFlusher } from './flusher.ts'
+import type { DropReason, OpenTick, SealedBatch, Waiter } from './open-tick.ts'
+import { segmentSources } from './segment-writer.ts'
+import { createSourceLedger } from './source-ledger.ts'
+import { addBlock, idsOf, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
+
+const A = sampleKey('a')
+const B = sampleKey('b')
+const FEED = sampleFeed(1, 't')
+
+type Answer = TickResult | MillraceError
+
+function committed(version: bigint): TickResult {
+  return { outcome: 'committed', versions: new Map([[1, version]]), committedAt: version }
+}
+
+function stage(answers: Answer[]) {
+  const world = createTestWorld({ sleepAdvances: true })
+  const ledger = createSourceLedger()
+  const commits: FlushTick[] = []
+  const deleted: string[] = []
+  const written: { path: string; ids: bigint[] }[] = []
+  const events: string[] = []
+  let writeGate: Promise<void> | undefined
+  const catalog = {
+    async commitTick(tick: FlushTick) {
+      commits.push(tick)
+      const answer = answers.shift()
+      if (answer === undefined) throw new Error('no more answers')
+      if (answer instanceof MillraceError) throw answer
+      return answer
+    },
+  } as Partial<Catalog> as Catalog
+  const store = {
+    async delete(paths: readonly string[]) {
+      deleted.push(...paths)
+    },
+  } as Partial<ObjectStore> as ObjectStore
+  const flusher = createFlusher({
+    catalog,
+    store,
+    world,
+    writer: { writerId: 'w', epoch: 1, kind: 'ingest' },
+    ledger,
+    filterRows,
+    segments: {
+      async write({ batch, spans, table }: SealedBatch): Promise<NewSegment> {
+        await writeGate
+        const path = `file:///lake/${written.length}.parquet`
+        written.push({ path, ids: idsOf(batch) })
+        return {
+          tableId: table.tableId,
+          schemaId: 0,
+          path,
+          rowCount: batch.rowCount,
+          bytes: 1,
+          etag: undefined,
+          bounds: [],
+          sources: segmentSources(spans),
+          touched: { grain: 'all', values: [] },
+        }
+      },
+    },
+    ticksInFlightMax: 2,
+    onCommitted: ({ rowCount }) => void events.push(`committed ${rowCount}`),
+    onStale: (keys) => void events.push(`stale ${keys.map(({ source }) => source).join()}`),
+    onTrouble: (reason) => void events.push(reason === undefined ? 'back' : `away: ${reason}`),
+    onFatal: (error) => void events.push(`fatal ${(error as Error).message}`),
+  })
+  return {
+    flusher,
+    ledger,
+    commits,
+    deleted,
+    written,
+    events,
+    gate(promise: Promise<void>) {
+      writeGate = promise
+    },
+  }
+}
+
+function waiter(tick: OpenTick, key: typeof A, end: bigint, seen: unknown[], more: Partial<Waiter> = {}): void {
+  tick.addWaiter({
+    keyText: sourceKeyText(key),
+    generation: 2,
+    idempotencyKey: undefined,
+    tableId: 1,
+    range: { start: 0n, end },
+    committed: (version) => void seen.push(['committed', version]),
+    dropped: (reason: DropReason) => void seen.push(['dropped', reason]),
+    failed: (error) => void seen.push(['failed', (error as Error).message]),
+    ...more,
+  })
+}
+
+/** Sources known from coverage 0, so that their generation is 2. */
+function known(ledger: ReturnType<typeof createSourceLedger>): void {
+  ledger.reload(A, 0n)
+  ledger.reload(B, 0n)
+}
+
+test('a committed tick moves its sources and answers its requests with the version', async () => {
+  const { flusher, ledger, commits, events } = stage([committed(7n)])
+  known(ledger)
+  const tick = sampleTick()
+  const seen: unknown[] = []
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n] })
+  waiter(tick, A, 2n, seen)
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(seen).toEqual([['committed', 7n]])
+  expect(ledger.coveredTo(sourceKeyText(A))).toBe(2n)
+  expect(events).toEqual(['committed 2'])
+  expect(commits[0].advances).toMatchObject([{ source: 'a', range: { start: 0n, end: 2n } }])
+  expect(commits[0].advances[0]).not.toHaveProperty('generation')
+  expect(flusher.bytesInFlight).toBe(0)
+  expect(flusher.ticksInFlight).toBe(0)
+})
+
+test('an unknown outcome is asked for again under the same commit id', async () => {
+  const away = new MillraceError('catalog-busy', 'the catalog is away')
+  const { flusher, ledger, commits, events } = stage([
+    away,
+    away,
+    { outcome: 'already-committed', versions: new Map([[1, 3n]]), committedAt: 3n },
+  ])
+  known(ledger)
+  const tick = sampleTick()
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(new Set(commits.map(({ commitId }) => commitId)).size).toBe(1)
+  expect(commits).toHaveLength(3)
+  expect(events).toEqual([
+    'away: catalog: the catalog is away',
+    'away: catalog: the catalog is away',
+    'back',
+    'committed 1',
+  ])
+})
+
+test('rows of a stale source leave the tick; the rest is sealed again under a new commit id', async () => {
+  const coverage = {
+    ...A,
+    ranges: [{ start: 0n, end: 9n }],
+    recordsIn: 9n,
+    recordsDead: 0n,
+    recordsFiltered: 0n,
+    logEnd: undefined,
+    caughtUpAt: undefined,
+  }
+  const { flusher, ledger, commits, deleted, written, events } = stage([
+    { outcome: 'stale', stale: [{ key: A, coverage }] },
+    committed(4n),
+  ])
+  known(ledger)
+  const tick = sampleTick()
+  const seenA: unknown[] = []
+  const seenB: unknown[] = []
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n] })
+  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [3n] })
+  waiter(tick, A, 2n, seenA)
+  waiter(tick, B, 1n, seenB)
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(written.map(({ ids }) => ids)).toEqual([[1n, 2n, 3n], [3n]])
+  expect(commits[1].commitId).not.toBe(commits[0].commitId)
+  expect(commits[1].segments.map(({ path }) => path)).toEqual([written[1].path])
+  expect(deleted).toEqual([written[0].path])
+  expect(seenA).toEqual([['dropped', { kind: 'stale', coveredTo: 9n }]])
+  expect(seenB).toEqual([['committed', 4n]])
+  expect(events).toEqual(['stale a', 'committed 1'])
+  expect(ledger.coveredTo(sourceKeyText(A))).toBe(9n)
+  expect(ledger.next(A)).toBeUndefined()
+})
+
+test('a later tick of a source that became stale commits nothing of it', async () => {
+  const { flusher, ledger, commits, deleted } = stage([{ outcome: 'stale', stale: [{ key: A, coverage: undefined }] }])
+  known(ledger)
+  const tick = sampleTick()
+  const seen: unknown[] = []
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n] })
+  await flusher.submit(tick.seal())
+  addBlock(tick, FEED, { key: A, generation: 2, start: 1n, ids: [2n] })
+  waiter(tick, A, 2n, seen)
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(commits).toHaveLength(1)
+  expect(deleted).toHaveLength(2)
+  expect(seen).toEqual([['dropped', { kind: 'stale', coveredTo: undefined }]])
+})
+
+test('a key used before gives its request the first answer, and its rows are not written', async () => {
+  const { flusher, ledger, commits, written } = stage([
+    { outcome: 'duplicate-keys', keys: [{ tableId: 1, key: 'k', rows: 1, version: 2n }] },
+    committed(5n),
+  ])
+  known(ledger)
+  const tick = sampleTick()
+  const first: unknown[] = []
+  const second: unknown[] = []
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n], idempotencyKey: 'k' })
+  addBlock(tick, FEED, { key: A, generation: 2, start: 1n, ids: [2n], idempotencyKey: 'l' })
+  waiter(tick, A, 1n, first, { idempotencyKey: 'k' })
+  waiter(tick, A, 2n, second, { idempotencyKey: 'l' })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(first).toEqual([['dropped', { kind: 'duplicate-key', rows: 1, version: 2n }]])
+  expect(second).toEqual([['committed', 5n]])
+  expect(written.at(-1)?.ids).toEqual([2n])
+  expect(commits[1]).toMatchObject({
+    advances: [{ range: { start: 0n, end: 2n }, recordsIn: 2, recordsFiltered: 1 }],
+    idempotencyKeys: [{ tableId: 1, key: 'l', rows: 1 }],
+  })
+})
+
+test('commits keep their order, and at the maximum submit waits for a place (G-6)', async () => {
+  const { flusher, ledger, commits, gate } = stage([committed(1n), committed(2n), committed(3n)])
+  known(ledger)
+  let open = () => {}
+  gate(
+    new Promise((resolve) => {
+      open = resolve
+    }),
+  )
+  const tick = sampleTick()
+  const submitted: number[] = []
+  const all: Promise<void>[] = []
+  for (let i = 0; i < 3; i++) {
+    addBlock(tick, FEED, { key: A, generation: 2, start: BigInt(i), ids: [BigInt(i)] })
+    all.push(flusher.submit(tick.seal()).then(() => void submitted.push(i)))
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(submitted).toEqual([0, 1])
+  expect(flusher.ticksInFlight).toBe(2)
+  open()
+  await Promise.all(all)
+  await flusher.drain()
+  expect(commits.map(({ advances }) => advances[0].range.start)).toEqual([0n, 1n, 2n])
+})
+
+test('a fenced writer fails its requests and says so; later ticks do not commit past the gap', async () => {
+  const { flusher, ledger, commits, events } = stage([new MillraceError('writer-fenced', 'fenced'), committed(1n)])
+  known(ledger)
+  const tick = sampleTick()
+  const seen: unknown[] = []
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n] })
+  waiter(tick, A, 1n, seen)
+  await flusher.submit(tick.seal())
+  addBlock(tick, FEED, { key: A, generation: 2, start: 1n, ids: [2n] })
+  await flusher.submit(tick.seal())
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+  expect(seen).toEqual([['failed', 'fenced']])
+  expect(events).toEqual(['fatal fenced'])
+  expect(commits).toHaveLength(1)
+})

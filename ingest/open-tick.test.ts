@@ -1,0 +1,139 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { sourceKeyText } from '../schemas/coverage.ts'
+import { filterRows } from './decoder/filter-rows.ts'
+import { needsStrip, type StripRule, stripTick } from './open-tick.ts'
+import { addBlock, idsOf, sampleAdvance, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
+
+const A = sampleKey('a')
+const B = sampleKey('b')
+const FEED = sampleFeed(1, 't')
+
+const rule = (generations: Record<string, number>, keys: readonly string[] = []): StripRule => ({
+  generationOf: (keyText) =>
+    Object.entries(generations).find(([source]) => keyText === sourceKeyText(sampleKey(source)))?.[1] ?? 1,
+  isDuplicateKey: (_, key) => keys.includes(key),
+})
+
+describe('the open tick', () => {
+  test('joins blocks of one source into one span and one advance', () => {
+    const tick = sampleTick()
+    addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n, 2n] })
+    addBlock(tick, FEED, { key: A, generation: 1, start: 2n, ids: [3n] })
+    addBlock(tick, FEED, { key: B, generation: 1, start: 0n, ids: [4n] })
+    expect(tick.rowCount).toBe(4)
+    const sealed = tick.seal()
+    expect(sealed.rowCount).toBe(4)
+    expect(sealed.batches).toHaveLength(1)
+    expect(sealed.batches[0].spans.map(({ start, end, key, range }) => [start, end, key.source, range])).toEqual([
+      [0, 3, 'a', { start: 0n, end: 3n }],
+      [3, 4, 'b', { start: 0n, end: 1n }],
+    ])
+    expect(sealed.advances.map(({ source, range, recordsIn }) => [source, range, recordsIn])).toEqual([
+      ['a', { start: 0n, end: 3n }, 3],
+      ['b', { start: 0n, end: 1n }, 1],
+    ])
+    expect(idsOf(sealed.batches[0].batch)).toEqual([1n, 2n, 3n, 4n])
+  })
+
+  test('is empty after sealing, and its next rows are only its own', () => {
+    const tick = sampleTick()
+    addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
+    const first = tick.seal()
+    expect(tick.isEmpty).toBe(true)
+    expect(tick.rowCount).toBe(0)
+    addBlock(tick, FEED, { key: A, generation: 1, start: 1n, ids: [2n] })
+    const second = tick.seal()
+    expect(idsOf(first.batches[0].batch)).toEqual([1n])
+    expect(idsOf(second.batches[0].batch)).toEqual([2n])
+    expect(second.batches[0].spans.map(({ start, end }) => [start, end])).toEqual([[0, 1]])
+  })
+
+  test('refuses a gap in a source (G-1), and starts anew under a new generation', () => {
+    const tick = sampleTick()
+    tick.advance(sampleAdvance(A, 0n, 5n), 1)
+    expect(() => tick.advance(sampleAdvance(A, 6n, 7n), 1)).toThrow('G-1.contiguous')
+    tick.advance(sampleAdvance(A, 2n, 4n), 2)
+    expect(tick.seal().advances.map(({ range, generation }) => [range, generation])).toEqual([
+      [{ start: 2n, end: 4n }, 2],
+    ])
+  })
+
+  test('is not empty with advances alone', () => {
+    const tick = sampleTick()
+    expect(tick.isEmpty).toBe(true)
+    tick.advance(sampleAdvance(A, 0n, 5n), 1)
+    expect(tick.isEmpty).toBe(false)
+    expect(tick.rowCount).toBe(0)
+    expect(tick.seal().batches).toEqual([])
+  })
+})
+
+describe('stripping a sealed tick', () => {
+  test('takes rows and advance of a stale source away, in every table', () => {
+    const tick = sampleTick()
+    const other = sampleFeed(2, 'u')
+    addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
+    addBlock(tick, FEED, { key: B, generation: 1, start: 0n, ids: [2n] })
+    addBlock(tick, other, { key: A, generation: 1, start: 1n, ids: [3n] })
+    const sealed = tick.seal()
+    expect(needsStrip(sealed, rule({}))).toBe(false)
+    expect(needsStrip(sealed, rule({ a: 2 }))).toBe(true)
+    const kept = stripTick(sealed, rule({ a: 2 }), filterRows)
+    expect(kept.batches.map(({ table, batch }) => [table.name, idsOf(batch)])).toEqual([['t', [2n]]])
+    expect(kept.advances.map(({ source }) => source)).toEqual(['b'])
+    expect(kept.rowCount).toBe(1)
+    expect(needsStrip(kept, rule({ a: 2 }))).toBe(false)
+  })
+
+  test('a used idempotency key loses its rows, but its offsets stay consumed and are counted as filtered', () => {
+    const tick = sampleTick()
+    addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n, 2n], idempotencyKey: 'k1' })
+    addBlock(tick, FEED, { key: A, generation: 1, start: 2n, ids: [3n], idempotencyKey: 'k2' })
+    const kept = stripTick(tick.seal(), rule({}, ['k1']), filterRows)
+    expect(idsOf(kept.batches[0].batch)).toEqual([3n])
+    expect(kept.idempotencyKeys.map(({ key }) => key)).toEqual(['k2'])
+    expect(kept.advances).toMatchObject([{ range: { start: 0n, end: 3n }, recordsIn: 3, recordsFiltered: 2 }])
+  })
+
+  test('keeps exactly the rows of current sources, in order, with spans that tell their places (G-2)', () => {
+    const block = fc.record({
+      source: fc.constantFrom('a', 'b', 'c'),
+      generation: fc.integer({ min: 1, max: 2 }),
+      rows: fc.integer({ min: 0, max: 12 }),
+    })
+    fc.assert(
+      fc.property(fc.array(block, { maxLength: 20 }), (blocks) => {
+        const tick = sampleTick()
+        const latest = new Map<string, number>()
+        const next = new Map<string, bigint>()
+        const taken: { id: bigint; source: string; generation: number }[] = []
+        let id = 0n
+        for (const { source, generation: wanted, rows } of blocks) {
+          const generation = Math.max(wanted, latest.get(source) ?? 1)
+          latest.set(source, generation)
+          const name = `${source}${generation}`
+          const start = next.get(name) ?? 0n
+          const ids = Array.from({ length: rows }, () => ++id)
+          for (const each of ids) taken.push({ id: each, source, generation })
+          next.set(name, start + BigInt(rows))
+          addBlock(tick, FEED, { key: sampleKey(source), generation, start, ids })
+        }
+        const current = rule(Object.fromEntries(latest))
+        const kept = stripTick(tick.seal(), current, filterRows)
+        const expected = taken.filter(({ source, generation }) => generation === (latest.get(source) ?? 1))
+        expect(kept.batches.flatMap(({ batch }) => idsOf(batch))).toEqual(expected.map((each) => each.id))
+        expect(kept.rowCount).toBe(expected.length)
+        for (const { batch, spans } of kept.batches) {
+          const all = idsOf(batch)
+          for (const { start, end, key } of spans) {
+            const sources = all.slice(start, end).map((each) => taken.find((row) => row.id === each)?.source)
+            expect(sources).toEqual(Array(end - start).fill(key.source))
+          }
+          expect(spans.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(batch.rowCount)
+        }
+        expect(needsStrip(kept, current)).toBe(false)
+      }),
+    )
+  })
+})
