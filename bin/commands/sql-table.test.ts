@@ -35,8 +35,12 @@ describe('a table on the terminal', () => {
   })
 
   it('shows the line of an error with a caret', () => {
-    expect(markPosition('select 1,\n\tfoo from t', 12)).toBe('   foo from t\n   ^')
-    expect(markPosition('selec', 1)).toBe('  selec\n  ^')
-    expect(markPosition('a', 99)).toBe('  a\n   ^')
+    expect(markPosition('select 1,\n\tfoo from t', { line: 2, column: 2 })).toBe('   foo from t\n   ^')
+    expect(markPosition('selec', { line: 1, column: 1 })).toBe('  selec\n  ^')
+    expect(markPosition("select '東京🚕' x, foo", { line: 1, column: 17 })).toBe(
+      `  select '東京🚕' x, foo\n  ${' '.repeat(19)}^`,
+    )
+    expect(markPosition('a', { line: 1, column: 99 })).toBe('  a\n   ^')
+    expect(markPosition('a', { line: 9, column: 1 })).toBe('  \n  ^')
   })
 })

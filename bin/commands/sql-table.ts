@@ -30,14 +30,13 @@ export function formatTable(columns: readonly ShownColumn[], rows: readonly (rea
   return `${lines.join('\n')}\n`
 }
 
-/** The line of the statement that an error is about, with a caret under the place. `position` counts from 1. */
-export function markPosition(sql: string, position: number): string {
-  const offset = Math.min(Math.max(position - 1, 0), sql.length)
-  const start = sql.lastIndexOf('\n', offset - 1) + 1
-  const end = sql.indexOf('\n', offset)
-  const text = sql.slice(start, end < 0 ? sql.length : end)
-  const before = text.slice(0, offset - start)
-  return `  ${text.replaceAll('\t', ' ')}\n  ${' '.repeat(width(before.replaceAll('\t', ' ')))}^`
+export type ErrorPlace = { readonly line: number; readonly column: number }
+
+/** The line of the statement that an error is about, with a caret under the place. Both count from 1, columns in characters. */
+export function markPosition(sql: string, { line, column }: ErrorPlace): string {
+  const text = (sql.split('\n')[line - 1] ?? '').replaceAll('\t', ' ').replaceAll('\r', '')
+  const before = [...text].slice(0, column - 1).join('')
+  return `  ${text}\n  ${' '.repeat(width(before))}^`
 }
 
 function cellText(value: unknown): string {

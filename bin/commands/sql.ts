@@ -7,7 +7,7 @@ import type { Command } from 'commander'
 import { Agent, request } from 'undici'
 import { MillraceError } from '../../schemas/errors.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
-import { formatTable, markPosition } from './sql-table.ts'
+import { type ErrorPlace, formatTable, markPosition } from './sql-table.ts'
 
 type SqlOptions = SettingsOptions & {
   readonly url?: string
@@ -21,7 +21,7 @@ type JsonAnswer = {
 }
 
 type ErrorAnswer = {
-  readonly error?: { readonly code?: string; readonly message?: string; readonly position?: number }
+  readonly error?: { readonly code?: string; readonly message?: string; readonly position?: ErrorPlace }
 }
 
 export function addSqlCommand(program: Command): void {
