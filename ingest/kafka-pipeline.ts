@@ -106,9 +106,13 @@ export function createKafkaPipeline(components: {
 
   function needDecision(partition: TopicPartition, reason: string): void {
     const command = `millrace decide --pipeline ${name} --topic ${partition.topic} --partition ${partition.partition} --from earliest|latest|<offset>`
-    needsDecision.set(topicPartitionKey(partition), `${reason}; to go on: ${command}`)
+    const told = `${reason}; to go on: ${command}`
+    // It is looked at again and again: the log needs it once.
+    if (needsDecision.get(topicPartitionKey(partition)) !== told) {
+      world.log.error('topic-partition needs a decision', { pipeline: name, ...partition, reason, command })
+    }
+    needsDecision.set(topicPartitionKey(partition), told)
     assigned.delete(topicPartitionKey(partition))
-    world.log.error('topic-partition needs a decision', { pipeline: name, ...partition, reason, command })
     components.onDecision()
   }
 
@@ -378,7 +382,10 @@ export function createKafkaPipeline(components: {
           const entry = assigned.get(topicPartitionKey(partition))
           if (entry) ledger.forget(entry.key)
           assigned.delete(topicPartitionKey(partition))
+          // Whoever has it next looks and tells.
+          needsDecision.delete(topicPartitionKey(partition))
         }
+        components.onDecision()
       },
       block: take,
       outOfRange(partition, position) {

@@ -38,6 +38,9 @@ import { createIngestTables, type DeclaredTable } from './tables.ts'
 import { startUpkeep } from './upkeep.ts'
 
 const TICKS_IN_FLIGHT_MAX = 4
+/** Of the time to stop, what requests under way may take. */
+const DOOR_SHARE = 0.5
+const DRAIN_PAUSE_MS = 20
 
 export async function startIngest(options: {
   settings: Settings
@@ -227,11 +230,25 @@ export async function startIngest(options: {
   })
   const url = await server.listen()
 
+  /**
+   * Requests under way get their answers: what they brought is committed now, not at the end of a flush interval. A client
+   * that sends its body slowly is cut before the time to stop is over, since open rows are still to be committed then.
+   */
+  async function closeDoor(): Promise<void> {
+    let isClosed = false
+    const closing = server.close(settings.shutdownMs * DOOR_SHARE).then(() => {
+      isClosed = true
+    })
+    while (!isClosed) {
+      await Promise.race([closing, intake.drain()])
+      await Promise.race([closing, world.clock.sleep(DRAIN_PAUSE_MS)])
+    }
+  }
+
   return {
     url,
     async stop() {
-      // The door closes while ticks still commit, so that requests under way get their answers.
-      await server.close()
+      await closeDoor()
       await upkeep.stop()
       await Promise.all(sources.map((source) => source.close()))
       await intake.stop()
