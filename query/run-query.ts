@@ -19,6 +19,7 @@ import type { Admission } from './admission.ts'
 import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
 import type { QueryState } from './query-list.ts'
 import type { ReaderRow } from './reader-row.ts'
+import { createRecent } from './recent.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
 
 export type QueryRequest = {
@@ -63,16 +64,24 @@ export type RunnerParts = {
 }
 
 const ATTEMPTS_MAX = 3
+const STATEMENTS_KEPT_MAX = 1000
+const STATEMENT_KEPT_LENGTH_MAX = 20_000
 
 type Attempt = { readonly wholeFiles: boolean; readonly number: number }
 
 export function createQueryRunner(parts: RunnerParts): QueryRunner {
   const { engine, catalog, planner, admission, readerRow, world } = parts
+  /** Checked statements by their text: a check depends on nothing else. */
+  const statements = createRecent<Statement>(STATEMENTS_KEPT_MAX)
 
   async function parse(request: QueryRequest, signal: AbortSignal): Promise<Statement> {
+    const known = statements.get(request.sql)
+    if (known) return known
     const { parsed } = prepareText(request.sql)
     const rows = await engine.run(parseSql(parsed), { signal })
-    return checkStatement(request.sql, String(rows[0]?.tree))
+    const statement = checkStatement(request.sql, String(rows[0]?.tree))
+    if (request.sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(request.sql, statement)
+    return statement
   }
 
   async function readTables(statement: Statement, request: QueryRequest): Promise<readonly TableVersion[]> {

@@ -202,7 +202,8 @@ describe('pruning', () => {
       t: fc.option(fc.integer({ min: -100_000, max: 100_000 })),
       b: fc.option(fc.boolean()),
     })
-    const operator = fc.constantFrom('=', '<', '<=', '>', '>=', '!=', 'IS DISTINCT FROM', 'IS NOT DISTINCT FROM')
+    // Without IS DISTINCT FROM: DuckDB itself answers wrongly when it is in an OR (the test below).
+    const operator = fc.constantFrom('=', '<', '<=', '>', '>=', '!=', 'IS NOT DISTINCT FROM')
     const comparison = fc.oneof(
       fc.tuple(operator, fc.integer({ min: -50, max: 50 })).map(([op, v]) => `i ${op} ${v}`),
       fc
@@ -275,5 +276,15 @@ describe('pruning', () => {
       ),
       { numRuns: 25 },
     )
+  })
+
+  test('DuckDB 1.5.6 loses NULL rows of "a IS DISTINCT FROM x OR a = y": a fault of its own, which this test sees go', async () => {
+    const table = await lake.createTable('distinct_fault', { a: 'int' })
+    await lake.addRows(table, 'SELECT NULL::INTEGER')
+    const count = async (where: string) => (await ask(`SELECT count(*) FROM distinct_fault WHERE ${where}`)).rows[0][0]
+    expect(String(await count('a IS DISTINCT FROM 1'))).toBe('1')
+    expect(String(await count('a IS NULL OR a = 2'))).toBe('1')
+    // Should be 1. When an upgrade makes it so, the property above takes IS DISTINCT FROM again, and README and docs forget it.
+    expect(String(await count('a IS DISTINCT FROM 1 OR a = 2'))).toBe('0')
   })
 })

@@ -22,6 +22,7 @@ import { planRanges } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
+import { createRecent } from '../recent.ts'
 import type { Statement } from '../statement.ts'
 import { needsEverything, type ScanNeeds, scanNeeds } from './scan-needs.ts'
 import type { Stubs } from './stubs.ts'
@@ -76,10 +77,14 @@ export type Planner = {
   plan(statement: Statement, versions: readonly TableVersion[], options: PlanOptions): Promise<QueryPlan>
 }
 
+const NEEDS_KEPT_MAX = 1000
+const NEEDS_KEY_LENGTH_MAX = 20_000
+
 type OpenedFile = MappedFile & { readonly ensured: EnsuredFile }
 
 export function createPlanner(parts: PlannerParts): Planner {
   const { engine, stubs, cache, files: reader } = parts
+  const recentNeeds = createRecent<ReadonlyMap<number, ScanNeeds>>(NEEDS_KEPT_MAX)
 
   async function needsOf(
     statement: Statement,
@@ -93,6 +98,9 @@ export function createPlanner(parts: PlannerParts): Planner {
       ]),
     )
     if (versions.length === 0 || statement.kind === 'explain') return everything
+    const key = needsKey(statement, versions, options)
+    const known = key === undefined ? undefined : recentNeeds.get(key)
+    if (known) return known
     const setup = [...options.sessionSetup]
     for (const { table } of versions) {
       const schema = currentSchema(table)
@@ -118,7 +126,9 @@ export function createPlanner(parts: PlannerParts): Planner {
         currentSchema(versions.find(({ table }) => table.tableId === tableId)!.table).columns.find(
           (column) => column.fieldId === fieldId,
         )?.type
-      return scanNeeds(plans[0] ?? '[]', [...everything.keys()], typeOf, statement.usesClock)
+      const needs = scanNeeds(plans[0] ?? '[]', [...everything.keys()], typeOf, statement.usesClock)
+      if (key !== undefined) recentNeeds.set(key, needs)
+      return needs
     } catch (error) {
       // The statement itself is wrong: say so before any byte is fetched for it. Its positions count from EXPLAIN's text.
       if (isMillraceError(error) && (error.kind === 'invalid' || error.kind === 'unavailable'))
@@ -248,6 +258,20 @@ export function createPlanner(parts: PlannerParts): Planner {
       }
     },
   }
+}
+
+/**
+ * What a statement needs of its tables is told by stubs without rows: it depends on text, parameters, zone and schemas,
+ * not on data. undefined: on the clock as well, or too long to keep.
+ */
+function needsKey(statement: Statement, versions: readonly TableVersion[], options: PlanOptions): string | undefined {
+  if (statement.usesClock) return undefined
+  const schemas = versions.map(({ table }) => [table.tableId, currentSchema(table).schemaId])
+  const params = JSON.stringify(options.params, (_, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  )
+  const key = JSON.stringify([statement.sql, params, options.sessionSetup, schemas])
+  return key.length <= NEEDS_KEY_LENGTH_MAX ? key : undefined
 }
 
 export function currentSchema(table: TableVersion['table']): TableSchema {
