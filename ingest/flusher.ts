@@ -34,6 +34,8 @@ export type Flusher = {
   submit(tick: SealedTick): Promise<void>
   /** All submitted ticks are committed, or dropped as stale. */
   drain(): Promise<void>
+  /** The next tick that was submitted before has left: committed or dropped, and its bytes no longer count. */
+  tickLeft(): Promise<void>
   readonly bytesInFlight: number
   readonly ticksInFlight: number
 }
@@ -171,13 +173,17 @@ export function createFlusher(components: FlusherComponents): Flusher {
     })
   }
 
+  function tickLeft(): Promise<void> {
+    return new Promise<void>((resolve) => places.push(resolve))
+  }
+
   return {
+    tickLeft,
     async submit(tick) {
-      while (ticksInFlight >= components.ticksInFlightMax) {
-        await new Promise<void>((resolve) => places.push(resolve))
-      }
-      ticksInFlight += 1
+      // Bytes that wait for a place are held as well.
       bytesInFlight += tick.bytes
+      while (ticksInFlight >= components.ticksInFlightMax) await tickLeft()
+      ticksInFlight += 1
       const settled = run(tick, previous).catch((error: unknown) => {
         // Whatever is left of the tick must not be taken for committed; later ticks would leave a gap: the process ends.
         for (const waiter of tick.waiters) waiter.failed(error)

@@ -133,8 +133,11 @@ export function createHttpIntake(components: {
     if (!table.ready && request.onBadRow === 'reject') throw rowError(1, NO_SCHEMA)
     const tableId = table.ready?.feed.table.tableId ?? table.deadLetters.table.tableId
     if (idempotencyKey !== undefined) {
-      const used = await catalog.findIdempotencyKey(tableId, idempotencyKey)
-      if (used) return async () => answerUsedKey(request, used)
+      // A request that came before the table had a schema left its key with the dead letters, where its rows are.
+      for (const id of new Set([tableId, table.deadLetters.table.tableId])) {
+        const used = await catalog.findIdempotencyKey(id, idempotencyKey)
+        if (used) return async () => answerUsedKey(request, used)
+      }
     }
     await intake.room()
     const start = await position(request, key)
@@ -164,7 +167,8 @@ export function createHttpIntake(components: {
       generation,
     )
     const keyText = sourceKeyText(key)
-    if (idempotencyKey !== undefined) intake.tick.addKey({ tableId, key: idempotencyKey, rows: rows.count, keyText })
+    if (idempotencyKey !== undefined)
+      intake.tick.addKey({ tableId, key: idempotencyKey, rows: rows.count, dead, keyText })
     components.count('records', rows.count)
     if (dead > 0) components.count('dead', dead)
 

@@ -27,8 +27,6 @@ export type Intake = {
   added(): void
   /** Everything added before is committed or dropped when it resolves. */
   drain(): Promise<void>
-  /** A commit happened: callers held back may go on. */
-  committed(): void
   /** Live segments of the table that has most of them, as last seen. */
   setLiveSegments(count: number): void
   readonly flushIntervalMs: number
@@ -52,7 +50,6 @@ export function createIntake(components: {
   let stopping: AbortController | undefined
   let loop: Promise<void> | undefined
   let flushing: Promise<void> | undefined
-  let waiting: (() => void)[] = []
   let liveSegments = 0
   let lastRowlessMs = Number.NEGATIVE_INFINITY
 
@@ -90,7 +87,8 @@ export function createIntake(components: {
     async room() {
       while (bytesHeld() > settings.memoryMax) {
         void flush()
-        await new Promise<void>((resolve) => waiting.push(resolve))
+        // Not the commit but the tick's leaving gives its bytes back; a tick dropped as stale leaves without a commit.
+        await flusher.tickLeft()
       }
     },
     added() {
@@ -100,11 +98,6 @@ export function createIntake(components: {
       await flushing
       await flush()
       await flusher.drain()
-    },
-    committed() {
-      const held = waiting
-      waiting = []
-      for (const resolve of held) resolve()
     },
     setLiveSegments(count) {
       liveSegments = count

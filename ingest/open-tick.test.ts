@@ -137,3 +137,25 @@ describe('stripping a sealed tick', () => {
     )
   })
 })
+
+test('rows of an older generation leave the tick though only the newest advance is left', () => {
+  const tick = sampleTick()
+  addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n, 2n] })
+  // The source started again at its coverage before the tick was sealed: the same offsets once more.
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n, 3n] })
+  const sealed = tick.seal()
+  expect(needsStrip(sealed, rule({ a: 2 }))).toBe(true)
+  const kept = stripTick(sealed, rule({ a: 2 }), filterRows)
+  expect(idsOf(kept.batches[0].batch)).toEqual([1n, 2n, 3n])
+  expect(kept.advances.map(({ range }) => range)).toEqual([{ start: 0n, end: 3n }])
+  expect(needsStrip(kept, rule({ a: 2 }))).toBe(false)
+})
+
+test('dead letters of a used key are filtered rows, not both: counts stay below the records that came', () => {
+  const tick = sampleTick()
+  addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
+  tick.advance({ ...sampleAdvance(A, 1n, 5n), recordsDead: 3 }, 1)
+  tick.addKey({ tableId: 1, key: 'k', rows: 4, dead: 3, keyText: sourceKeyText(A) })
+  const kept = stripTick(tick.seal(), rule({ a: 1 }, ['k']), filterRows)
+  expect(kept.advances).toMatchObject([{ recordsIn: 5, recordsDead: 0, recordsFiltered: 4 }])
+})

@@ -60,6 +60,8 @@ export type PendingKey = {
   readonly tableId: number
   readonly key: string
   readonly rows: number
+  /** How many of the rows are dead letters. */
+  readonly dead: number
   /** The source whose offsets the request's rows took. */
   readonly keyText: string
 }
@@ -209,9 +211,17 @@ export type StripRule = {
   isDuplicateKey(tableId: number, key: string): boolean
 }
 
+/**
+ * Rows and waiters are asked beside the advances: a source that started again within one tick has left an advance of
+ * its newest generation only, while rows of the one before are still here.
+ */
 export function needsStrip(tick: SealedTick, rule: StripRule): boolean {
+  const isStale = (entry: { keyText: string; generation: number }) =>
+    entry.generation !== rule.generationOf(entry.keyText)
   return (
-    tick.advances.some((advance) => advance.generation !== rule.generationOf(advance.keyText)) ||
+    tick.advances.some(isStale) ||
+    tick.batches.some(({ spans }) => spans.some(isStale)) ||
+    tick.waiters.some(isStale) ||
     tick.idempotencyKeys.some((key) => rule.isDuplicateKey(key.tableId, key.key))
   )
 }
@@ -252,12 +262,17 @@ export function stripTick(
     rowCount,
     bytes: tick.bytes,
     waiters: tick.waiters,
-    // A duplicate key's offsets stay consumed: its rows are counted as filtered.
+    // A duplicate key's offsets stay consumed: its rows, dead letters among them, are counted as filtered.
     advances: tick.advances.filter(current).map((advance) => {
-      const dropped = tick.idempotencyKeys
-        .filter((key) => key.keyText === advance.keyText && duplicate(key.tableId, key.key))
-        .reduce((rows, key) => rows + key.rows, 0)
-      return dropped === 0 ? advance : { ...advance, recordsFiltered: advance.recordsFiltered + dropped }
+      const dropped = tick.idempotencyKeys.filter(
+        (key) => key.keyText === advance.keyText && duplicate(key.tableId, key.key),
+      )
+      if (dropped.length === 0) return advance
+      return {
+        ...advance,
+        recordsDead: advance.recordsDead - dropped.reduce((rows, key) => rows + key.dead, 0),
+        recordsFiltered: advance.recordsFiltered + dropped.reduce((rows, key) => rows + key.rows, 0),
+      }
     }),
     idempotencyKeys: tick.idempotencyKeys.filter((key) => !duplicate(key.tableId, key.key)),
   }

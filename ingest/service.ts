@@ -79,10 +79,7 @@ export async function startIngest(options: {
     filterRows,
     segments: createSegmentWriter({ store, world, writer, writeParquet }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
-    onCommitted(tick) {
-      counted.committed(tick)
-      intake.committed()
-    },
+    onCommitted: (tick) => counted.committed(tick),
     onStale(keys) {
       for (const key of keys) pipelines.find((pipeline) => pipeline.owns(key))?.becameStale(key)
     },

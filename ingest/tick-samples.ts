@@ -56,7 +56,7 @@ export function addBlock(
   tick.advance(sampleAdvance(key, range.start, range.end), generation)
   if (idempotencyKey !== undefined) {
     const { tableId } = feed.table
-    tick.addKey({ tableId, key: idempotencyKey, rows: ids.length, keyText: sourceKeyText(key) })
+    tick.addKey({ tableId, key: idempotencyKey, rows: ids.length, dead: 0, keyText: sourceKeyText(key) })
   }
 }
 
