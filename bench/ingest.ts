@@ -10,7 +10,7 @@ import { localFileOf } from '../lake/object-store/object-path.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
 import { openLakeReader, waitForLake } from './lake-reader.ts'
-import { cpuSeconds, peakMemory, watchMachine } from './process-cost.ts'
+import { cpuSeconds, cpuTimes, peakMemory, watchMachine } from './process-cost.ts'
 import { CHECK_SQL, checkRow, eventsYaml, TABLE } from './records.ts'
 import { type BenchResult, loadText, mebibytes, thousands } from './report.ts'
 import { type Stage, topicText } from './stage.ts'
@@ -28,7 +28,8 @@ export async function benchIngest(stage: Stage): Promise<BenchResult> {
   const lake = await openLakeReader(millrace.configFile)
   stage.atEnd(() => lake.close())
   const { segments } = await waitForLake(lake, TABLE, ({ consumed }) => consumed >= rows)
-  const cpu = cpuSeconds([ingest.pid])
+  const { user, system } = cpuTimes([ingest.pid])
+  const cpu = user + system
   const seconds = (performance.now() - started) / 1000
   const machine = load()
   const memory = peakMemory(ingest.pid)
@@ -59,6 +60,7 @@ export async function benchIngest(stage: Stage): Promise<BenchResult> {
         what: 'the same without start-up',
         value: `${withoutStart.toFixed(2)} (start-up: ${startUp.toFixed(2)} CPU-s)`,
       },
+      { what: 'of all CPU-seconds in the kernel', value: `${((system / cpu) * 100).toFixed(0)} %` },
       {
         what: 'peak resident memory of the process',
         value: mebibytes(memory),

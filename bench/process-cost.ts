@@ -11,7 +11,7 @@ import { availableParallelism } from 'node:os'
 /** USER_HZ: 100 on every Linux that Node supports. */
 const TICKS_PER_SECOND = 100
 
-type StatLine = { readonly pid: number; readonly parent: number; readonly ticks: number }
+type StatLine = { readonly pid: number; readonly parent: number; readonly user: number; readonly system: number }
 
 export type MachineLoad = {
   readonly seconds: number
@@ -22,12 +22,22 @@ export type MachineLoad = {
 }
 
 /** User and system seconds of these processes and their descendants since they started. */
-export function cpuSeconds(pids: readonly number[]): number {
+export function cpuTimes(pids: readonly number[]): { readonly user: number; readonly system: number } {
   const lines = readStatLines()
   const wanted = withDescendants(pids, lines)
-  let ticks = 0
-  for (const line of lines) if (wanted.has(line.pid)) ticks += line.ticks
-  return ticks / TICKS_PER_SECOND
+  let user = 0
+  let system = 0
+  for (const line of lines) {
+    if (!wanted.has(line.pid)) continue
+    user += line.user
+    system += line.system
+  }
+  return { user: user / TICKS_PER_SECOND, system: system / TICKS_PER_SECOND }
+}
+
+export function cpuSeconds(pids: readonly number[]): number {
+  const { user, system } = cpuTimes(pids)
+  return user + system
 }
 
 /** Largest resident set so far of the process alone, in bytes (`VmHWM`). */
@@ -65,8 +75,9 @@ function readStatLines(): StatLine[] {
       // pid (comm) state ppid …; the command may hold spaces and brackets, so fields count from its last bracket.
       const text = readFileSync(`/proc/${name}/stat`, 'utf8')
       const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-      const ticks = Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14])
-      lines.push({ pid: Number(name), parent: Number(fields[1]), ticks })
+      const [utime, stime, childUser, childSystem] = fields.slice(11, 15).map(Number)
+      const pid = Number(name)
+      lines.push({ pid, parent: Number(fields[1]), user: utime + childUser, system: stime + childSystem })
     } catch {
       // It ended between the listing and the read.
     }
