@@ -146,6 +146,8 @@ function rawValue(type: ColumnType, text: string): PartitionValue {
   }
 }
 
+/** A statement's text ends at a zero character, so a value that holds one is spelled in bytes. */
 function literal(text: string | null): string {
-  return text === null ? 'NULL' : quoteText(text)
+  if (text === null) return 'NULL'
+  return text.includes('\0') ? `decode(from_hex('${Buffer.from(text).toString('hex')}'))` : quoteText(text)
 }

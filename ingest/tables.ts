@@ -107,7 +107,8 @@ export function createIngestTables(components: {
   }
 
   async function openTable(name: string): Promise<IngestTable> {
-    const declaration = declared[name]
+    // Own names only: `constructor` is a table nobody declared.
+    const declaration = Object.hasOwn(declared, name) ? declared[name] : undefined
     let table = await catalog.findTable(name)
     if (!table && !declaration) {
       throw new MillraceError(
@@ -159,7 +160,7 @@ export function createIngestTables(components: {
         full = resolve
       })
       if (collected.length < enough) await Promise.race([until, world.clock.sleep(SAMPLE_WAIT_MS)])
-      const columns = inferColumns(collected, { timestamps: declaration?.inferTimestamps ?? true })
+      const columns = distinctNames(inferColumns(collected, { timestamps: declaration?.inferTimestamps ?? true }))
       collected = []
       round = undefined
       if (columns.length === 0) return
@@ -194,6 +195,18 @@ export function createIngestTables(components: {
         .flatMap((name) => [ids.get(name), ids.get(`${name}${DEAD_LETTERS_SUFFIX}`)])
         .filter((id) => id !== undefined),
   }
+}
+
+/**
+ * SQL knows no upper and lower case in names: of keys that differ in nothing else only the first becomes a column, the
+ * others are unknown keys.
+ */
+export function distinctNames<C extends { readonly name: string }>(columns: readonly C[]): C[] {
+  const seen = new Set<string>()
+  return columns.filter(({ name }) => {
+    const folded = name.toLowerCase()
+    return !seen.has(folded) && seen.add(folded)
+  })
 }
 
 export function feedOf(table: Table): TableFeed {
