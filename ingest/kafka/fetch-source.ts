@@ -250,6 +250,7 @@ export function createKafkaSource(components: {
         fetcherCount: () => new Set([...feeds.values()].map((feed) => feed.leader)).size || 1,
         isPaused: () => paused,
         failed: partitionFailed,
+        recovered: (feed) => troubles.set(`partition ${feed.key}`, undefined),
         trouble: (reason) => troubles.set(`broker ${nodeId}`, reason),
         refreshMetadata: metadataBell.ring,
       },

@@ -41,6 +41,8 @@ export type FetcherOwner = {
   fetcherCount(): number
   isPaused(): boolean
   failed(feed: PartitionFeed, part: FetchedPartition): void
+  /** The first answer without an error after failures. */
+  recovered(feed: PartitionFeed): void
   trouble(reason: string | undefined): void
   refreshMetadata(): void
 }
@@ -132,6 +134,7 @@ export function createLeaderFetcher(components: {
         bytes += part.end - part.start
         if (part.errorCode !== KAFKA_ERRORS.none || part.diverged) owner.failed(want.feed, part)
         else {
+          if (want.feed.failures > 0) owner.recovered(want.feed)
           want.feed.failures = 0
           want.feed.retryAtMs = 0
           want.feed.take(want.offset, reply.buffer, part, held)
