@@ -12,11 +12,12 @@
  */
 import { promisify } from 'node:util'
 import { gunzip, zstdDecompress } from 'node:zlib'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import { createByteBudget } from './byte-budget.ts'
 import { type BodyRows, type HttpIntake, httpPipeline } from './http-intake.ts'
 import { coverageEnd } from './source-ledger.ts'
 import type { IngestTables } from './tables.ts'
@@ -24,8 +25,10 @@ import type { IngestTables } from './tables.ts'
 export type HttpDoorSettings = {
   /** Largest body, before and after decompression. */
   readonly requestBytesMax: number
-  /** Requests being worked on at once; more are answered 429. */
+  /** Requests being received or worked on at once; more are answered 429. */
   readonly requestsMax: number
+  /** Bytes of bodies held at once as they came, and as many again unpacked; more are answered 429, or wait. */
+  readonly bodiesBytesMax: number
 }
 
 const decompressors = { gzip: promisify(gunzip), zstd: promisify(zstdDecompress) }
@@ -57,6 +60,56 @@ export function addIngestRoutes(
 ): void {
   const { catalog, tables, httpIntake, settings, splitBody, checkTableAccess } = components
   let running = 0
+  const received = createByteBudget(settings.bodiesBytesMax)
+  const unpacked = createByteBudget(settings.bodiesBytesMax)
+
+  /** A client may go away while its rows are still being taken: room is given back by whoever leaves last. */
+  const held = new WeakMap<FastifyRequest, { enter(): () => void }>()
+
+  /** Before the first byte of the body is read: room for it, until the answer is out and nobody works on it any more. */
+  async function admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const length = Number(request.headers['content-length'] ?? settings.requestBytesMax)
+    const bytes = Math.min(length, settings.requestBytesMax)
+    if (running >= settings.requestsMax || !received.tryTake(bytes)) {
+      // The body stays unread, so the connection cannot be used again.
+      reply.header('retry-after', '1').header('connection', 'close')
+      const limit =
+        running >= settings.requestsMax
+          ? `${running} requests are being taken already (ingest.requests.max)`
+          : `requests of ${received.taken} bytes are being taken already (ingest.memory.max)`
+      throw new MillraceError('overloaded', `${limit}; try again`)
+    }
+    running += 1
+    let users = 1
+    const leave = () => {
+      users -= 1
+      if (users > 0) return
+      running -= 1
+      received.give(bytes)
+    }
+    held.set(request, {
+      enter() {
+        users += 1
+        return leave
+      },
+    })
+    reply.raw.once('close', leave)
+  }
+
+  /** Unpacked bytes count from before they are there: a small body may be a large one. */
+  async function withBody<T>(request: FastifyRequest, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    if (request.headers['content-encoding'] === undefined) return use(await body(request))
+    let taken = settings.requestBytesMax
+    await unpacked.take(taken)
+    try {
+      const bytes = await body(request)
+      unpacked.give(taken - bytes.length)
+      taken = bytes.length
+      return await use(bytes)
+    } finally {
+      unpacked.give(taken)
+    }
+  }
 
   async function body(request: FastifyRequest): Promise<Uint8Array> {
     const bytes = request.body instanceof Uint8Array ? request.body : new Uint8Array()
@@ -80,38 +133,33 @@ export function addIngestRoutes(
 
   app.post<{ Params: { table: string }; Querystring: Record<string, string | undefined> }>(
     '/v1/ingest/:table',
-    { config: { right: 'write' }, bodyLimit: settings.requestBytesMax },
+    { config: { right: 'write' }, bodyLimit: settings.requestBytesMax, onRequest: admit },
     async (request, reply) => {
-      if (running >= settings.requestsMax) {
-        reply.header('retry-after', '1')
+      const name = request.params.table.toLowerCase()
+      checkTableAccess(request, name)
+      if (name.endsWith(DEAD_LETTERS_SUFFIX)) {
         throw new MillraceError(
-          'overloaded',
-          `${running} requests are being taken already (ingest.requests.max); try again`,
+          'request-invalid',
+          `"${name}" holds dead letters; rows go to ${name.slice(0, -DEAD_LETTERS_SUFFIX.length)}`,
         )
       }
-      running += 1
+      const options = {
+        ack: choice(request.query, 'ack', ['committed', 'buffered'] as const),
+        onBadRow: choice(request.query, 'errors', ['reject', 'dead-letter'] as const),
+        producer: producerOf(request),
+        idempotencyKey: keyOf(request),
+      }
+      const leave = held.get(request)?.enter()
       try {
-        const name = request.params.table.toLowerCase()
-        checkTableAccess(request, name)
-        if (name.endsWith(DEAD_LETTERS_SUFFIX)) {
-          throw new MillraceError(
-            'request-invalid',
-            `"${name}" holds dead letters; rows go to ${name.slice(0, -DEAD_LETTERS_SUFFIX.length)}`,
-          )
-        }
-        const options = {
-          ack: choice(request.query, 'ack', ['committed', 'buffered'] as const),
-          onBadRow: choice(request.query, 'errors', ['reject', 'dead-letter'] as const),
-          producer: producerOf(request),
-          idempotencyKey: keyOf(request),
-        }
         const table = await tables.open(name)
-        const rows = splitBody(await body(request))
-        await components.prepare(name)
-        const answer = await httpIntake.take({ table, rows, ...options })
+        const answer = await withBody(request, async (bytes) => {
+          const rows = splitBody(bytes)
+          await components.prepare(name)
+          return httpIntake.take({ table, rows, ...options })
+        })
         return reply.code(options.ack === 'buffered' && answer.version === undefined ? 202 : 200).send(answer)
       } finally {
-        running -= 1
+        leave?.()
       }
     },
   )

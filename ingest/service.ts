@@ -192,7 +192,11 @@ export async function startIngest(options: {
       recordBytesMax: settings.ingest.recordBytesMax,
       count: (what, by) => counted.count('http', what, by),
     }),
-    settings: { requestBytesMax: settings.ingest.requestBytesMax, requestsMax: settings.ingest.requestsMax },
+    settings: {
+      requestBytesMax: settings.ingest.requestBytesMax,
+      requestsMax: settings.ingest.requestsMax,
+      bodiesBytesMax: settings.ingest.memoryMax,
+    },
     splitBody,
     checkTableAccess,
     prepare: bindHttp,
