@@ -11,7 +11,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { ResultColumn } from '../lake/engine/engine.ts'
-import { ERRORS, type MillraceError } from '../schemas/errors.ts'
+import { ERRORS, errorClass, type MillraceError } from '../schemas/errors.ts'
 import { freshnessMs, sourcesOf } from './freshness.ts'
 import type { QueryFacts, QueryOutcome } from './run-query.ts'
 import { CONTENT_TYPES, type ResultFormat } from './sql-request.ts'
@@ -151,7 +151,7 @@ export function errorBody(error: MillraceError, queryId: string): Record<string,
   return {
     error: {
       code: error.sqlstate,
-      class: error.code.replaceAll('-', '_'),
+      class: errorClass(error.code),
       message,
       ...(position === undefined ? {} : { position }),
       query_id: queryId,

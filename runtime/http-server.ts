@@ -5,13 +5,13 @@
  *   GET /readyz    200 healthy or degraded, 503 unhealthy, with reasons
  *   GET /metrics   for Prometheus, needs the right `read`
  *
- * Errors leave as `{"error": {"code": <SQLSTATE>, "class": <our code>, "message", …facts}}`; unknown ones are logged, once,
+ * Errors leave as `{"error": {"code": <SQLSTATE>, "class": <our code, with underscores>, "message", …facts}}`; unknown ones are logged, once,
  * and their text stays inside. TLS and tokens come from the settings. `close` takes no new requests and lets the running
  * ones end; past its time the connections are cut.
  */
 import { readFileSync } from 'node:fs'
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
-import { asMillraceError, type ErrorCode, MillraceError } from '../schemas/errors.ts'
+import { asMillraceError, type ErrorCode, errorClass, MillraceError } from '../schemas/errors.ts'
 import type { ListenAddress, Settings } from '../schemas/settings.ts'
 import type { Health } from './health.ts'
 import { createAccess } from './http-access.ts'
@@ -152,7 +152,7 @@ function errorToShow(thrown: unknown): { error: MillraceError; status: number } 
 /** The JSON text of an error. Also for doors that write to the socket themselves. */
 export function errorBody(thrown: unknown): string {
   const error = asMillraceError(thrown)
-  const shown = { ...error.facts, code: error.sqlstate, class: error.code.replaceAll('-', '_'), message: error.message }
+  const shown = { ...error.facts, code: error.sqlstate, class: errorClass(error.code), message: error.message }
   return JSON.stringify({ error: shown }, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value))
 }
 

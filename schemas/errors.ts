@@ -57,6 +57,11 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
+/** The `class` of an error as every door shows it: its code, spelt with underscores. */
+export function errorClass(code: ErrorCode): string {
+  return code.replaceAll('-', '_')
+}
+
 export class MillraceError extends Error {
   readonly code: ErrorCode
   readonly facts: Readonly<Record<string, unknown>>
