@@ -200,6 +200,27 @@ describe('wrong settings', () => {
     expect(problemsOf(() => load(yaml)).problems.map((problem) => problem.path)).toEqual([path])
   })
 
+  it.each([
+    ['tables: {t: {columns: {id: long}, partition: [day(ts), bucket(16, id), x]}}', 'bucket(16', 'bucket(16, id)'],
+    ['tables: {t: {columns: {price: decimal(10,2), id: long}}}', 'decimal(10', 'decimal(10, 2)'],
+    ['tables: {t: {columns: {price: decimal(10,2) required}}}', 'decimal(10', 'decimal(10, 2) required'],
+    ['tables: {t: {columns: [{name: p, type: decimal(10, 2), required: true}]}}', 'decimal(10', 'decimal(10, 2)'],
+  ])('of a text that a comma tore apart are one, with the text in quotes: %j', (yaml, found, whole) => {
+    const { lines } = problemsOf(() => load(yaml))
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain(`found "${found}"; put it in quotes: "${whole}"`)
+    const type = whole.startsWith('bucket') ? '{id: long, ts: timestamp, x: int}' : '{id: long}'
+    const mended = whole.startsWith('bucket')
+      ? `tables: {t: {columns: ${type}, partition: [day(ts), "${whole}", x]}}`
+      : `tables: {t: {columns: {price: "${whole}"}}}`
+    expect(load(mended).tables).toHaveLength(1)
+  })
+
+  it('of a torn text outside a list ask for quotes too', () => {
+    const { lines } = problemsOf(() => load('tables: {t: {columns: {id: long}, partition: bucket(16, id)}}'))
+    expect(lines.join()).toContain('found "bucket(16"; put the whole text in quotes: a comma ended it here')
+  })
+
   it('refuse an open listener and name the commands that make TLS and a token', () => {
     const { lines } = problemsOf(() => load('listen.query: 0.0.0.0:8080'))
     expect(lines).toHaveLength(2)

@@ -24,7 +24,7 @@ import {
 import { checkSettings } from '../schemas/settings-check.ts'
 import type { Leaf } from '../schemas/settings-leaf.ts'
 import { findPath, findVariable, NAMED_SECTIONS, TOP_LEAVES } from '../schemas/settings-paths.ts'
-import { type SettingsProblem, settingsError, showFound } from '../schemas/settings-problem.ts'
+import { type SettingsProblem, settingsError, showFound, tornAtComma } from '../schemas/settings-problem.ts'
 import { readSettingsDocument, type SettingsEntry } from './settings-document.ts'
 
 export const SETTINGS_FILE = 'millrace.yaml'
@@ -232,8 +232,12 @@ function createReader(
     if (replaced === FAILED) return leaf.fallback
     const result = leaf.parse(replaced)
     if ('issues' in result) {
-      for (const { path: inside, expected } of result.issues) {
+      const torn = result.issues.map(({ path: inside }) => tornText(replaced, inside))
+      const told = new Set(torn.flatMap((each) => each?.rest ?? []))
+      for (const [index, { path: inside, expected }] of result.issues.entries()) {
+        if (told.has([...inside].join('\0'))) continue
         problems.push({
+          hint: leaf.secret ? undefined : torn[index]?.hint,
           where: inside.length === 0 ? entry.where : entry.whereInside(inside),
           path: [path, ...inside].join('.'),
           expected,
@@ -284,6 +288,13 @@ function createReader(
   }
 
   return { readAll, secrets }
+}
+
+/** Where the text at `inside` was cut by a comma: what to do, and the paths of its other parts. */
+function tornText(value: unknown, inside: readonly (string | number)[]): { hint: string; rest: string[] } | undefined {
+  const folder = inside.slice(0, -1)
+  const torn = tornAtComma(valueInside(value, folder), inside.at(-1), valueInside(value, inside))
+  return torn && { hint: torn.hint, rest: torn.rest.map((place) => [...folder, place].join('\0')) }
 }
 
 const FAILED = Symbol('failed')

@@ -226,13 +226,15 @@ export const LEAVES = {
     max: 30 * DAY,
   }),
   'snapshot.min-age': duration({
-    description: 'How long a snapshot and its files stay readable for other engines, whatever their number.',
+    description:
+      'Age at which a snapshot leaves the metadata, and how long its files then still stay in the store for other engines that read them, whatever the number of snapshots.',
     fallback: HOUR,
     min: 0,
     max: 3650 * DAY,
   }),
   'snapshot.keep.max': integer({
-    description: 'Snapshots kept in the metadata once they are older than `snapshot.min-age`.',
+    description:
+      'Most snapshots that the metadata lists, so that it stays small: the oldest beyond it leave it even when younger than `snapshot.min-age`, and their files stay for that long all the same. Tagged snapshots stay beside them.',
     fallback: 100,
     min: 1,
     max: 100_000,
@@ -378,7 +380,7 @@ export const TABLE_LEAVES = {
   columns: columnsLeaf,
   partition: list({
     description:
-      'How data files are split: `day(ts)`, `hour(ts)`, `month(ts)`, `bucket(16, id)`, `truncate(4, code)`, `identity(x)` or `x`.',
+      'How data files are split: `day(ts)`, `hour(ts)`, `month(ts)`, `bucket(16, id)`, `truncate(4, code)`, `identity(x)` or `x`. Within `[…]` quotes keep a comma together: `["bucket(16, id)"]`.',
     fallback: [],
     expected: 'a partition such as "day(ts)", "bucket(16, id)", "truncate(4, code)" or "x"',
     pattern: PARTITION_TEXT,

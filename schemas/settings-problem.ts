@@ -12,6 +12,8 @@ export type SettingsProblem = {
   readonly expected: string
   readonly found: string
   readonly suggestion?: string
+  /** What to do, where that is known. */
+  readonly hint?: string
 }
 
 const PROBLEMS_SHOWN_MAX = 100
@@ -20,7 +22,8 @@ const FOUND_LENGTH_MAX = 80
 export function formatProblem(problem: SettingsProblem): string {
   const path = problem.path === '' ? '' : ` ${problem.path}:`
   const suggestion = problem.suggestion === undefined ? '' : `; did you mean "${problem.suggestion}"?`
-  return `${problem.where}:${path} expected ${problem.expected}, found ${problem.found}${suggestion}`
+  const hint = problem.hint === undefined ? '' : `; ${problem.hint}`
+  return `${problem.where}:${path} expected ${problem.expected}, found ${problem.found}${suggestion}${hint}`
 }
 
 export function settingsError(problems: readonly SettingsProblem[]): MillraceError {
@@ -39,6 +42,50 @@ export function showFound(value: unknown, secret: boolean): string {
   const text =
     typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `"${value}"` : String(value)
   return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}…` : text
+}
+
+export type TornText = {
+  readonly hint: string
+  /** Keys or places in the same collection that hold the rest of the text. */
+  readonly rest: readonly (string | number)[]
+}
+
+/**
+ * Within `[…]` and `{…}` YAML ends a text at a comma: `[bucket(16, id)]` is a list of `bucket(16` and `id)`, and
+ * `{price: decimal(10,2)}` has a key `2)`. Tells so, with the text put together again.
+ */
+export function tornAtComma(
+  collection: unknown,
+  step: string | number | undefined,
+  value: unknown,
+): TornText | undefined {
+  if (typeof value !== 'string' || openBrackets(value) <= 0) return undefined
+  let whole = value
+  const rest: (string | number)[] = []
+  for (const [place, text] of partsAfter(collection, step)) {
+    whole += `, ${text}`
+    rest.push(place)
+    if (openBrackets(whole) <= 0) return { hint: `put it in quotes: "${whole}"`, rest }
+  }
+  return { hint: 'put the whole text in quotes: a comma ended it here', rest: [] }
+}
+
+function openBrackets(text: string): number {
+  return text.split('(').length - text.split(')').length
+}
+
+/** What follows in the same list or mapping, as far as it may be the rest of a text. */
+function partsAfter(collection: unknown, step: string | number | undefined): [string | number, string][] {
+  if (Array.isArray(collection)) {
+    const from = Number(step) + 1
+    return collection.slice(from).map((each, index) => [from + index, String(each)])
+  }
+  if (collection === null || typeof collection !== 'object') return []
+  const entries = Object.entries(collection)
+  const from = entries.findIndex(([key]) => key === String(step)) + 1
+  const after = entries.slice(from)
+  const end = after.findIndex(([, value]) => value !== null)
+  return (end < 0 ? after : after.slice(0, end)).map(([key]) => [key, key])
 }
 
 /** The candidate with the fewest edits, if those are few enough to be a slip of the hand. */

@@ -1,8 +1,8 @@
 /**
  * Columns of a table as people declare them, in one of two forms:
  *
- *   columns: [{ name: id, type: long, required: true }, { name: price, type: decimal(10,2) }]
- *   columns: { id: long required, price: decimal(10,2) }
+ *   columns: [{ name: id, type: long, required: true }, { name: price, type: "decimal(10,2)" }]
+ *   columns: { id: long required, price: "decimal(10,2)" }
  *
  * and the texts that name partitions and sort columns.
  */
@@ -40,7 +40,7 @@ const EXPECTED = 'columns: a list of {name, type, required?}, or a mapping from 
 
 const base = zodLeaf<readonly DeclaredColumn[] | undefined>({
   description:
-    'Columns: a list of `{name, type, required?}`, or a mapping from name to `type` or `type required`. Without it they are inferred from the first records and then fixed.',
+    'Columns: a list of `{name, type, required?}`, or a mapping from name to `type` or `type required`. Within `{…}` quotes keep a comma together: `{price: "decimal(10,2)"}`. Without it they are inferred from the first records and then fixed.',
   expected: EXPECTED,
   fallback: undefined,
   fallbackText: undefined,

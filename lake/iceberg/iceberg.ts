@@ -75,7 +75,10 @@ export type SnapshotRequest = {
   readonly commitId: string
   readonly writerId: string
   readonly leaseEpoch: number
-  /** Snapshots kept: younger than this many ms, at most `snapshotsMax`. */
+  /**
+   * Snapshots that the metadata goes on listing: younger than this many ms, at most `snapshotsMax` with the new one, and
+   * named ones besides. What leaves is in `removedPaths`; its bytes stay until the removal is old enough (PROTOCOL 6).
+   */
   readonly snapshotAgeMs: number
   readonly snapshotsMax: number
   readonly manifestsMax: number

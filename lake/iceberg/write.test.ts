@@ -255,3 +255,26 @@ test('pending schemas, unknown fields and named snapshots are carried on', async
   })
   expect(prepared.removedPaths).toEqual([])
 })
+
+test('beyond the maximum a young snapshot leaves the metadata; its files are handed over, not deleted', async () => {
+  const { store, request } = setup()
+  const locations: string[] = []
+  let table = TABLE
+  let base: TableMetadata | undefined
+  let removed: readonly string[] = []
+  for (const name of ['a', 'b', 'c']) {
+    const prepared = await prepareSnapshot(
+      request(table, base, { add: [dataFile(`${TABLE.location}/data/${name}`, 1)], snapshotsMax: 2 }),
+    )
+    locations.push(prepared.metadataLocation)
+    base = await readMetadata(store, prepared.metadataLocation)
+    table = { ...TABLE, metadataLocation: prepared.metadataLocation }
+    removed = prepared.removedPaths
+  }
+  const first = await readMetadata(store, locations[0])
+  expect(base?.snapshots).toHaveLength(2)
+  expect(base?.snapshots.map(({ snapshotId }) => snapshotId)).not.toContain(first.currentSnapshot?.snapshotId)
+  expect(removed).toContain(first.currentSnapshot?.manifestList)
+  // Whoever opened the first metadata still reads its rows: bytes go by the catalog's removals and their age only.
+  expect((await readLiveFiles(store, first)).map(({ path }) => path)).toEqual([`${TABLE.location}/data/a`])
+})

@@ -243,7 +243,8 @@ function keptSnapshots(request: SnapshotRequest, nowMs: number): readonly Snapsh
   if (!base) return []
   const named = namedSnapshotIds(base)
   const newest = base.snapshots.toSorted((a, b) => Number(b.sequenceNumber - a.sequenceNumber))
-  // One place is the new snapshot's.
+  // Metadata stays bounded even where snapshots come fast. The bytes of those that leave stay as long as a younger
+  // reader may need them: the catalog keeps their removal, and age decides there. One place is the new snapshot's.
   const young = newest
     .slice(0, Math.max(0, snapshotsMax - 1))
     .filter((each) => nowMs - each.timestampMs < snapshotAgeMs)
