@@ -17,7 +17,7 @@ type Case = {
 
 const micros = (text: string, fraction = 0) => String(BigInt(Date.parse(text)) * 1000n + BigInt(fraction))
 const FIRST = micros('0001-01-01T00:00:00Z')
-const LAST = micros('9999-12-31T23:59:59Z')
+const LAST = micros('9999-12-31T23:59:59Z', 999_999)
 const nines = (count: number) => '9'.repeat(count)
 
 function decimal(precision: number, scale: number): Case {
@@ -137,7 +137,7 @@ const CASES: readonly Case[] = [
     duckdb: 'TIMESTAMP',
     values: [
       ['"0001-01-01T00:00:00"', FIRST],
-      ['"9999-12-31T23:59:59"', LAST],
+      ['"9999-12-31T23:59:59.999999"', LAST],
       ['"1969-12-31 23:59:59.999999"', '-1'],
       ['"2024-06-01T12:00:00.000001"', micros('2024-06-01T12:00:00Z', 1)],
     ],
@@ -149,7 +149,7 @@ const CASES: readonly Case[] = [
     duckdb: 'TIMESTAMP WITH TIME ZONE',
     values: [
       ['"0001-01-01T00:00:00Z"', FIRST],
-      ['"9999-12-31T23:59:59Z"', LAST],
+      ['"9999-12-31T23:59:59.999999Z"', LAST],
       ['"1970-01-01T05:29:59.999999+05:30"', '-1'],
       ['"2024-06-01T12:00:00-07:00"', micros('2024-06-01T19:00:00Z')],
     ],
