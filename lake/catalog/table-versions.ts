@@ -57,7 +57,12 @@ export function tableVersions({ read, write }: Transactions): Part {
   }
 }
 
-async function tableVersion(tx: Tx, decoded: Map<string, Segment>, name: string, readAt: bigint): Promise<TableVersion> {
+async function tableVersion(
+  tx: Tx,
+  decoded: Map<string, Segment>,
+  name: string,
+  readAt: bigint,
+): Promise<TableVersion> {
   const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
   if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
   const table = await tableById(tx, Number(row.table_id))
