@@ -6,7 +6,7 @@ import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
 import { expectEveryOffsetOnce } from './table-checks.ts'
 
-const RACES = 3
+const RACES = 2
 
 let kafka: KafkaBroker
 let producer: Producer

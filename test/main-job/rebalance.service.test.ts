@@ -17,7 +17,7 @@ let producer: Producer
 let millrace: Millrace
 
 beforeAll(async () => {
-  kafka = await startKafka()
+  kafka = await startKafka({ properties: { 'group.min.session.timeout.ms': '500' } })
   producer = await createProducer(kafka.bootstrap)
   await kafka.createTopic(TOPIC, PARTITIONS)
   millrace = await createMillrace({
@@ -113,4 +113,56 @@ test('three processes come and go under load: every record once, rows go on arri
   expect(Number(await millrace.value('SELECT sum(id) FROM clicks'))).toBe((sent * (sent - 1)) / 2)
   await expectEveryOffsetOnce(millrace, kafka, { table: 'clicks', topic: TOPIC, partitions: PARTITIONS })
   expect(await fourth.stop()).toEqual({ code: 0, signal: null })
+})
+
+test('a process frozen past its session wakes up to others at its work: no record twice, none lost', async () => {
+  await kafka.createTopic('frozen', 2)
+  const frozen = await createMillrace({
+    settings: `
+kafka.bootstrap: ["${kafka.bootstrap}"]
+kafka.session.timeout.ms: 1 s
+flush.interval.ms: 300
+query.memory: 256 MiB
+tables:
+  clicks:
+    columns: { id: long required, name: string }
+pipelines:
+  frozen: { topics: [frozen], tables: [clicks] }
+`,
+  })
+  try {
+    await frozen.start('query')
+    const sleeper = await frozen.start('ingest')
+    let sent = 0
+    const send = async (count: number) => {
+      for (let batch = 0; batch < count; batch++) {
+        const from = sent
+        const records = Array.from({ length: BATCH }, (_, each) => ({ value: JSON.stringify({ id: from + each }) }))
+        await producer.send('frozen', batch % 2, records, { codec: 'lz4' })
+        sent += BATCH
+      }
+    }
+    const arrives = () => frozen.eventually('SELECT count(*) FROM clicks', (rows) => Number(rows) >= sent)
+    await send(4)
+    await arrives()
+    for (let round = 0; round < 3; round++) {
+      // Frozen with rows decoded and not committed yet.
+      await send(6)
+      await sleep(round * 120)
+      sleeper.pause()
+      const other = await frozen.start('ingest', { extra: true })
+      await send(4)
+      await arrives()
+      sleeper.resume()
+      await send(4)
+      await arrives()
+      expect(await other.stop()).toEqual({ code: 0, signal: null })
+    }
+    await arrives()
+    expect(Number(await frozen.value('SELECT count(*) FROM clicks'))).toBe(sent)
+    await expectEveryOffsetOnce(frozen, kafka, { table: 'clicks', topic: 'frozen', partitions: 2 })
+    expect(await sleeper.stop()).toEqual({ code: 0, signal: null })
+  } finally {
+    await frozen.close()
+  }
 })

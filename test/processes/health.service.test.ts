@@ -105,7 +105,9 @@ test('the broker away: ingest is degraded and says which, the others are not; ro
   expect(reason).toMatchObject({ status: 'degraded', reason: expect.stringContaining(kafka.bootstrap) })
   for (const name of ['compactor', 'query'] as const)
     expect((await readiness(millrace.url(name))).status).toBe('healthy')
-  // HTTP ingestion does not care.
+  // HTTP ingestion does not care, and neither does a stop.
+  const another = await millrace.start('ingest', { extra: true })
+  expect(await another.stop()).toEqual({ code: 0, signal: null })
   expect((await millrace.ingest('events', '{"id": 1000}\n')).status).toBe(200)
   await kafka.restart()
   await untilAllHealthy()
