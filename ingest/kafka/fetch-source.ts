@@ -99,6 +99,8 @@ export function createKafkaSource(components: {
   const spareArrays: RecordArrays[] = []
   let assigned: readonly AssignedPartition[] = []
   let missing = new Set<string>()
+  /** Topics that the cluster does not know. */
+  let absent: readonly string[] = []
   let tenure: Tenure | undefined
   let turn: Promise<unknown> = Promise.resolve()
   let again: Promise<void> | undefined
@@ -169,6 +171,7 @@ export function createKafkaSource(components: {
       try {
         const listed = await listLogEnds({ cluster, world, topics, assigned: mine.topics, over })
         if (over()) return
+        noteAbsent(cluster.topics())
         const positions =
           listed.partitions.length === 0 ? new Map<string, StartPosition>() : await handlers.assigned(listed.partitions)
         if (over()) {
@@ -343,7 +346,8 @@ export function createKafkaSource(components: {
   async function watchMetadata(): Promise<void> {
     let delayMs = settings.retryMs
     while (!closing.signal.aborted) {
-      await metadataBell.wait(missing.size > 0 ? Math.min(settings.topicsRefreshMs, 1_000) : settings.topicsRefreshMs)
+      const isWaiting = missing.size > 0 || absent.length > 0
+      await metadataBell.wait(isWaiting ? Math.min(settings.topicsRefreshMs, 1_000) : settings.topicsRefreshMs)
       if (closing.signal.aborted) return
       try {
         const states = await cluster.refresh(topics)
@@ -361,7 +365,15 @@ export function createKafkaSource(components: {
     }
   }
 
+  /** Nothing else would say so: a group is content to share out no topic-partitions. */
+  function noteAbsent(states: ReadonlyMap<string, TopicState>): void {
+    absent = topics.filter((topic) => !states.has(topic))
+    const names = absent.map((topic) => `topic "${topic}" does not exist`)
+    troubles.set('absent', names.length === 0 ? undefined : `${names.join(', ')}; it is read as soon as it does`)
+  }
+
   async function follow(states: ReadonlyMap<string, TopicState>): Promise<void> {
+    noteAbsent(states)
     group.noteTopics(new Map([...states].map(([topic, state]) => [topic, state.partitions.size])))
     const gone = assigned.filter((each) => states.get(each.topic)?.topicId !== each.topicId)
     const back = [...missing].filter((key) => isLed(states, key))
