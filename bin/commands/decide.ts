@@ -3,8 +3,8 @@
  * truncation, retention gone past); this says where to go on. Never done by itself: rows may be missing.
  */
 import type { Command } from 'commander'
-import { request } from 'undici'
 import { MillraceError } from '../../schemas/errors.ts'
+import { postJson, serviceTarget } from './service-target.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
 
 type DecideOptions = SettingsOptions & {
@@ -36,18 +36,11 @@ export function addDecideCommand(program: Command): void {
 }
 
 async function run(options: DecideOptions): Promise<void> {
-  const { settings } = settingsOf(options)
-  const { host, port } = settings.listen.ingest
-  const url = options.url ?? `${settings.tls.cert === undefined ? 'http' : 'https'}://${host}:${port}`
+  const target = serviceTarget('ingest', options.url, () => settingsOf(options).settings)
   const token = options.token ?? process.env.MILLRACE_TOKEN
-  const { statusCode, body } = await request(`${url}/v1/pipelines/${encodeURIComponent(options.pipeline)}/decide`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
-    body: JSON.stringify({ topic: options.topic, partition: Number(options.partition), from: options.from }),
-  })
+  const path = `/v1/pipelines/${encodeURIComponent(options.pipeline)}/decide`
+  const decision = { topic: options.topic, partition: Number(options.partition), from: options.from }
+  const { statusCode, body } = await postJson('ingest', target, path, token, decision)
   const answer = (await body.json()) as { error?: { message: string }; source?: string; next_offset?: string }
   if (statusCode !== 200) throw new MillraceError('request-invalid', answer.error?.message ?? `status ${statusCode}`)
   process.stdout.write(`${options.topic}/${options.partition} goes on at ${answer.next_offset} as ${answer.source}\n`)

@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { Agent, request } from 'undici'
 import { MillraceError } from '../../schemas/errors.ts'
+import { postJson, serviceTarget } from './service-target.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
 import { type ErrorPlace, formatTable, markPosition } from './sql-table.ts'
 
@@ -47,25 +47,9 @@ async function run(statement: string, options: SqlOptions, command: Command): Pr
     command.error(`error: --format takes table, csv or json, found "${format}"`)
   }
   const sql = statement === '-' ? readFileSync(0, 'utf8') : statement
-  const { url, dispatcher } = target(options)
+  const target = serviceTarget('query', options.url ?? process.env.MILLRACE_URL, () => settingsOf(options).settings)
   const token = options.token ?? process.env.MILLRACE_TOKEN
-  const reply = await request(`${url}/v1/sql`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
-    body: JSON.stringify({ sql, format: format === 'csv' ? 'csv' : 'json' }),
-    dispatcher,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  }).catch((error: Error) => {
-    const why = 'code' in error ? String(error.code) : error.message
-    throw new MillraceError(
-      'store-unavailable',
-      `no query service answers at ${url} (${why}); is "millrace up" running?`,
-    )
-  })
+  const reply = await postJson('query', target, '/v1/sql', token, { sql, format: format === 'csv' ? 'csv' : 'json' })
   if (reply.statusCode !== 200) {
     throw new MillraceError('query-invalid', errorText(await reply.body.text(), reply.statusCode, sql))
   }
@@ -78,17 +62,6 @@ async function run(statement: string, options: SqlOptions, command: Command): Pr
     if (!process.stdout.write(chunk)) await new Promise((resolve) => process.stdout.once('drain', resolve))
   }
   if (format === 'json') process.stdout.write('\n')
-}
-
-/** Our own certificate of the settings is trusted when the address is of the settings too. */
-function target(options: SqlOptions): { url: string; dispatcher: Agent } {
-  const given = options.url ?? process.env.MILLRACE_URL
-  if (given !== undefined) return { url: given.replace(/\/+$/, ''), dispatcher: new Agent() }
-  const { settings } = settingsOf(options)
-  const { host, port } = settings.listen.query
-  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host
-  if (settings.tls.cert === undefined) return { url: `http://${name}:${port}`, dispatcher: new Agent() }
-  return { url: `https://${name}:${port}`, dispatcher: new Agent({ connect: { ca: readFileSync(settings.tls.cert) } }) }
 }
 
 function errorText(body: string, status: number, sql: string): string {
