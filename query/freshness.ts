@@ -16,16 +16,31 @@ export type SourceFreshness = {
   readonly freshness_ms: number | null
 }
 
-/** Null: a source never stood at its log's end, or the table has no source yet. */
+/**
+ * Null: a source never stood at its log's end, or the table has no source yet. A recreated topic, and a decision to go on
+ * elsewhere, leave an earlier source of the same topic-partition behind that never moves again: the fresher one counts.
+ */
 export function freshnessMs({ coverage, readAt }: TableVersion): number | null {
   if (coverage.length === 0) return null
-  let worst = 0
+  const ages = new Map<string, number | null>()
   for (const source of coverage) {
+    const key = placeOf(source)
     const age = sourceAgeMs(source, readAt)
+    const known = ages.get(key)
+    ages.set(key, known === undefined || known === null ? age : age === null ? known : Math.min(known, age))
+  }
+  let worst = 0
+  for (const age of ages.values()) {
     if (age === null) return null
     worst = Math.max(worst, age)
   }
   return worst
+}
+
+/** `kafka:<topic>:<topic id>#<n>` → pipeline, topic and partition; any other source stands for itself. */
+function placeOf({ pipeline, source, partition }: Coverage): string {
+  const kafka = /^kafka:([^:]+):/.exec(source)
+  return JSON.stringify([pipeline, kafka ? `kafka:${kafka[1]}` : source, partition])
 }
 
 export function sourcesOf({ coverage, readAt }: TableVersion): readonly SourceFreshness[] {
