@@ -39,6 +39,12 @@ describe('good settings', () => {
     expect(settings.tiering.afterMs).toBe(7 * 86_400_000)
   })
 
+  it('name the lake as its folder is named: nothing is encoded or decoded', () => {
+    expect(load('data: "my ä lake%20/d"').lake.root).toBe(`file://${join(folder, 'my ä lake%20', 'd', 'lake')}`)
+    expect(load('lake.root: "file:///a b/100%25/"').lake.root).toBe('file:///a b/100%25')
+    expect(load('lake.root: "sub/./x/"').lake.root).toBe(`file://${join(folder, 'sub', 'x')}`)
+  })
+
   it('are the same dotted, nested and mixed', () => {
     const dotted = load('flush.interval.ms: 250\nflush.bytes: 1 MiB\n')
     expect(load('flush:\n  interval:\n    ms: 250\n  bytes: 1 MiB\n')).toEqual(dotted)

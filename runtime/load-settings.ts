@@ -10,8 +10,7 @@
  * settings file when they (or nobody) say so, and at the working folder when they come from a variable or flag.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { MillraceError } from '../schemas/errors.ts'
 import {
@@ -313,10 +312,9 @@ function catalogUrl(url: string | undefined, data: string, folder: string): stri
   return `sqlite:${resolve(folder, url.slice('sqlite:'.length))}`
 }
 
-/** A folder, `file:` or `s3:` → a URL without a slash at the end. */
+/** A folder, `file:` or `s3:` → a root without a slash at the end. Nothing in it is encoded (lake/object-store/object-path.ts). */
 function lakeRoot(root: string | undefined, data: string, folder: string): string {
   if (root?.startsWith('s3://')) return root.replace(/\/+$/, '')
-  const path = root === undefined ? join(data, 'lake') : root.startsWith('file://') ? fileURLToPath(root) : root
-  const absolute = isAbsolute(path) ? path : resolve(folder, path)
-  return pathToFileURL(absolute).href.replace(/\/+$/, '')
+  const path = root === undefined ? join(data, 'lake') : root.startsWith('file://') ? root.slice(7) : root
+  return `file://${resolve(folder, path)}`
 }
