@@ -2,6 +2,7 @@
  * `millrace check`: are the settings sound, and what do they come to? Prints a summary, or every problem (exit code 1).
  */
 import type { Command } from 'commander'
+import { defineTable } from '../../lake/table-definition.ts'
 import { formatColumnType } from '../../schemas/column-type.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
@@ -11,9 +12,17 @@ export function addCheckCommand(program: Command): void {
     .addHelpText('after', '\nExamples:\n  millrace check\n  millrace check --config other.yaml --set query.threads=8')
     .action((options: SettingsOptions) => {
       const { settings, file, given } = settingsOf(options)
+      checkTables(settings)
       const source = file === undefined ? 'no file, defaults only' : file
       process.stdout.write(`settings are sound (${source}; ${given.size} given)\n${summary(settings)}`)
     })
+}
+
+/** Whether tables with these columns, partitions and sort orders could be made; ingest would refuse them at its start. */
+export function checkTables(settings: Pick<Settings, 'tables'>): void {
+  for (const table of settings.tables) {
+    if (table.columns) defineTable({ ...table, columns: table.columns }, `checked/${table.name}`)
+  }
 }
 
 function summary(settings: Settings): string {
