@@ -8,8 +8,8 @@
  * What can fail: the bytes are not what the codec expects, or unpack to more than `unpackedBytesMax`; both throw.
  */
 import { constants, gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { decompressFrameSync } from 'lz4-napi'
 import { uncompressSync } from 'snappy'
+import { unpackLz4Frame } from './lz4-frame.ts'
 
 export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
 export type CodecName = (typeof CODECS)[number]
@@ -25,7 +25,7 @@ export function unpack(codec: number, packed: Buffer, unpackedBytesMax: number):
     case 2:
       return unpackSnappy(packed, unpackedBytesMax)
     case 3:
-      return checkLength(decompressFrameSync(packed), unpackedBytesMax)
+      return unpackLz4Frame(packed, unpackedBytesMax)
     case 4:
       return zstdDecompressSync(packed, { maxOutputLength: unpackedBytesMax })
     default:
@@ -68,10 +68,5 @@ function unpackSnappyBlock(packed: Buffer, unpackedBytesMax: number): Uint8Array
   if (length > unpackedBytesMax) throw new RangeError(`unpacks to more than ${unpackedBytesMax} bytes`)
   const unpacked = uncompressSync(packed, { asBuffer: true })
   if (typeof unpacked === 'string') throw new TypeError('snappy gave text')
-  return unpacked
-}
-
-function checkLength(unpacked: Uint8Array, unpackedBytesMax: number): Uint8Array {
-  if (unpacked.length > unpackedBytesMax) throw new RangeError(`unpacks to more than ${unpackedBytesMax} bytes`)
   return unpacked
 }
