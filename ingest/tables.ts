@@ -162,7 +162,6 @@ export function createIngestTables(components: {
       if (collected.length < enough) await Promise.race([until, world.clock.sleep(SAMPLE_WAIT_MS)])
       const columns = distinctNames(inferColumns(collected, { timestamps: declaration?.inferTimestamps ?? true }))
       collected = []
-      round = undefined
       if (columns.length === 0) return
       await make(columns)
       world.log.info('schema inferred and fixed', {
@@ -174,7 +173,10 @@ export function createIngestTables(components: {
     return (samples) => {
       // Copied: the caller's buffers may be reused while we wait for more.
       for (const sample of samples.slice(0, enough - collected.length)) collected.push(sample.slice())
-      round ??= settle()
+      // Samples that said nothing end their round, and the next ones begin another.
+      round ??= settle().finally(() => {
+        round = undefined
+      })
       if (collected.length >= enough) full?.()
       return round
     }

@@ -1,0 +1,192 @@
+/**
+ * A whole ingest without sockets, for the tests of HTTP rows: real catalog (in memory), tables, decoder, open tick, intake
+ * and flusher; a store in memory. Several processes may share one lake. Nothing flushes by itself: `settled` flushes until
+ * what it was given is answered.
+ */
+import type { Catalog } from '../lake/catalog/catalog.ts'
+import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
+import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { writeParquet } from '../lake/parquet/write.ts'
+import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
+import type { MicroBatch } from '../schemas/micro-batch.ts'
+import { createBatchBuilder } from './decoder/batch-builder.ts'
+import { filterRows } from './decoder/filter-rows.ts'
+import { inferColumns } from './decoder/infer-schema.ts'
+import { createJsonDecoder } from './decoder/json-decoder.ts'
+import { splitBody } from './decoder/json-lines.ts'
+import { createFlusher } from './flusher.ts'
+import { createHttpIntake, type HttpIntake, type IngestAnswer, type IngestRequest } from './http-intake.ts'
+import { createIntake, type Intake } from './intake.ts'
+import { createOpenTick } from './open-tick.ts'
+import { createSegmentWriter } from './segment-writer.ts'
+import { createSourceLedger, type SourceLedger } from './source-ledger.ts'
+import { createIngestTables, type IngestTables } from './tables.ts'
+
+export const TABLE = 't'
+const ROOT = 'file:///lake'
+const RECORD_BYTES_MAX = 200
+
+export type SampleRow = Readonly<Record<string, bigint | string | null>>
+
+export type SampleProcess = {
+  readonly httpIntake: HttpIntake
+  readonly intake: Intake
+  readonly ledger: SourceLedger
+  readonly tables: IngestTables
+  /** Why the process would have ended. */
+  readonly fatal: unknown[]
+  /** The body's rows, as the HTTP door would hand them over. */
+  send(body: string, options?: SendOptions): Promise<IngestAnswer>
+}
+
+export type SendOptions = Partial<
+  Pick<IngestRequest, 'onBadRow' | 'ack' | 'idempotencyKey'> & { producer: string; sequence: number; table: string }
+>
+
+export type SampleLake = {
+  readonly world: TestWorld
+  readonly catalog: Catalog
+  readonly store: ObjectStore
+  /** The catalog as this process sees it may be another one, with faults. */
+  startProcess(options?: { catalog?: Catalog; store?: ObjectStore }): Promise<SampleProcess>
+  /** Rows of the table's live segments, by `_source` and `_offset`; user columns and these two. */
+  rows(table?: string): Promise<SampleRow[]>
+  /** Flushes all processes until the work is done. */
+  settled<T>(work: Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+export async function openSampleLake(seed = 1): Promise<SampleLake> {
+  const world = createTestWorld({ sleepAdvances: true, seed })
+  const catalog = await openCatalog({ url: 'sqlite::memory:', world })
+  const store = createMemoryObjectStore({ root: ROOT, world })
+  const written = new Map<string, SampleRow[]>()
+  const processes: SampleProcess[] = []
+
+  async function startProcess(options: { catalog?: Catalog; store?: ObjectStore } = {}): Promise<SampleProcess> {
+    const parts = { catalog, store, ...options }
+    const writer = await catalog.registerWriter('ingest')
+    const ledger = createSourceLedger()
+    const fatal: unknown[] = []
+    const segments = createSegmentWriter({ store: parts.store, world, writer, writeParquet })
+    const flusher = createFlusher({
+      ...parts,
+      world,
+      writer,
+      ledger,
+      filterRows,
+      segments: {
+        async write(sealed, commitId) {
+          const segment = await segments.write(sealed, commitId)
+          // Now, since the next tick may use the same buffers.
+          written.set(segment.path, rowsOf(sealed.batch))
+          return segment
+        },
+      },
+      ticksInFlightMax: 3,
+      onCommitted() {},
+      onStale() {},
+      onTrouble() {},
+      onFatal: (error) => void fatal.push(error),
+    })
+    const intake = createIntake({
+      tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+      flusher,
+      world,
+      settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax: 1e9, segmentsLiveMax: 200 },
+    })
+    const columns = [
+      { name: 'id', type: { kind: 'long' } as const, required: true },
+      { name: 'note', type: { kind: 'string' } as const, required: false },
+    ]
+    const common = { partition: [], sort: [], eventTime: undefined, inferRecords: 1, inferTimestamps: true }
+    const tables = createIngestTables({
+      catalog: parts.catalog,
+      world,
+      lakeRoot: ROOT,
+      declared: { [TABLE]: { ...common, columns }, inferred: { ...common, columns: undefined } },
+      createDecoder: createJsonDecoder,
+      inferColumns,
+      onCreated() {},
+    })
+    const httpIntake = createHttpIntake({
+      catalog: parts.catalog,
+      intake,
+      ledger,
+      world,
+      writerId: writer.writerId,
+      recordBytesMax: RECORD_BYTES_MAX,
+      count() {},
+    })
+    const made: SampleProcess = {
+      httpIntake,
+      intake,
+      ledger,
+      tables,
+      fatal,
+      async send(body, { producer, sequence, table = TABLE, ...rest } = {}) {
+        return httpIntake.take({
+          table: await tables.open(table),
+          rows: splitBody(new TextEncoder().encode(body)),
+          onBadRow: 'reject',
+          ack: 'committed',
+          idempotencyKey: undefined,
+          ...rest,
+          producer: producer === undefined ? undefined : { id: producer, sequence: BigInt(sequence ?? 0) },
+        })
+      },
+    }
+    processes.push(made)
+    return made
+  }
+
+  return {
+    world,
+    catalog,
+    store,
+    startProcess,
+    async rows(name = TABLE) {
+      const [{ segments }] = await catalog.readTables([name])
+      const rows = segments.flatMap(({ path }) => written.get(path) ?? [])
+      return rows.sort((a, b) => compare(a._source, b._source) || compare(a._offset, b._offset))
+    },
+    async settled(work) {
+      let isDone = false
+      const done = () => {
+        isDone = true
+      }
+      work.then(done, done)
+      while (!isDone) {
+        await new Promise((resolve) => setImmediate(resolve))
+        for (const { intake } of processes) void intake.drain()
+      }
+      return work
+    },
+    async close() {
+      for (const { intake } of processes) await intake.drain()
+      await catalog.close()
+    },
+  }
+}
+
+function compare(a: bigint | string | null, b: bigint | string | null): number {
+  return a === b ? 0 : a! < b! ? -1 : 1
+}
+
+/** User columns, `_source` and `_offset`; texts and bytes as texts. */
+function rowsOf({ vectors, rowCount }: MicroBatch): SampleRow[] {
+  const shown = vectors.filter(({ column }) => !['_partition', '_timestamp', '_arrived'].includes(column.name))
+  return Array.from({ length: rowCount }, (_, row) =>
+    Object.fromEntries(
+      shown.map(({ column, validity, data, offsets }) => {
+        if (validity && ((validity[row >> 3] >> (row & 7)) & 1) === 0) return [column.name, null]
+        if (offsets) return [column.name, Buffer.from(data.subarray(offsets[row], offsets[row + 1])).toString()]
+        const view = new DataView(data.buffer, data.byteOffset)
+        const value =
+          column.type.kind === 'long' ? view.getBigInt64(row * 8, true) : BigInt(view.getInt32(row * 4, true))
+        return [column.name, value]
+      }),
+    ),
+  )
+}
