@@ -46,6 +46,8 @@ async function run(options: SettingsOptions): Promise<void> {
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  // Whoever started us and died (the demo under kill -9) must leave no services behind that hold its ports.
+  if (process.send) process.on('disconnect', () => stopping.abort())
 
   let announced = false
   const announce = () => {

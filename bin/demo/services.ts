@@ -47,7 +47,8 @@ export async function startServices(
   const log = openSync(places.logFile, 'a')
   const main = join(import.meta.dirname, '..', 'millrace.ts')
   const child = spawn(process.execPath, [main, 'up', '--config', places.configFile], {
-    stdio: ['ignore', log, log],
+    // The channel carries nothing: it breaks when this process dies, and the services end then.
+    stdio: ['ignore', log, log, 'ipc'],
     // Its own group: Ctrl-C reaches the demo only, which then ends the services in order.
     detached: true,
   })
