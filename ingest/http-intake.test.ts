@@ -160,6 +160,19 @@ describe('a producer', () => {
     expect(await ids()).toEqual(next === '4' ? [1, 2, 3, 4] : [1, 2, 3])
   })
 
+  test('is told of no success by a repetition whose first request turns out stale', async () => {
+    await lake.settled(send(one, 0, 1))
+    await lake.settled(send(two, 1, 2))
+    const both = await lake.settled(Promise.allSettled([send(one, 1, 2, 3), send(one, 1, 2, 3)]))
+    expect(both.map((each) => each.status === 'rejected' && each.reason.code)).toEqual([
+      'sequence-gap',
+      'commit-conflict',
+    ])
+    expect(await ids()).toEqual([1, 2])
+    expect(await lake.settled(send(one, 2, 3))).toMatchObject({ next_sequence: '3' })
+    expect(await ids()).toEqual([1, 2, 3])
+  })
+
   test('an empty request says where it stands and takes nothing', async () => {
     await lake.settled(send(one, 0, 1))
     expect(await lake.settled(send(two, 1))).toEqual({ table: 't', rows: 0, dead_letters: 0, next_sequence: '1' })

@@ -159,7 +159,10 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
       work.then(done, done)
       while (!isDone) {
         await new Promise((resolve) => setImmediate(resolve))
-        for (const { intake } of processes) void intake.drain()
+        for (const { intake, fatal } of processes) {
+          if (fatal.length > 0) throw fatal[0]
+          void intake.drain()
+        }
       }
       return work
     },
