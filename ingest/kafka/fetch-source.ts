@@ -182,6 +182,8 @@ export function createKafkaSource(components: {
         missing = new Set(listed.missing)
         troubles.set('topics', missing.size === 0 ? undefined : `no leader yet for ${[...missing].join(', ')}`)
         troubles.set('assignment', undefined)
+        // Its wait began when nothing was known to be missing.
+        if (missing.size > 0 || absent.length > 0) metadataBell.ring()
         startFeeds(positions)
         return
       } catch (error) {
