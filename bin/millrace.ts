@@ -4,6 +4,7 @@
  *
  * Exit codes: 0 done, 1 it failed and said why, 2 the command line was wrong, 70 a bug.
  */
+import './process-flags.ts'
 import { Command, CommanderError } from 'commander'
 import { isMillraceError } from '../schemas/errors.ts'
 import { addCheckCommand } from './commands/check.ts'

@@ -27,6 +27,7 @@ import type { World } from '../runtime/world.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
 import { type PlanSettings, planWork, type Work } from './plan.ts'
 import type { Rewriter } from './rewrite.ts'
+import { singlePartition } from './single-partition.ts'
 import { snapshotCoverage } from './snapshot-coverage.ts'
 import type { Tiering } from './tiering.ts'
 
@@ -96,7 +97,11 @@ export function createTableWorker(components: {
   ): Promise<{ add: DataFile[]; remove: string[]; rows: number }> {
     if (work.kind === 'append') {
       const rows = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
-      return { add: await rewriteFiles(version.table, work.segments, rows, undefined), remove: [], rows }
+      return {
+        add: await rewriteFiles(version.table, work.segments, rows, singlePartition(version.table, work.segments)),
+        remove: [],
+        rows,
+      }
     }
     const rows = work.files.reduce((sum, file) => sum + file.rowCount, 0)
     const remove = work.files.map(({ path }) => path)

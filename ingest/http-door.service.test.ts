@@ -30,7 +30,7 @@ async function door() {
           waiting.push({ rows: rows.count, answer })
         }),
     },
-    settings: { requestBytesMax: 1000, requestsMax: 100, bodiesBytesMax: BODIES_BYTES_MAX },
+    settings: { requestBytesMax: 1000, requestRowsMax: 1_000_000, requestsMax: 100, bodiesBytesMax: BODIES_BYTES_MAX },
     splitBody,
     checkTableAccess() {},
     pipelines: () => [],

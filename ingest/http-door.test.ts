@@ -49,7 +49,12 @@ function openDoor(tokens: readonly Token[] = []) {
     catalog: lake.catalog,
     tables: ingest.tables,
     httpIntake: ingest.httpIntake,
-    settings: { requestBytesMax: REQUEST_BYTES_MAX, requestsMax: REQUESTS_MAX, bodiesBytesMax: 1e6 },
+    settings: {
+      requestBytesMax: REQUEST_BYTES_MAX,
+      requestRowsMax: 1_000_000,
+      requestsMax: REQUESTS_MAX,
+      bodiesBytesMax: 1e6,
+    },
     splitBody,
     checkTableAccess,
     pipelines: () => [],

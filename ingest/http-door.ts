@@ -25,6 +25,7 @@ import type { IngestTables } from './tables.ts'
 export type HttpDoorSettings = {
   /** Largest body, before and after decompression. */
   readonly requestBytesMax: number
+  readonly requestRowsMax: number
   /** Requests being received or worked on at once; more are answered 429. */
   readonly requestsMax: number
   /** Bytes of bodies held at once as they came, and as many again unpacked; more are answered 429, or wait. */
@@ -154,6 +155,12 @@ export function addIngestRoutes(
         const table = await tables.open(name)
         const answer = await withBody(request, async (bytes) => {
           const rows = splitBody(bytes)
+          if (rows.count > settings.requestRowsMax) {
+            throw new MillraceError(
+              'request-too-large',
+              `the body has ${rows.count} rows, more than ingest.request.rows.max (${settings.requestRowsMax}); send fewer at a time; no row of this request was taken`,
+            )
+          }
           await components.prepare(name)
           return httpIntake.take({ table, rows, ...options })
         })

@@ -219,12 +219,14 @@ export function createKafkaPipeline(components: {
       if (block.valueStarts[index] < 0) tombstones += 1
       else recordsDead += dead[index]
     }
-    const filtered = tombstones + block.filtered
+    // Of a block that is covered in part, what was skipped before it is not known apart from what was skipped after.
+    const skipped = Math.min(block.filtered, block.nextOffset - from - (block.count - first))
+    const filtered = tombstones + skipped
     intake.tick.advance(
       {
         ...entry.key,
         range: origin.range,
-        recordsIn: block.count - first + block.filtered,
+        recordsIn: block.count - first + skipped,
         recordsDead,
         recordsFiltered: filtered,
         logEnd: BigInt(block.logEnd),

@@ -194,6 +194,7 @@ export async function startIngest(options: {
     }),
     settings: {
       requestBytesMax: settings.ingest.requestBytesMax,
+      requestRowsMax: settings.ingest.requestRowsMax,
       requestsMax: settings.ingest.requestsMax,
       bodiesBytesMax: settings.ingest.memoryMax,
     },

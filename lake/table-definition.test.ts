@@ -28,7 +28,7 @@ const define = (more: Partial<TableDeclaration>) => defineTable(declaration(more
 
 test('user columns get field ids from 16 on, in declared order', () => {
   const { columns, location, properties } = define({})
-  expect(columns.map(({ fieldId, name, required }) => [fieldId, name, required])).toEqual([
+  expect(columns!.map(({ fieldId, name, required }) => [fieldId, name, required])).toEqual([
     [16, 'id', true],
     [17, 'ts', false],
     [18, 'code', false],
@@ -103,7 +103,7 @@ test('the same partition twice is refused', () => {
 test('dead letters are a table of their own', () => {
   const table = defineDeadLetters('clicks', 'file:///lake/x')
   expect(table.name).toBe('clicks__dead_letters')
-  expect(table.columns.map(({ name }) => name)).toEqual([
+  expect(table.columns!.map(({ name }) => name)).toEqual([
     'topic',
     'partition',
     'offset',

@@ -16,6 +16,7 @@ import type { CounterMetric } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
 import type { Admission } from './admission.ts'
+import { damagedFileError } from './damaged-file.ts'
 import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
 import type { QueryState } from './query-list.ts'
 import type { ReaderRow } from './reader-row.ts'
@@ -143,8 +144,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         )
         return { ...facts, result }
       } catch (error) {
-        if (plan.hasSparseFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
-        throw error
+        if (plan.hasSparseFiles && !wholeFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
+        throw await damagedFileError(engine, plan.files, error, signal)
       } finally {
         plan.release()
       }

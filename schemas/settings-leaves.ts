@@ -207,6 +207,12 @@ export const LEAVES = {
     min: KiB,
     max: GiB,
   }),
+  'ingest.request.rows.max': integer({
+    description: 'Most rows of one HTTP ingest request: a million short ones are decoded in about half a second.',
+    fallback: 1_000_000,
+    min: 1,
+    max: 100_000_000,
+  }),
   'ingest.requests.max': integer({
     description: 'HTTP ingest requests at work at once; more are answered 429.',
     fallback: 256,
@@ -253,7 +259,7 @@ export const LEAVES = {
   }),
   'compaction.files.min': integer({
     description: 'Small files of one table partition that are merged at once, at least.',
-    fallback: 4,
+    fallback: 8,
     min: 2,
     max: 10_000,
   }),

@@ -107,6 +107,7 @@ export function toSettings(
       memoryMax: values['ingest.memory.max'],
       recordBytesMax: values['ingest.record.bytes.max'],
       requestBytesMax: values['ingest.request.bytes.max'],
+      requestRowsMax: values['ingest.request.rows.max'],
       requestsMax: values['ingest.requests.max'],
     },
     snapshot: {

@@ -13,11 +13,12 @@
  * If we stop at any place, a restart sees the side index's lines, and each range is checked against its CRC32C before its
  * first use. One process a folder. Objects behind `file://` need no cache: they are opened where they are.
  */
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { FILE_SCHEME, localFileOf } from '../object-store/object-path.ts'
 import type { ByteRange, ObjectStore } from '../object-store/object-store.ts'
+import { fileMissing } from '../object-store/store-errors.ts'
 import { readFooter, readLocalFooter } from '../parquet/footer-file.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
 import { mergeRanges } from '../parquet/ranges.ts'
@@ -231,7 +232,9 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     signal?.throwIfAborted()
     checkRanges(path, size, ranges)
     if (path.startsWith(FILE_SCHEME)) {
-      return { localFile: localFileOf(path), fetchedBytes: 0, requests: 0, release: () => {} }
+      const localFile = localFileOf(path)
+      await checkLocalFile(path, localFile, size)
+      return { localFile, fetchedBytes: 0, requests: 0, release: () => {} }
     }
     const cost = { fetchedBytes: 0, requests: 0 }
     const { file } = await onFile(path, size, etag, async (each) => {
@@ -292,4 +295,15 @@ function checkRanges(path: string, size: number, ranges: readonly ByteRange[]): 
       facts: { path, start, end, size },
     })
   }
+}
+
+/** A kept footer says nothing about the file of today: its length is looked at every time. */
+async function checkLocalFile(path: string, localFile: string, size: number): Promise<void> {
+  const found = await stat(localFile).catch((cause: unknown) => {
+    throw fileMissing(path, cause)
+  })
+  if (found.size === size) return
+  throw new MillraceError('file-damaged', `${path}: it has ${found.size} bytes, ${size} are recorded`, {
+    facts: { path },
+  })
 }

@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -6,6 +6,7 @@ import { createEngine } from '../../lake/engine/create-engine.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { createLocalObjectStore } from '../../lake/object-store/local.ts'
 import { createRangeCache, type RangeCache } from '../../lake/range-cache/range-cache.ts'
+import { damagedFileError } from '../damaged-file.ts'
 import { createSampleLake, type SampleLake } from '../sample-lake.ts'
 import { checkStatement, parseSql } from '../statement.ts'
 import { createPlanner, type Planner, type PlanStats } from './plan-tables.ts'
@@ -276,6 +277,31 @@ describe('pruning', () => {
       ),
       { numRuns: 25 },
     )
+  })
+
+  test('broken bytes, a cut file and a missing one are errors that name the file, never an answer (G-9)', async () => {
+    const table = await lake.createTable('broken_bytes', { a: 'long', b: 'string' })
+    await lake.addRows(table, "SELECT r, 'text ' || hash(r) FROM range(50000) t(r)")
+    const path = await lake.addRows(table, "SELECT r, 'text ' || hash(r) FROM range(50000) t(r)")
+    const localFile = path.replace('file://', '')
+    const whole = await readFile(localFile)
+    const sum = 'SELECT sum(length(b)), sum(a) FROM broken_bytes'
+    const before = (await ask(sum)).rows
+
+    // The first page's header: bytes inside a page may be any values, and no page of DuckDB's has a checksum.
+    const broken = Buffer.from(whole)
+    broken.fill(0xff, 4, 2000)
+    await writeFile(localFile, broken)
+    const failure = await ask(sum).catch((error: unknown) => error)
+    const named = await damagedFileError(engine, [{ path, localFile }], failure, new AbortController().signal)
+    expect(named).toMatchObject({ code: 'file-damaged', facts: { path } })
+
+    await writeFile(localFile, whole.subarray(0, whole.length - 100))
+    await expect(ask(sum)).rejects.toMatchObject({ code: 'file-damaged', message: expect.stringContaining(path) })
+    await rm(localFile)
+    await expect(ask(sum)).rejects.toMatchObject({ code: 'file-missing', message: expect.stringContaining(path) })
+    await writeFile(localFile, whole)
+    expect((await ask(sum)).rows).toEqual(before)
   })
 
   test('DuckDB 1.5.6 loses NULL rows of "a IS DISTINCT FROM x OR a = y": a fault of its own, which this test sees go', async () => {

@@ -51,6 +51,7 @@ export type QueryPlan = {
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
   readonly hasSparseFiles: boolean
+  readonly files: readonly MappedFile[]
   /** The cache may let the files go. */
   release(): void
 }
@@ -251,7 +252,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           tables.push(planned)
         }
         const hasSparseFiles = opened.some(({ path }) => !path.startsWith('file://'))
-        return { setup, tables, stats, hasSparseFiles, release }
+        return { setup, tables, stats, hasSparseFiles, files: opened, release }
       } catch (error) {
         release()
         throw error
