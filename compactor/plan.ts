@@ -18,7 +18,7 @@ export type PlanSettings = {
   /** Most bytes of segments that one append takes. */
   readonly appendBytesMax: number
   readonly targetBytes: number
-  /** Fewer files of like size than this are left alone. */
+  /** Fewer files of like size than this are left alone, unless they fill a file of the target size. */
   readonly filesMin: number
   /** Most bytes one merge reads. */
   readonly mergeBytesMax: number
@@ -58,6 +58,9 @@ export function planAppend(version: TableVersion, settings: PlanSettings): Work 
   return { kind: 'append', segments: taken }
 }
 
+/** So much of a target file is worth a merge of however few files: they will not be merged again. */
+const FILLS_TARGET_RATIO = 0.75
+
 /** Of all partitions the group that saves most files; sizes within a factor of four count as alike. */
 export function planMerge(files: readonly LiveFile[], settings: PlanSettings): Work | undefined {
   const groups = new Map<string, LiveFile[]>()
@@ -71,7 +74,9 @@ export function planMerge(files: readonly LiveFile[], settings: PlanSettings): W
   let best: LiveFile[] | undefined
   for (const group of groups.values()) {
     const fitting = takeUpTo(group, Math.min(settings.targetBytes, settings.mergeBytesMax))
-    if (fitting.length < settings.filesMin) continue
+    const bytes = fitting.reduce((sum, file) => sum + file.bytes, 0)
+    const fillsTarget = fitting.length > 1 && bytes >= settings.targetBytes * FILLS_TARGET_RATIO
+    if (fitting.length < settings.filesMin && !fillsTarget) continue
     if (!best || fitting.length > best.length) best = fitting
   }
   return best && { kind: 'merge', files: best }
