@@ -12,6 +12,7 @@ import { openLakeStore } from '../lake/open-lake-store.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
+import { EXIT_FENCED } from '../runtime/lifecycle.ts'
 import { createMetrics, SECONDS_BUCKETS } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import type { Settings } from '../schemas/settings.ts'
@@ -63,7 +64,7 @@ export async function startCompactor(options: {
   const onFatal = (error: unknown) => {
     health.component('writer').unhealthy('this process was fenced; it ends')
     world.log.error('this compactor was fenced and ends; a new one takes over', { error })
-    process.kill(process.pid, 'SIGTERM')
+    process.exit(EXIT_FENCED)
   }
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   const cold = settings.storage.cold

@@ -14,6 +14,7 @@ import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
 import { checkTableAccess } from '../runtime/http-access.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
+import { EXIT_FENCED } from '../runtime/lifecycle.ts'
 import { createMetrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
@@ -261,9 +262,6 @@ export async function startIngest(options: {
     },
   }
 }
-
-/** A supervisor starts the process again, under a new writer id. */
-const EXIT_FENCED = 75
 
 function declaredTables(settings: Settings): Record<string, DeclaredTable> {
   return Object.fromEntries(

@@ -27,7 +27,7 @@ import { createQueryRunner } from './run-query.ts'
 import { addSqlRoutes } from './sql-door.ts'
 
 const FOOTERS_PARALLEL_MAX = 32
-const READER_REFRESH_MS = 10_000
+const CATALOG_LOOK_MS = 5_000
 /** Of the time to stop, what is kept for ending cancelled queries and closing. */
 const CANCEL_SHARE = 0.2
 
@@ -119,8 +119,10 @@ export async function startQuery(options: {
   health.component('engine').healthy()
   const refreshing = refreshReaderRow()
 
+  /** A sign of life of the reader row; and the catalog's own, also while nobody asks anything. */
   async function refreshReaderRow(): Promise<void> {
-    const everyMs = Math.min(READER_REFRESH_MS, Math.max(100, settings.sweep.readerSilentMs / 3))
+    const everyMs = Math.min(CATALOG_LOOK_MS, Math.max(100, settings.sweep.readerSilentMs / 3))
+    let isAway = false
     for (;;) {
       try {
         await world.clock.sleep(everyMs, stopping.signal)
@@ -128,11 +130,14 @@ export async function startQuery(options: {
         return
       }
       try {
+        await catalog.now()
         await readerRow.refresh()
         health.component('catalog').healthy()
+        isAway = false
       } catch (error) {
-        health.component('catalog').degraded('the reader row cannot be written')
-        world.log.warn('the reader row cannot be written', { error })
+        health.component('catalog').unhealthy(error instanceof Error ? error.message : String(error))
+        if (!isAway) world.log.warn('the catalog cannot be reached; it is tried again', { error })
+        isAway = true
       }
     }
   }

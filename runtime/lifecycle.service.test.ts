@@ -5,13 +5,15 @@ import { startProcess } from '../test/harness/processes.ts'
 
 const PROGRAM = join(import.meta.dirname, '..', 'test', 'harness', 'lifecycle-program.ts')
 
-function start(behaviour: string, options: { shutdownMs?: number; crashAt?: string; ready?: boolean } = {}) {
+type StartOptions = { shutdownMs?: number; crashAt?: string; pauseAt?: string; ready?: boolean }
+
+function start(behaviour: string, options: StartOptions = {}) {
   const args = [PROGRAM, behaviour, String(options.shutdownMs ?? 60_000)]
   return startProcess({
     name: 'tiny',
     command: process.execPath,
     args,
-    env: { MILLRACE_CRASH_AT: options.crashAt },
+    env: { MILLRACE_CRASH_AT: options.crashAt, MILLRACE_PAUSE_AT: options.pauseAt },
     ready: options.ready === false ? undefined : { line: /"message":"ready"/ },
   })
 }
@@ -60,6 +62,16 @@ describe('a service process', () => {
     expect(await service.exited).toEqual({ code: null, signal: 'SIGKILL' })
     expect(service.output()).toContain('pass 2')
     expect(service.output()).not.toContain('pass 3')
+  })
+
+  it('freezes at the n-th pass of the named spot, and goes on from there when it is told to', async () => {
+    await using service = await start('crash', { pauseAt: 'other/spot,tiny/spot:2', ready: false })
+    await service.paused()
+    expect(service.output()).toContain('pass 2')
+    expect(service.output()).not.toContain('pass 3')
+    service.resume()
+    await service.waitForLine(/pass 3/)
+    expect(await service.stop()).toEqual({ code: 0, signal: null })
   })
 
   it('passes all spots when none is named', async () => {

@@ -7,6 +7,7 @@
  *   clean               exit code 0
  *   start fails         exit code 1, the error is logged (settings: shown as they are)
  *   unhandled error     logged, exit code 70: state in memory can no longer be trusted; the catalog can
+ *   fenced              exit code 75, from the service itself: it may commit nothing more; started again it is a new writer
  *
  * A process with a channel to its parent (`millrace up`) tells it when it is ready and stops when the parent is gone.
  */
@@ -31,6 +32,9 @@ export type RunOptions = {
 }
 
 export type ReadyMessage = { readonly type: 'ready'; readonly name: string; readonly url: string }
+
+/** A writer that may not commit any more. A supervisor starts the process again, under a new writer id. */
+export const EXIT_FENCED = 75
 
 const EXIT_UNCLEAN = 1
 const EXIT_BUG = 70

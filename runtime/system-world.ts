@@ -4,7 +4,8 @@
  *
  * Crash points: `MILLRACE_CRASH_AT=ingest/after-segment-file:3` makes this process kill itself with SIGKILL the third time
  * it passes that spot; without `:n`, the first time. Several may be named, separated by commas. The kill is synchronous:
- * nothing after the spot runs.
+ * nothing after the spot runs. `MILLRACE_PAUSE_AT`, in the same words, freezes this process there with SIGSTOP instead: it
+ * goes on from that very spot when somebody sends it SIGCONT, however much the world has changed meanwhile.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleepTimer } from 'node:timers/promises'
@@ -14,6 +15,8 @@ export type SystemWorldOptions = {
   readonly log: Log
   /** Default: the variable MILLRACE_CRASH_AT. */
   readonly crashAt?: string
+  /** Default: the variable MILLRACE_PAUSE_AT. */
+  readonly pauseAt?: string
 }
 
 const SLEEP_MS_MAX = 2 ** 31 - 1
@@ -23,7 +26,10 @@ export function createSystemWorld(options: SystemWorldOptions): World {
     clock: systemClock,
     random: systemRandom,
     log: options.log,
-    crashPoint: createCrashPoint(options.crashAt ?? process.env.MILLRACE_CRASH_AT ?? ''),
+    crashPoint: createCrashPoint(
+      options.crashAt ?? process.env.MILLRACE_CRASH_AT ?? '',
+      options.pauseAt ?? process.env.MILLRACE_PAUSE_AT ?? '',
+    ),
   }
 }
 
@@ -76,18 +82,28 @@ export function randomSerial(): Uint8Array {
   return serial
 }
 
-/** `name[:n]` separated by commas → a function that kills this process on the n-th pass of that name. */
-function createCrashPoint(crashAt: string): CrashPoint {
+/** `name[:n]` separated by commas, twice → a function that kills or freezes this process on the n-th pass of that name. */
+function createCrashPoint(crashAt: string, pauseAt: string): CrashPoint {
+  const armed = [
+    { signal: 'SIGKILL', remaining: passesOf(crashAt) },
+    { signal: 'SIGSTOP', remaining: passesOf(pauseAt) },
+  ] as const
+  if (armed.every(({ remaining }) => remaining.size === 0)) return () => {}
+  return (name) => {
+    for (const { signal, remaining } of armed) {
+      const left = remaining.get(name)
+      if (left === undefined) continue
+      remaining.set(name, left - 1)
+      if (left === 1) process.kill(process.pid, signal)
+    }
+  }
+}
+
+function passesOf(points: string): Map<string, number> {
   const remaining = new Map<string, number>()
-  for (const part of crashAt.split(',')) {
+  for (const part of points.split(',')) {
     const match = /^(.+?)(?::(\d+))?$/.exec(part.trim())
     if (match) remaining.set(match[1], Math.max(1, Number(match[2] ?? '1')))
   }
-  if (remaining.size === 0) return () => {}
-  return (name) => {
-    const left = remaining.get(name)
-    if (left === undefined) return
-    remaining.set(name, left - 1)
-    if (left === 1) process.kill(process.pid, 'SIGKILL')
-  }
+  return remaining
 }

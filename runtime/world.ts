@@ -32,7 +32,8 @@ export type Log = {
 
 /**
  * A named spot next to a commit point. In production it does nothing; a test makes the process die (or throw) there:
- * environment `MILLRACE_CRASH_AT=ingest/after-segment-file[:n]` kills the process with SIGKILL on the n-th pass.
+ * environment `MILLRACE_CRASH_AT=ingest/after-segment-file[:n]` kills the process with SIGKILL on the n-th pass, and
+ * `MILLRACE_PAUSE_AT` freezes it there with SIGSTOP.
  */
 export type CrashPoint = (name: string) => void
 

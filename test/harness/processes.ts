@@ -6,7 +6,7 @@
  * What can fail: the command is missing, the process ends before it is ready, or it is not ready in time. The error then
  * carries the end of its output.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { guardProcessGroup, killProcessGroup, releaseProcessGroup } from './orphan-guard.ts'
@@ -14,6 +14,7 @@ import { guardProcessGroup, killProcessGroup, releaseProcessGroup } from './orph
 const OUTPUT_CHARACTERS_MAX = 4 * 1024 * 1024
 const OUTPUT_SHOWN_LINES = 60
 const READY_POLL_MS = 25
+const PAUSED_POLL_MS = 100
 const READY_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 30_000
 
@@ -55,6 +56,8 @@ export type StartedProcess = {
   stop(timeoutMs?: number): Promise<ProcessExit>
   /** SIGKILL to the leader; resolves when it is gone. */
   kill(): Promise<ProcessExit>
+  /** Resolves when it was stopped by a SIGSTOP, its own or somebody else's. */
+  paused(timeoutMs?: number): Promise<void>
   /** SIGSTOP and SIGCONT to the whole group. */
   pause(): void
   resume(): void
@@ -150,6 +153,8 @@ function wrapChild(child: ChildProcess, options: ProcessOptions): StartedProcess
     signal,
     stop,
     kill,
+    paused: (timeoutMs = READY_TIMEOUT_MS) =>
+      waitUntilPaused({ name: options.name, pid, output, exit: () => exit }, timeoutMs),
     pause: () => signalGroup('SIGSTOP'),
     resume: () => signalGroup('SIGCONT'),
     [Symbol.asyncDispose]: async () => {
@@ -207,6 +212,28 @@ async function waitForLine(
     function failure(what: string): Error {
       return new Error(`${of.name} ${what}\n${lastLines(of.output.text())}`)
     }
+  })
+}
+
+async function waitUntilPaused(
+  of: { name: string; pid: number; output: Output; exit(): ProcessExit | undefined },
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = AbortSignal.timeout(timeoutMs)
+  while (!(await stateOf(of.pid)).startsWith('T')) {
+    const exit = of.exit()
+    if (exit !== undefined || deadline.aborted) {
+      const how = exit === undefined ? `did not pause within ${timeoutMs} ms` : `ended with ${describeExit(exit)}`
+      throw new Error(`${of.name} ${how}\n${lastLines(of.output.text())}`)
+    }
+    await sleep(PAUSED_POLL_MS)
+  }
+}
+
+/** The letter that `ps` shows for the process, or nothing when there is none. */
+async function stateOf(pid: number): Promise<string> {
+  return new Promise((resolve) => {
+    execFile('ps', ['-o', 'stat=', '-p', String(pid)], (_error, stdout) => resolve(stdout.trim()))
   })
 }
 
