@@ -35,6 +35,8 @@ export type Coverage = SourceKey & {
   readonly logEnd: bigint | undefined
   /** Catalog clock, microseconds, when the consumer last stood at the log's end with everything before committed. */
   readonly caughtUpAt: bigint | undefined
+  /** Up to where the footers of the bucket's own files record this source; undefined when none says. */
+  readonly recordedEnd?: bigint | undefined
 }
 
 export function sourceKeyText(key: SourceKey): string {

@@ -47,6 +47,8 @@ export type Table = {
   readonly properties: Readonly<Record<string, string>>
   readonly version: bigint
   readonly metadataLocation: string | undefined
+  /** CRC32C of the bytes at `metadataLocation`, 8 hexadecimal digits; undefined when its writer gave none. */
+  readonly metadataChecksum?: string | undefined
   /** Largest field id ever given out in this table. */
   readonly lastFieldId: number
 }
@@ -80,10 +82,14 @@ export type NewSegment = {
   readonly rowCount: number
   readonly bytes: number
   readonly etag: string | undefined
+  /** CRC32C of the file's bytes, 8 lower-case hexadecimal digits. */
+  readonly checksum?: string | undefined
   readonly bounds: readonly ColumnBounds[]
   readonly sources: readonly (SourceKey & {
     readonly range: OffsetRange
     readonly rows: number
+    /** Where the record kept in files continues: at or before `range.start`; the offsets between brought no file. */
+    readonly recordedFrom?: bigint | undefined
   })[]
   /** Hours since epoch of the table's event-time column, bounded: at most 64, else coarsened to days (`grain`). */
   readonly touched: { readonly grain: 'hour' | 'day' | 'all'; readonly values: readonly number[] }
@@ -95,7 +101,13 @@ export type Segment = NewSegment & {
   readonly addedAt: bigint
 }
 
-export type IdempotencyKey = { readonly tableId: number; readonly key: string; readonly rows: number }
+export type IdempotencyKey = {
+  readonly tableId: number
+  readonly key: string
+  readonly rows: number
+  /** Dead letters of the request. Default 0. */
+  readonly dead?: number
+}
 
 export type FlushTick = {
   /** Same id on every retry; the second one to land gets the first one's answer. */
@@ -131,6 +143,8 @@ export type SnapshotCommit = {
   readonly tableId: number
   readonly expectedMetadataLocation: string | undefined
   readonly metadataLocation: string
+  /** CRC32C of the metadata's bytes, 8 lower-case hexadecimal digits. */
+  readonly metadataChecksum?: string | undefined
   /** Live segments that the new snapshot contains; marked removed at the new version. */
   readonly consumedSegmentIds: readonly number[]
   /** Files that the old snapshot had and the new one has not; tombstoned at the new version. Data files, manifests, old metadata. */
@@ -153,7 +167,7 @@ export type TableVersion = {
   readonly version: bigint
   readonly metadataLocation: string | undefined
   readonly segments: readonly Segment[]
-  /** Of every source with coverage into this table. */
+  /** Of every source with coverage into this table; empty when it was not asked for. */
   readonly coverage: readonly Coverage[]
   readonly readAt: bigint
 }
@@ -206,12 +220,15 @@ export type Catalog = {
   findIdempotencyKey(
     tableId: number,
     key: string,
-  ): Promise<{ readonly rows: number; readonly version: bigint } | undefined>
+  ): Promise<{ readonly rows: number; readonly dead: number; readonly version: bigint } | undefined>
 
   commitSnapshot(commit: SnapshotCommit): Promise<SnapshotResult>
 
-  /** One transaction; `undefined-table` when a name is not known. Names are lower case. */
-  readTables(names: readonly string[]): Promise<readonly TableVersion[]>
+  /**
+   * One transaction; `undefined-table` when a name is not known. Names are lower case. With `coverage: false` no coverage is
+   * read and each version's is empty: for those who only plan files.
+   */
+  readTables(names: readonly string[], options?: { readonly coverage?: boolean }): Promise<readonly TableVersion[]>
   /** Cheap change check: current version of every table. */
   versions(): Promise<ReadonlyMap<string, bigint>>
   /** One row per query process: the oldest version still read of each table. Replaces the process's row. */

@@ -142,14 +142,48 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
 
     test('an idempotency key is taken once, also across processes', async () => {
       const { table, writer } = await started()
-      const keys = [{ tableId: table.tableId, key: 'k', rows: 3 }]
+      const keys = [{ tableId: table.tableId, key: 'k', rows: 3, dead: 2 }]
       await catalog.commitTick({ ...tickOf(table, writer, 'c1', key, 0n, 3n), idempotencyKeys: keys })
       expect(await other.commitTick({ ...tickOf(table, writer, 'c2', key, 3n, 6n), idempotencyKeys: keys })).toEqual({
         outcome: 'duplicate-keys',
         keys: [{ ...keys[0], version: 1n }],
       })
-      expect(await other.findIdempotencyKey(table.tableId, 'k')).toEqual({ rows: 3, version: 1n })
+      expect(await other.findIdempotencyKey(table.tableId, 'k')).toEqual({ rows: 3, dead: 2, version: 1n })
       expect((await live('flights')).version).toBe(1n)
+    })
+
+    test('a segment keeps its checksum and where its record continues; coverage says how far files record it', async () => {
+      const { table, writer } = await started()
+      const silent = { ...tickOf(table, writer, 'c1', key, 0n, 5n), segments: [] }
+      await catalog.commitTick(silent)
+      expect(await other.coverage('p')).toMatchObject([{ ranges: [{ start: 0n, end: 5n }], recordedEnd: undefined }])
+      const tick = tickOf(table, writer, 'c2', key, 5n, 8n)
+      const [segment] = tick.segments
+      const sources = [{ ...segment.sources[0], recordedFrom: 0n }]
+      await catalog.commitTick({ ...tick, segments: [{ ...segment, sources, checksum: '00c0ffee' }] })
+      expect((await live('flights')).segments).toMatchObject([{ checksum: '00c0ffee', sources }])
+      await catalog.commitTick({ ...tickOf(table, writer, 'c3', key, 8n, 9n), segments: [] })
+      expect(await other.coverage('p')).toMatchObject([{ ranges: [{ start: 0n, end: 9n }], recordedEnd: 8n }])
+      const late = tickOf(table, writer, 'c4', key, 9n, 10n)
+      const after = [{ ...late.segments[0].sources[0], recordedFrom: 10n }]
+      const bad = { ...late, segments: [{ ...late.segments[0], sources: after }] }
+      await refused(catalog.commitTick(bad), 'invariant-broken')
+    })
+
+    test('tables are read without coverage when nobody asks for it', async () => {
+      const { table, writer } = await started()
+      await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 5n))
+      const [bare] = await other.readTables(['flights'], { coverage: false })
+      expect(bare).toMatchObject({ version: 1n, coverage: [], segments: [{ rowCount: 5 }] })
+      expect((await live('flights')).coverage).toHaveLength(1)
+    })
+
+    test('a table tells the checksum of the metadata it points at, and only of that', async () => {
+      const state = await started()
+      await catalog.commitSnapshot({ ...snapshotOf(state, 's1', []), metadataChecksum: '0badf00d' })
+      expect(await other.findTable('flights')).toMatchObject({ metadataChecksum: '0badf00d' })
+      await catalog.commitSnapshot(snapshotOf(state, 's2', [], 'file:///lake/m-s1.json'))
+      expect((await other.findTable('flights'))?.metadataChecksum).toBeUndefined()
     })
 
     test('a tick whose numbers cannot be is refused whole', async () => {

@@ -20,6 +20,7 @@ export type TableRow = {
   properties_json: string
   version: Int
   metadata_location: string | null
+  metadata_checksum: string | null
   last_field_id: Int
   snapshot_rows: Int
   created_at: Int
@@ -45,6 +46,7 @@ export type SegmentRow = {
   row_count: Int
   bytes: Int
   etag: string | null
+  checksum: string | null
   bounds_json: string
   sources_json: string
   touched_grain: string
@@ -70,6 +72,7 @@ export type CoverageRow = {
   log_end: MaybeInt
   caught_up_at: MaybeInt
   updated_at: Int
+  recorded_end: MaybeInt
 }
 export type PipelineBindingRow = { pipeline: string; table_id: Int; topic: string }
 export type CommitRow = { commit_id: string; kind: string; answer_json: string; committed_at: Int }
@@ -77,6 +80,7 @@ export type IdempotencyKeyRow = {
   table_id: Int
   key: string
   row_count: Int
+  dead_count: ColumnType<bigint, bigint | number | undefined, never>
   version: Int
   commit_id: string
   created_at: Int

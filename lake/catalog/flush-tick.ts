@@ -49,7 +49,7 @@ export function flushTick({ read, write }: Transactions, crashPoint: CrashPoint)
       tick.segments.map(({ tableId }) => tableId),
     )
     await insertSegments(tx, tick, versions, now)
-    await extendCoverage(tx, advances, now)
+    await extendCoverage(tx, advances, tick.segments.length > 0, now)
     await insertKeys(tx, tick, versions, now)
     for (const segment of tick.segments) {
       for (const { pipeline } of segment.sources) {
@@ -82,11 +82,11 @@ export function flushTick({ read, write }: Transactions, crashPoint: CrashPoint)
       read(async (tx) => {
         const row = await tx
           .selectFrom('idempotency_keys')
-          .select(['row_count', 'version'])
+          .select(['row_count', 'dead_count', 'version'])
           .where('table_id', '=', BigInt(tableId))
           .where('key', '=', key)
           .executeTakeFirst()
-        return row && { rows: Number(row.row_count), version: row.version }
+        return row && { rows: Number(row.row_count), dead: Number(row.dead_count), version: row.version }
       }),
   }
 }
@@ -132,7 +132,8 @@ function checkSegments(tick: FlushTick, advances: readonly Joined[]): void {
     invariant('segment.counts', Number.isSafeInteger(segment.rowCount) && segment.rowCount >= 0, facts)
     invariant('segment.bytes', Number.isSafeInteger(segment.bytes) && segment.bytes >= 0, facts)
     let rows = 0
-    for (const { range, rows: ofSource, ...key } of segment.sources) {
+    for (const { range, rows: ofSource, recordedFrom = range.start, ...key } of segment.sources) {
+      invariant('G-1.recorded', recordedFrom >= 0n && recordedFrom <= range.start, { ...facts, ...key, recordedFrom })
       const advance = byKey.get(sourceKeyText(key))
       const covered = advance && advance.range.start <= range.start && range.end <= advance.range.end
       invariant('G-1.covered', covered === true && range.start <= range.end, { ...facts, ...key, range })
@@ -167,11 +168,12 @@ async function usedKeys(tx: Tx, tick: FlushTick) {
     seen.add(`${tableId}/${key}`)
     const row = await tx
       .selectFrom('idempotency_keys')
-      .select(['row_count', 'version'])
+      .select(['row_count', 'dead_count', 'version'])
       .where('table_id', '=', BigInt(tableId))
       .where('key', '=', key)
       .executeTakeFirst()
-    if (row) used.push({ tableId, key, rows: Number(row.row_count), version: row.version })
+    if (!row) continue
+    used.push({ tableId, key, rows: Number(row.row_count), dead: Number(row.dead_count), version: row.version })
   }
   return used
 }
@@ -201,6 +203,7 @@ async function insertSegments(
     row_count: segment.rowCount,
     bytes: segment.bytes,
     etag: segment.etag ?? null,
+    checksum: segment.checksum ?? null,
     bounds_json: boundsText(segment.bounds),
     sources_json: sourcesText(segment.sources),
     touched_grain: segment.touched.grain,
@@ -219,7 +222,7 @@ async function insertSegments(
 }
 
 /** One statement for up to 200 sources: a new row, or one more range that touches the last. */
-async function extendCoverage(tx: Tx, advances: readonly Joined[], now: bigint): Promise<void> {
+async function extendCoverage(tx: Tx, advances: readonly Joined[], recorded: boolean, now: bigint): Promise<void> {
   for (let from = 0; from < advances.length; from += ROWS_AT_ONCE) {
     const some = advances.slice(from, from + ROWS_AT_ONCE)
     const result = await tx
@@ -233,6 +236,8 @@ async function extendCoverage(tx: Tx, advances: readonly Joined[], now: bigint):
           records_filtered: BigInt(advance.recordsFiltered),
           log_end: advance.logEnd ?? null,
           caught_up_at: advance.caughtUp ? now : null,
+          // Every file of the tick records all its advances.
+          recorded_end: recorded ? advance.range.end : null,
         })),
       )
       .onConflict((conflict) =>
@@ -246,6 +251,7 @@ async function extendCoverage(tx: Tx, advances: readonly Joined[], now: bigint):
             log_end: sql<bigint>`coalesce(excluded.log_end, coverage.log_end)`,
             caught_up_at: sql<bigint>`coalesce(excluded.caught_up_at, coverage.caught_up_at)`,
             updated_at: sql<bigint>`excluded.updated_at`,
+            recorded_end: sql<bigint>`coalesce(excluded.recorded_end, coverage.recorded_end)`,
           })
           .whereRef('coverage.range_end', '=', 'excluded.range_start'),
       )
@@ -258,7 +264,7 @@ async function extendCoverage(tx: Tx, advances: readonly Joined[], now: bigint):
 }
 
 async function insertKeys(tx: Tx, tick: FlushTick, versions: ReadonlyMap<number, bigint>, now: bigint): Promise<void> {
-  for (const { tableId, key, rows } of tick.idempotencyKeys) {
+  for (const { tableId, key, rows, dead = 0 } of tick.idempotencyKeys) {
     // A request whose rows all went elsewhere is committed at the version the table has.
     const version =
       versions.get(tableId) ??
@@ -271,7 +277,15 @@ async function insertKeys(tx: Tx, tick: FlushTick, versions: ReadonlyMap<number,
       ).version
     await tx
       .insertInto('idempotency_keys')
-      .values({ table_id: tableId, key, row_count: rows, version, commit_id: tick.commitId, created_at: now })
+      .values({
+        table_id: tableId,
+        key,
+        row_count: rows,
+        dead_count: dead,
+        version,
+        commit_id: tick.commitId,
+        created_at: now,
+      })
       .execute()
   }
 }

@@ -10,6 +10,9 @@ import type { Column, TableSchema } from '../../schemas/table-schema.ts'
 import type { ColumnBounds, NewSegment, PartitionField, Segment, SortField, Table, TickAnswer } from './catalog.ts'
 import type { CoverageRow, SchemaVersionRow, SegmentRow, TableRow } from './database.ts'
 
+/** CRC32C as hexadecimal digits. */
+const CHECKSUM_DIGITS = 8
+
 function parsed<T>(what: string, text: string): T {
   try {
     return JSON.parse(text) as T
@@ -29,8 +32,19 @@ export function tableOf(row: Selectable<TableRow>, schemas: readonly Selectable<
     properties: parsed<Record<string, string>>('table properties', row.properties_json),
     version: row.version,
     metadataLocation: row.metadata_location ?? undefined,
+    metadataChecksum: metadataChecksumOf(row),
     lastFieldId: Number(row.last_field_id),
   }
+}
+
+/** A checksum counts only for the location it was made of. */
+function metadataChecksumOf({ metadata_checksum: text, metadata_location: location }: Selectable<TableRow>) {
+  if (text === null || location === null) return undefined
+  return text.slice(CHECKSUM_DIGITS) === ` ${location}` ? text.slice(0, CHECKSUM_DIGITS) : undefined
+}
+
+export function metadataChecksumText(checksum: string | undefined, location: string): string | null {
+  return checksum === undefined ? null : `${checksum} ${location}`
 }
 
 export function schemaOf(row: Pick<Selectable<SchemaVersionRow>, 'schema_id' | 'columns_json'>): TableSchema {
@@ -38,31 +52,37 @@ export function schemaOf(row: Pick<Selectable<SchemaVersionRow>, 'schema_id' | '
 }
 
 type JsonRange = readonly [start: string, end: string]
-type JsonSource = readonly [pipeline: string, source: string, partition: number, ...range: JsonRange, rows: number]
+type JsonSource = readonly [
+  pipeline: string,
+  source: string,
+  partition: number,
+  ...range: JsonRange,
+  rows: number,
+  recordedFrom?: string,
+]
 
 export function sourcesText(sources: NewSegment['sources']): string {
   return JSON.stringify(
     sources.map(
-      ({ pipeline, source, partition, range, rows }): JsonSource => [
-        pipeline,
-        source,
-        partition,
-        String(range.start),
-        String(range.end),
-        rows,
-      ],
+      ({ pipeline, source, partition, range: { start, end }, rows, recordedFrom }): JsonSource =>
+        recordedFrom === undefined
+          ? [pipeline, source, partition, String(start), String(end), rows]
+          : [pipeline, source, partition, String(start), String(end), rows, String(recordedFrom)],
     ),
   )
 }
 
 export function sourcesOf(text: string): NewSegment['sources'] {
-  return parsed<JsonSource[]>('segment sources', text).map(([pipeline, source, partition, start, end, rows]) => ({
-    pipeline,
-    source,
-    partition,
-    range: { start: BigInt(start), end: BigInt(end) },
-    rows,
-  }))
+  return parsed<JsonSource[]>('segment sources', text).map(
+    ([pipeline, source, partition, start, end, rows, recordedFrom]) => ({
+      pipeline,
+      source,
+      partition,
+      range: { start: BigInt(start), end: BigInt(end) },
+      rows,
+      ...(recordedFrom === undefined ? {} : { recordedFrom: BigInt(recordedFrom) }),
+    }),
+  )
 }
 
 type JsonBounds = readonly [fieldId: number, nullCount: number, lower: string | null, upper: string | null]
@@ -98,6 +118,7 @@ export function segmentOf(row: Selectable<SegmentRow>): Segment {
     rowCount: Number(row.row_count),
     bytes: Number(row.bytes),
     etag: row.etag ?? undefined,
+    checksum: row.checksum ?? undefined,
     bounds: boundsOf(row.bounds_json),
     sources: sourcesOf(row.sources_json),
     touched: {
@@ -122,6 +143,7 @@ export function coverageOf(row: Selectable<CoverageRow>): Coverage {
     recordsFiltered: row.records_filtered,
     logEnd: row.log_end ?? undefined,
     caughtUpAt: row.caught_up_at ?? undefined,
+    recordedEnd: row.recorded_end ?? undefined,
   }
 }
 

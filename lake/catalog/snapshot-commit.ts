@@ -18,7 +18,7 @@ import { invariant, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, SnapshotCommit, SnapshotResult } from './catalog.ts'
 import type { Tx } from './database.ts'
 import { findCommit, insertCommit } from './flush-tick.ts'
-import { snapshotAnswerOf, snapshotAnswerText, sourcesOf } from './rows-as-values.ts'
+import { metadataChecksumText, snapshotAnswerOf, snapshotAnswerText, sourcesOf } from './rows-as-values.ts'
 import type { Transactions } from './transactions.ts'
 import { requireLive } from './writers-and-leases.ts'
 
@@ -124,6 +124,7 @@ async function swapMetadata(tx: Tx, commit: SnapshotCommit): Promise<bigint | un
     .updateTable('tables')
     .set({
       metadata_location: commit.metadataLocation,
+      metadata_checksum: metadataChecksumText(commit.metadataChecksum, commit.metadataLocation),
       version: sql<bigint>`version + 1`,
       snapshot_rows: commit.snapshotRows,
     })

@@ -114,5 +114,6 @@ export function emptyCoverage(key: SourceKey, start: bigint, now: bigint): Selec
     log_end: null,
     caught_up_at: null,
     updated_at: now,
+    recorded_end: null,
   }
 }

@@ -3,11 +3,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { Kysely, sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
-import type { Catalog } from './catalog.ts'
+import type { Catalog, Lease } from './catalog.ts'
 import { describeCatalog } from './conformance.ts'
+import type { Database } from './database.ts'
+import * as first from './migrations/0001-first.ts'
 import { openCatalog } from './open-catalog.ts'
+import { openSqliteFile, sqliteDialect } from './sqlite-dialect.ts'
+import { newTableOf } from './test-values.ts'
 
 describeCatalog('SQLite in memory', async () => {
   let shared: Promise<Catalog> | undefined
@@ -56,6 +61,58 @@ test('a catalog of a newer format is refused by both numbers', () =>
       code: 'format-too-new',
       facts: { minimumReader: 2, minimumWriter: 3, speaks: 1 },
     })
+  }))
+
+test('a catalog of the release before is brought up with its rows, and that release goes on writing to it', () =>
+  withFile(async (path) => {
+    const world = createTestWorld({ sleepAdvances: true })
+    const before = new Kysely<Database>({ dialect: sqliteDialect(openSqliteFile(path, { readOnly: false })) })
+    await before.transaction().execute(async (tx) => {
+      await sql`create table migrations (name text primary key, applied_at bigint not null)`.execute(tx)
+      await first.up(tx)
+      await sql`insert into migrations values ('0001-first', 1)`.execute(tx)
+      await sql`insert into coverage (pipeline, source, partition, earlier_ranges_json, range_start, range_end, records_in,
+        records_dead, records_filtered, log_end, caught_up_at, updated_at)
+        values ('p', 'kafka:old:id', 0, '[]', 3, 9, 6, 0, 0, 9, 1, 1)`.execute(tx)
+    })
+    await before.destroy()
+
+    const catalog = await openCatalog({ url: `sqlite:${path}`, world })
+    expect(await catalog.coverage('p')).toMatchObject([
+      { source: 'kafka:old:id', ranges: [{ start: 3n, end: 9n }], recordedEnd: undefined },
+    ])
+    const table = await catalog.createTable(newTableOf('flights'))
+    const compactor = await catalog.registerWriter('compactor')
+    const lease = await catalog.acquireLease(table.tableId, compactor, 1000)
+    const metadataLocation = 'file:///lake/m1.json'
+    await catalog.commitSnapshot({
+      commitId: 's1',
+      writer: compactor,
+      lease: lease as Lease,
+      tableId: table.tableId,
+      expectedMetadataLocation: undefined,
+      metadataLocation,
+      metadataChecksum: '0badf00d',
+      consumedSegmentIds: [],
+      removedPaths: [],
+      rowsAdded: 0,
+      snapshotRows: 0,
+    })
+    expect(await catalog.findTable('flights')).toMatchObject({ metadataLocation, metadataChecksum: '0badf00d' })
+
+    // What the release before writes, which knows none of the new columns.
+    const file = new DatabaseSync(path)
+    file.exec(`UPDATE tables SET metadata_location = 'file:///lake/m2.json', version = version + 1`)
+    file.exec(`INSERT INTO idempotency_keys (table_id, "key", row_count, version, commit_id, created_at)
+      VALUES (${table.tableId}, 'k', 4, 1, 'c', 1)`)
+    expect(file.prepare('SELECT minimum_reader, minimum_writer FROM format').get()).toEqual({
+      minimum_reader: 1,
+      minimum_writer: 1,
+    })
+    file.close()
+    expect((await catalog.findTable('flights'))?.metadataChecksum).toBeUndefined()
+    expect(await catalog.findIdempotencyKey(table.tableId, 'k')).toEqual({ rows: 4, dead: 0, version: 1n })
+    await catalog.close()
   }))
 
 test('a write lock held elsewhere gives catalog-busy in bounded time, reads go on, and the next try works', () =>

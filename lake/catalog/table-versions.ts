@@ -3,6 +3,7 @@
  * and its snapshot and live segments have every row once. The transaction is closed before any file is opened; the
  * process's reader row (oldest version still read) and the age of a removal keep the bytes until then.
  */
+import type { Coverage } from '../../schemas/coverage.ts'
 import { invariant, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Segment, TableVersion } from './catalog.ts'
 import type { Tx } from './database.ts'
@@ -20,10 +21,10 @@ const IDS_AT_ONCE = 500
 export function tableVersions({ read, write }: Transactions): Part {
   const decoded = new Map<string, Segment>()
   return {
-    readTables: (names) =>
+    readTables: (names, { coverage = true } = {}) =>
       read(async (tx, readAt) => {
         const versions: TableVersion[] = []
-        for (const name of names) versions.push(await tableVersion(tx, decoded, name, readAt))
+        for (const name of names) versions.push(await tableVersion(tx, decoded, name, coverage, readAt))
         return versions
       }),
 
@@ -61,33 +62,39 @@ async function tableVersion(
   tx: Tx,
   decoded: Map<string, Segment>,
   name: string,
+  withCoverage: boolean,
   readAt: bigint,
 ): Promise<TableVersion> {
   const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
   if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
   const table = await tableById(tx, Number(row.table_id))
   const segments = await liveSegments(tx, decoded, row.table_id)
-  const coverage = await tx
+  const coverage = withCoverage ? await coverageOfTable(tx, row.table_id) : []
+  return {
+    table,
+    version: table.version,
+    metadataLocation: table.metadataLocation,
+    segments,
+    coverage,
+    readAt,
+  }
+}
+
+async function coverageOfTable(tx: Tx, tableId: bigint): Promise<readonly Coverage[]> {
+  const rows = await tx
     .selectFrom('coverage')
     .selectAll()
     .where('pipeline', 'in', (feeding) =>
       feeding
         .selectFrom('pipeline_bindings')
         .select('pipeline_bindings.pipeline')
-        .where('pipeline_bindings.table_id', '=', row.table_id),
+        .where('pipeline_bindings.table_id', '=', tableId),
     )
     .orderBy('pipeline')
     .orderBy('source')
     .orderBy('partition')
     .execute()
-  return {
-    table,
-    version: table.version,
-    metadataLocation: table.metadataLocation,
-    segments,
-    coverage: coverage.map(coverageOf),
-    readAt,
-  }
+  return rows.map(coverageOf)
 }
 
 /** Decoding bounds and sources is most of a read's cost (60 µs a segment): only what was not seen before is decoded. */

@@ -36,6 +36,7 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
             properties_json: JSON.stringify(table.properties),
             version: 0,
             metadata_location: null,
+            metadata_checksum: null,
             last_field_id: largestFieldId(table.columns ?? []),
             snapshot_rows: 0,
             created_at: now,
