@@ -130,6 +130,7 @@ pipelines:
   it('leave variables alone that belong to others', () => {
     const env = {
       MILLRACE_CRASH_AT: 'x',
+      MILLRACE_PAUSE_AT: 'x',
       MILLRACE_TEST_KAFKA: 'y',
       MILLRACE_QUERY_SERVICE_HOST: 'z',
       MILLRACE_PORT: 'tcp://',

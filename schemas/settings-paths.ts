@@ -46,7 +46,7 @@ export function variableName(path: string): string {
 }
 
 /** Variables that are no settings: for tests, the wrapper, and what a client of the services takes. */
-const OTHER_VARIABLES = /^MILLRACE_(?:CRASH_AT|CONFIG|URL|(?:TOKEN|TEST|BENCH|DEMO|DEV|HARNESS)(?:_.*)?)$/
+const OTHER_VARIABLES = /^MILLRACE_(?:CRASH_AT|PAUSE_AT|CONFIG|URL|(?:TOKEN|TEST|BENCH|DEMO|DEV|HARNESS)(?:_.*)?)$/
 /** What an orchestrator sets by itself for a service called millrace-something. */
 const SERVICE_LINKS =
   /^MILLRACE_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_\d+_(?:TCP|UDP)(?:_(?:ADDR|PORT|PROTO))?)?)$/

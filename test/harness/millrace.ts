@@ -27,6 +27,10 @@ export type SqlAnswer = {
 export type StartOptions = {
   /** Die (SIGKILL) at this crash point: `name` or `name:n`. */
   readonly crashAt?: string
+  /** Freeze (SIGSTOP) at this crash point, in the same words. */
+  readonly pauseAt?: string
+  /** Of a compactor: removed files may go as soon as no reader's row needs them (`test/lake/compactor-process.ts`). */
+  readonly withoutGrace?: boolean
   readonly env?: Readonly<Record<string, string | undefined>>
   /** `--set` arguments. */
   readonly set?: readonly string[]
@@ -56,6 +60,7 @@ export type Millrace = {
 export type IngestOptions = { readonly query?: string; readonly headers?: Readonly<Record<string, string>> }
 
 const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
+const COMPACTOR_WITHOUT_GRACE = join(import.meta.dirname, '..', 'lake', 'compactor-process.ts')
 
 export async function createMillrace(options: MillraceOptions): Promise<Millrace> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-test-'))
@@ -90,9 +95,15 @@ export async function createMillrace(options: MillraceOptions): Promise<Millrace
     url,
     sql,
     value,
-    async start(service, { crashAt, env, set = [], extra = false } = {}) {
+    async start(service, { crashAt, pauseAt, env, set = [], extra = false, withoutGrace = false } = {}) {
       const port = extra ? await freePort() : ports[service]
-      const args = [MAIN, service, '--config', configFile, ...set.flatMap((each) => ['--set', each])]
+      const args = [
+        withoutGrace ? COMPACTOR_WITHOUT_GRACE : MAIN,
+        service,
+        '--config',
+        configFile,
+        ...set.flatMap((each) => ['--set', each]),
+      ]
       if (extra) args.push('--set', `listen.${service}=127.0.0.1:${port}`)
       const process_ = await startProcess({
         name: service,
@@ -103,6 +114,7 @@ export async function createMillrace(options: MillraceOptions): Promise<Millrace
           ...options.env,
           ...env,
           ...(crashAt === undefined ? {} : { MILLRACE_CRASH_AT: crashAt }),
+          ...(pauseAt === undefined ? {} : { MILLRACE_PAUSE_AT: pauseAt }),
         },
         ready: { url: `http://127.0.0.1:${port}/readyz` },
       })

@@ -186,7 +186,11 @@ export async function openLake(yaml: string, { grace = false }: LakeOptions = {}
       const compactor: StartedProcess = await startProcess({
         name: `compactor to be killed at ${point}`,
         command: process.execPath,
-        args: [COMPACTOR_PROCESS, millrace.configFile, `127.0.0.1:${await freePort()}`],
+        args: [
+          COMPACTOR_PROCESS,
+          'compactor',
+          ...['--config', millrace.configFile, '--set', `listen.compactor=127.0.0.1:${await freePort()}`],
+        ],
         env: { MILLRACE_CRASH_AT: point },
       })
       let gaveUp = false
