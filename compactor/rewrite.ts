@@ -8,6 +8,7 @@
 import { mkdir, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Table, Writer } from '../lake/catalog/catalog.ts'
+import { checksumOfFile } from '../lake/checksum.ts'
 import type { Engine } from '../lake/engine/engine.ts'
 import { type MappedFile, quoteName, quoteText, relationSql, SCHEMA_ID_KEY } from '../lake/file-mapping.ts'
 import { dataFileFromFooter } from '../lake/iceberg/data-file.ts'
@@ -80,11 +81,12 @@ export function createRewriter(components: {
       sortOrderId: sorted ? CHECKED_SORT_ORDER_ID : 0,
     })
     await syncFile(localFile)
+    const checksum = await checksumOfFile(localFile)
     world.crashPoint('compactor/after-local-file')
     await store.putFile(path, localFile, { ifNoneMatch: '*' })
     await rm(localFile, { force: true })
     world.crashPoint('compactor/after-data-file')
-    return file
+    return { ...file, checksum }
   }
 
   /**

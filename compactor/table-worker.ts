@@ -41,7 +41,7 @@ export type TableWorkerSettings = PlanSettings & {
 export type Inputs = {
   /** Opens files for reading here: local paths and footers. `release` when the rewrite is over. */
   open(
-    files: readonly { path: string; bytes: number }[],
+    files: readonly { path: string; bytes: number; checksum?: string }[],
   ): Promise<{ files: readonly MappedFile[]; release(): Promise<void> }>
 }
 
@@ -114,7 +114,7 @@ export function createTableWorker(components: {
 
   async function rewriteFiles(
     table: Table,
-    files: readonly { path: string; bytes: number }[],
+    files: readonly { path: string; bytes: number; checksum?: string }[],
     rowsExpected: number,
     partition: LiveFile['partition'] | undefined,
   ): Promise<DataFile[]> {
@@ -161,6 +161,7 @@ export function createTableWorker(components: {
       tableId: table.tableId,
       expectedMetadataLocation: version.metadataLocation,
       metadataLocation: prepared.metadataLocation,
+      metadataChecksum: prepared.metadataChecksum,
       consumedSegmentIds: segments.map(({ segmentId }) => segmentId),
       removedPaths: prepared.removedPaths,
       rowsAdded: work.kind === 'append' ? done.rows : 0,

@@ -1,9 +1,11 @@
 /**
- * Moving data files to the cold store: the same bytes at another path, then one `replace` commit. The file here stays
- * until no version needs it. If we stop between copy and commit, a restart sees a copy that nothing refers to.
+ * Moving data files to the cold store: the same bytes at another path, held to their checksum on the way, then one
+ * `replace` commit. The file here stays until no version needs it. If we stop between copy and commit, a restart sees a
+ * copy that nothing refers to.
  */
 
 import type { Table, Writer } from '../lake/catalog/catalog.ts'
+import { checksumOf } from '../lake/checksum.ts'
 import type { DataFile, LiveFile } from '../lake/iceberg/iceberg.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { World } from '../runtime/world.ts'
@@ -37,10 +39,19 @@ export function createTiering(components: {
         if (bytes.length !== file.bytes) {
           throw new MillraceError('file-damaged', `${file.path}: expected ${file.bytes} bytes, found ${bytes.length}`)
         }
+        // Of an older release none is known: what is copied here is what is held to from now on.
+        const checksum = checksumOf(bytes)
+        if (checksum !== (file.checksum ?? checksum)) {
+          throw new MillraceError(
+            'file-damaged',
+            `${file.path}: its bytes have the checksum ${checksum}, expected ${file.checksum}`,
+            { facts: { path: file.path } },
+          )
+        }
         await store.put(path, bytes, { ifNoneMatch: '*' })
         world.crashPoint('compactor/after-cold-file')
         const { snapshotId: _, sequenceNumber: __, manifestPath: ___, ...dataFile } = file
-        moved.push({ ...dataFile, path })
+        moved.push({ ...dataFile, path, checksum })
       }
       return moved
     },

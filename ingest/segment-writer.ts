@@ -7,6 +7,7 @@
  */
 
 import type { NewSegment, Writer } from '../lake/catalog/catalog.ts'
+import { checksumOf } from '../lake/checksum.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { WriteParquet } from '../lake/parquet/parquet.ts'
 import type { World } from '../runtime/world.ts'
@@ -73,6 +74,7 @@ export function createSegmentWriter(components: {
         rowCount: batch.rowCount,
         bytes: bytes.length,
         etag: info.etag,
+        checksum: checksumOf(bytes),
         bounds,
         sources,
         touched: touchedHours(batch, sealed.eventTimeFieldId),

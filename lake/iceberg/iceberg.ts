@@ -29,6 +29,8 @@ export type DataFile = {
   readonly splitOffsets: readonly number[]
   /** The table's sort order, only when the file was checked to be in it; else 0. */
   readonly sortOrderId: number
+  /** CRC32C of the file's bytes (`checksum.ts`); undefined when an older release wrote it. */
+  readonly checksum?: string
 }
 
 /** A live file of a snapshot. */
@@ -86,6 +88,7 @@ export type SnapshotRequest = {
 
 export type PreparedSnapshot = {
   readonly metadataLocation: string
+  readonly metadataChecksum: string
   readonly snapshotId: bigint
   readonly snapshotRows: number
   /** Everything written for this commit; garbage if the commit does not land. */

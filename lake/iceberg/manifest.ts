@@ -1,6 +1,9 @@
 /**
  * Manifests and manifest lists as plain data, to and from Avro. Fields are found by field id, so that other engines'
  * names (`added_data_files_count` in older ones) come through; those that we do not use are skipped.
+ *
+ * The checksums of what is listed stand in the Avro header, where they disturb no reader: one text of all entries in their
+ * order, parted by commas, empty where unknown.
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { AvroField, AvroSchema } from './avro-decoder.ts'
@@ -17,6 +20,8 @@ import {
   type SpecField,
 } from './manifest-schema.ts'
 import { encodeSingleValue } from './single-value.ts'
+
+const CHECKSUMS_KEY = 'millrace.checksums'
 
 export const STATUS = { existing: 0, added: 1, deleted: 2 } as const
 
@@ -49,6 +54,8 @@ export type ManifestFile = {
   readonly existingRows: bigint
   readonly deletedRows: bigint
   readonly partitions: readonly FieldSummary[]
+  /** CRC32C of the manifest's bytes; undefined when an older release wrote it. */
+  readonly checksum?: string
 }
 
 export function encodeManifest(
@@ -64,7 +71,8 @@ export function encodeManifest(
     file_sequence_number: entry.fileSequenceNumber ?? null,
     data_file: dataFileRecord(entry.file, spec),
   }))
-  return writeAvroFile(manifestSchema(spec), records, metadata, sync)
+  const checksums = entries.map(({ file }) => file.checksum)
+  return writeAvroFile(manifestSchema(spec), records, withChecksums(metadata, checksums), sync)
 }
 
 function dataFileRecord(file: DataFile, spec: readonly SpecField[]): AvroRecord {
@@ -90,6 +98,21 @@ function dataFileRecord(file: DataFile, spec: readonly SpecField[]): AvroRecord 
   }
 }
 
+function withChecksums(
+  metadata: Readonly<Record<string, string>>,
+  checksums: readonly (string | undefined)[],
+): Readonly<Record<string, string>> {
+  if (checksums.every((checksum) => checksum === undefined)) return metadata
+  return { ...metadata, [CHECKSUMS_KEY]: checksums.map((checksum) => checksum ?? '').join(',') }
+}
+
+/** As many as there are entries; unknown ones are undefined. */
+function checksumsIn(metadata: ReadonlyMap<string, string>, entries: number): readonly (string | undefined)[] {
+  const checksums = metadata.get(CHECKSUMS_KEY)?.split(',') ?? []
+  if (checksums.length !== entries) return new Array<undefined>(entries).fill(undefined)
+  return checksums.map((checksum) => checksum || undefined)
+}
+
 function counts(map: ReadonlyMap<number, number>): unknown {
   return map.size === 0 ? null : Array.from(map, ([key, value]) => ({ key, value: BigInt(value) }))
 }
@@ -99,13 +122,14 @@ function bounds(map: ReadonlyMap<number, Uint8Array>): unknown {
 }
 
 export function decodeManifest(bytes: Uint8Array, path: string): readonly ManifestEntry[] {
-  const { schema, records } = readAvroFile(bytes, path)
+  const { schema, records, metadata } = readAvroFile(bytes, path)
+  const checksums = checksumsIn(metadata, records.length)
   return sound(path, () => {
     const entryNames = namesById(schema)
     const fileSchema = fieldSchema(schema, 2)
     const fileNames = namesById(fileSchema)
     const partitionSchema = fieldSchema(fileSchema, 102)
-    return records.map((record) => {
+    return records.map((record, i) => {
       const entry = (id: number) => record[entryNames.get(id) ?? '']
       const file = entry(2) as AvroRecord
       return {
@@ -113,13 +137,18 @@ export function decodeManifest(bytes: Uint8Array, path: string): readonly Manife
         snapshotId: optionalBigint(entry(1)),
         sequenceNumber: optionalBigint(entry(3)),
         fileSequenceNumber: optionalBigint(entry(4)),
-        file: dataFileOf((id) => file[fileNames.get(id) ?? ''], partitionSchema, path),
+        file: dataFileOf((id) => file[fileNames.get(id) ?? ''], partitionSchema, path, checksums[i]),
       }
     })
   })
 }
 
-function dataFileOf(field: (id: number) => unknown, partitionSchema: AvroSchema, path: string): DataFile {
+function dataFileOf(
+  field: (id: number) => unknown,
+  partitionSchema: AvroSchema,
+  path: string,
+  checksum: string | undefined,
+): DataFile {
   const content = field(134) ?? 0
   const format = String(field(101)).toUpperCase()
   if (content !== 0 || format !== 'PARQUET') {
@@ -143,6 +172,7 @@ function dataFileOf(field: (id: number) => unknown, partitionSchema: AvroSchema,
     upperBounds: mapOf(field(128), (value) => Uint8Array.from(value as Uint8Array)),
     splitOffsets: ((field(132) ?? []) as unknown[]).map(wholeNumber),
     sortOrderId: wholeNumber(field(140) ?? 0),
+    checksum,
   }
 }
 
@@ -178,15 +208,17 @@ export function encodeManifestList(
     })),
     key_metadata: null,
   }))
-  return writeAvroFile(MANIFEST_LIST_SCHEMA, records, metadata, sync)
+  const checksums = manifests.map(({ checksum }) => checksum)
+  return writeAvroFile(MANIFEST_LIST_SCHEMA, records, withChecksums(metadata, checksums), sync)
 }
 
 export function decodeManifestList(bytes: Uint8Array, path: string): readonly ManifestFile[] {
-  const { schema, records } = readAvroFile(bytes, path)
+  const { schema, records, metadata } = readAvroFile(bytes, path)
+  const checksums = checksumsIn(metadata, records.length)
   return sound(path, () => {
     const names = namesById(schema)
     const manifests: ManifestFile[] = []
-    for (const record of records) {
+    for (const [i, record] of records.entries()) {
       const field = (id: number) => record[names.get(id) ?? '']
       if ((field(517) ?? 0) !== 0) {
         throw new MillraceError('format-too-new', `${path} lists delete manifests, which are not read`, {
@@ -207,6 +239,7 @@ export function decodeManifestList(bytes: Uint8Array, path: string): readonly Ma
         existingRows: optionalBigint(field(513)) ?? 0n,
         deletedRows: optionalBigint(field(514)) ?? 0n,
         partitions: summariesOf(field(507), fieldSchema(schema, 507)),
+        checksum: checksums[i],
       })
     }
     return manifests

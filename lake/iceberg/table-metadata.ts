@@ -16,6 +16,9 @@ export const WRITER_ID_KEY = 'millrace.writer-id'
 export const LEASE_EPOCH_KEY = 'millrace.lease-epoch'
 export const CHECKPOINT_KEY = 'millrace.checkpoint'
 export const CHECKPOINT_HASH_KEY = 'millrace.checkpoint-sha256'
+export const MANIFEST_LIST_CHECKSUM_KEY = 'millrace.manifest-list-crc32c'
+/** Of the metadata that the snapshot was made from: the one before in the metadata log. */
+export const BASE_METADATA_CHECKSUM_KEY = 'millrace.base-metadata-crc32c'
 
 const FORMAT_VERSION = 2
 const NO_SNAPSHOT = -1n

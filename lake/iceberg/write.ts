@@ -15,6 +15,7 @@
  */
 import { createHash } from 'node:crypto'
 import { invariant } from '../../schemas/errors.ts'
+import { checksumOf } from '../checksum.ts'
 import { encodeCheckpoint } from './checkpoint.ts'
 import type { DataFile, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
 import { isJsonObject, type JsonObject, stringifyLosslessJson } from './lossless-json.ts'
@@ -31,8 +32,10 @@ import { type SpecField, specFields } from './manifest-schema.ts'
 import { createSnapshotReader, inParallel, type SnapshotReader, snapshotPaths } from './read.ts'
 import { snapshotSummary } from './summary.ts'
 import {
+  BASE_METADATA_CHECKSUM_KEY,
   firstMetadata,
   listOf,
+  MANIFEST_LIST_CHECKSUM_KEY,
   metadataLogOf,
   namedSnapshotIds,
   partitionSpecFields,
@@ -84,7 +87,8 @@ export async function prepareSnapshot(
     'sequence-number': String(sequenceNumber),
     'format-version': '2',
   }
-  await put(listPath, encodeManifestList(manifests, listMetadata, syncMarker(listPath)), 'iceberg/after-manifest-list')
+  const list = encodeManifestList(manifests, listMetadata, syncMarker(listPath))
+  await put(listPath, list, 'iceberg/after-manifest-list')
 
   const checkpoint = encodeCheckpoint(request.coverage, commitId)
   const checkpointPath = `${folder}/${writerId}-${world.random.uuid()}.checkpoint.json.gz`
@@ -100,18 +104,24 @@ export async function prepareSnapshot(
     timestampMs: Math.max(nowMs, base?.currentSnapshot?.timestampMs ?? 0),
     manifestList: listPath,
     schemaId: table.schemas.at(-1)?.schemaId ?? 0,
-    summary: snapshotSummary(request, removed, totals, { path: checkpointPath, sha256: checkpoint.sha256 }),
+    summary: {
+      ...snapshotSummary(request, removed, totals, { path: checkpointPath, sha256: checkpoint.sha256 }),
+      [MANIFEST_LIST_CHECKSUM_KEY]: checksumOf(list),
+      ...(table.metadataChecksum === undefined ? {} : { [BASE_METADATA_CHECKSUM_KEY]: table.metadataChecksum }),
+    },
   }
   const kept = keptSnapshots(request, snapshot.timestampMs)
   const log = metadataLog(request)
   const raw = nextMetadata(request, snapshot, kept, log.kept)
   const metadataName = `${String(sequenceNumber).padStart(5, '0')}-${writerId}-${world.random.uuid()}`
   const metadataLocation = `${folder}/${metadataName}.metadata.json`
-  await put(metadataLocation, new TextEncoder().encode(stringifyLosslessJson(raw)), 'iceberg/after-metadata')
+  const metadata = new TextEncoder().encode(stringifyLosslessJson(raw))
+  await put(metadataLocation, metadata, 'iceberg/after-metadata')
 
   const dropped = base?.snapshots.filter((each) => !kept.includes(each)) ?? []
   const removedPaths = [...log.dropped, ...(await unreachablePaths(reader, dropped, [...kept, snapshot]))]
-  return { metadataLocation, snapshotId, snapshotRows: totals.rows, writtenPaths, removedPaths }
+  const metadataChecksum = checksumOf(metadata)
+  return { metadataLocation, metadataChecksum, snapshotId, snapshotRows: totals.rows, writtenPaths, removedPaths }
 }
 
 function checkRequest({ table, base, add, remove, operation }: SnapshotRequest): void {
@@ -204,6 +214,7 @@ function manifestOf(
     manifest: {
       path,
       bytes: bytes.length,
+      checksum: checksumOf(bytes),
       specId: SPEC_ID,
       sequenceNumber,
       minSequenceNumber: smallest,
