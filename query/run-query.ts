@@ -32,6 +32,8 @@ export type QueryRequest = {
   readonly rowsMax: number
   readonly bytesMax: number
   readonly timeoutMs: number
+  /** Earlier versions to read, by table name in lower case. */
+  readonly atVersions: ReadonlyMap<string, bigint>
   /** Throws `forbidden`. */
   readonly checkTable: (name: string) => void
 }
@@ -62,6 +64,7 @@ export type RunnerParts = {
   readonly readerRow: ReaderRow
   readonly world: World
   readonly retries: CounterMetric
+  readonly timeTravelFineMs: number
 }
 
 const ATTEMPTS_MAX = 3
@@ -86,10 +89,17 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   }
 
   async function readTables(statement: Statement, request: QueryRequest): Promise<readonly TableVersion[]> {
-    if (statement.tables.length === 0) return []
     for (const { name } of statement.tables) request.checkTable(name)
+    const named = new Set(statement.tables.map(({ name }) => name))
+    const unused = [...request.atVersions.keys()].find((name) => !named.has(name))
+    if (unused !== undefined) {
+      throw new MillraceError('request-invalid', `at_version: the statement does not read table "${unused}"`)
+    }
+    if (named.size === 0) return []
     try {
-      return await catalog.readTables(statement.tables.map((table) => table.name))
+      return await catalog.readTables([...named], {
+        at: { versions: request.atVersions, windowMs: parts.timeTravelFineMs },
+      })
     } catch (error) {
       if (!isMillraceError(error, 'undefined-table')) throw error
       const position = statement.tables.find(({ name }) => name === error.facts.table)?.position

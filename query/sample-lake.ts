@@ -225,6 +225,8 @@ export function querySettings(
     },
     shutdownMs: 5_000,
     sweep: { intervalMs: 60_000, writerSilentMs: 60_000, readerSilentMs: 60_000 },
+    snapshot: { bytes: 1024 ** 2, ageMs: 60_000, minAgeMs: 3_600_000, keepMax: 100, manifestsMax: 100 },
+    timeTravel: { fineMs: 600_000 },
   }
   return settings as Settings
 }

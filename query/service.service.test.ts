@@ -144,6 +144,23 @@ describe('answers', () => {
     })
   })
 
+  test('at_version reads an earlier version of a table, and refuses one that is not to be had', async () => {
+    const table = await lake.createTable('counted', { n: 'int' })
+    await lake.addRows(table, 'SELECT i FROM range(3) r(i)')
+    await lake.addRows(table, 'SELECT i FROM range(10, 14) r(i)')
+    const at = (version: unknown) => ({ sql: 'SELECT count(*), max(n) FROM counted', at_version: { Counted: version } })
+    expect(await json(at(1))).toMatchObject({ data: [['3', 2]], tables: [{ name: 'counted', version: '1' }] })
+    expect(await json(at('2'))).toMatchObject({ data: [['7', 13]] })
+    expect(await json(at(0))).toMatchObject({ data: [['0', null]] })
+    const byArguments = await get(
+      `/v1/sql?sql=${encodeURIComponent('SELECT count(*) FROM counted')}&at_version=${encodeURIComponent('{"counted": 1}')}`,
+    )
+    expect(JSON.parse(byArguments.bytes.toString())).toMatchObject({ data: [['3']] })
+    expect(await errorOf(at(9))).toMatchObject({ status: 400, error: { code: '22003' } })
+    expect(await errorOf({ ...at(1), sql: 'SELECT 1' })).toMatchObject({ status: 400, error: { code: '22023' } })
+    expect((await errorOf(at(-1))).status).toBe(400)
+  })
+
   test('a large result streams whole, in every format', async () => {
     const sql = "SELECT i, 'row number ' || i AS t FROM range(150000) r(i)"
     expect(((await json(sql)).data as unknown[]).length).toBe(150_000)

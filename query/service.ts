@@ -109,6 +109,7 @@ export async function startQuery(options: {
     admission,
     readerRow,
     world,
+    timeTravelFineMs: Math.min(settings.timeTravel.fineMs, settings.snapshot.minAgeMs),
     retries,
   })
   const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })

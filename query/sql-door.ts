@@ -145,6 +145,9 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
         format: sqlRequest.format,
         timezone: sqlRequest.session?.timezone,
         ...limitsOf(sqlRequest, settings.query),
+        atVersions: new Map(
+          Object.entries(sqlRequest.at_version ?? {}).map(([name, version]) => [name.toLowerCase(), BigInt(version)]),
+        ),
         checkTable: (name) => checkTableAccess(request, name),
       },
       {

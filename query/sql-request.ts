@@ -25,6 +25,8 @@ const bodySchema = z.strictObject({
   max_rows: z.int().nonnegative().optional(),
   session: z.strictObject({ timezone: z.string().min(1).max(100).optional() }).optional(),
   query_id: z.string().regex(QUERY_ID).optional(),
+  /** Earlier versions of tables, within `time-travel.fine`: `{"flights": 17}`. */
+  at_version: z.record(z.string(), z.union([z.int().nonnegative(), z.string().regex(/^\d{1,18}$/)])).optional(),
   /** List every source of every table with its own freshness. */
   sources: z.boolean().optional(),
 })
@@ -64,7 +66,7 @@ function queryFields(query: Readonly<Record<string, unknown>>): Record<string, u
     if (typeof value !== 'string') throw invalid(`${name}: given more than once`)
     if (name === 'q' || name === 'sql') fields.sql = value
     else if (name === 'timezone') fields.session = { timezone: value }
-    else if (name === 'params') fields.params = jsonOf(name, value)
+    else if (name === 'params' || name === 'at_version') fields[name] = jsonOf(name, value)
     else if (name === 'timeout_ms' || name === 'max_rows') fields[name] = /^\d+$/.test(value) ? Number(value) : value
     else if (name === 'sources') fields[name] = value === 'true'
     else fields[name] = value

@@ -34,7 +34,7 @@ export function checkSettings(settings: Settings): SettingsFinding[] {
 }
 
 /** Foreign readers hold no row in the catalog, and ours may fall silent: a query must end before its files may go. */
-function checkReadersGrace({ query, snapshot, sweep }: Settings): SettingsFinding[] {
+function checkReadersGrace({ query, snapshot, sweep, timeTravel }: Settings): SettingsFinding[] {
   const findings: SettingsFinding[] = []
   const longest = query.timeoutMs + FETCH_ALLOWANCE_MS
   if (longest >= snapshot.minAgeMs) {
@@ -42,6 +42,13 @@ function checkReadersGrace({ query, snapshot, sweep }: Settings): SettingsFindin
       path: 'snapshot.min-age',
       expected: `more than query.timeout.ms plus one minute for fetching (${longest} ms)`,
       found: `${snapshot.minAgeMs} ms`,
+    })
+  }
+  if (longest < snapshot.minAgeMs && longest + timeTravel.fineMs >= snapshot.minAgeMs) {
+    findings.push({
+      path: 'time-travel.fine',
+      expected: `less than snapshot.min-age without query.timeout.ms and one minute (${snapshot.minAgeMs - longest} ms)`,
+      found: `${timeTravel.fineMs} ms`,
     })
   }
   if (sweep.readerSilentMs < query.timeoutMs) {

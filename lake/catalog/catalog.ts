@@ -172,6 +172,13 @@ export type TableVersion = {
   readonly readAt: bigint
 }
 
+export type ReadTablesOptions = {
+  /** Default true. */
+  readonly coverage?: boolean
+  /** Earlier versions, by table name. One that was replaced longer than `windowMs` ago is `value-out-of-range`. */
+  readonly at?: { readonly versions: ReadonlyMap<string, bigint>; readonly windowMs: number }
+}
+
 /** A file that is in no version any more since `removedVersion`, with when that was. */
 export type DeadFile = {
   readonly tombstoneId: number
@@ -228,7 +235,7 @@ export type Catalog = {
    * One transaction; `undefined-table` when a name is not known. Names are lower case. With `coverage: false` no coverage is
    * read and each version's is empty: for those who only plan files.
    */
-  readTables(names: readonly string[], options?: { readonly coverage?: boolean }): Promise<readonly TableVersion[]>
+  readTables(names: readonly string[], options?: ReadTablesOptions): Promise<readonly TableVersion[]>
   /** Cheap change check: current version of every table. */
   versions(): Promise<ReadonlyMap<string, bigint>>
   /** One row per query process: the oldest version still read of each table. Replaces the process's row. */

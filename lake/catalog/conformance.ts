@@ -322,6 +322,40 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 1n))).toMatchObject({ outcome: 'stale' })
     })
 
+    test('an earlier version is read as it was, as long as it was replaced within the window', async () => {
+      const state = await started()
+      const { table, writer } = state
+      for (let i = 0; i < 4; i++) {
+        await catalog.commitTick(tickOf(table, writer, `c${i}`, key, BigInt(i), BigInt(i + 1)))
+      }
+      const before = new Map<bigint, unknown>()
+      const remember = async () => {
+        const { version, metadataLocation, segments } = await live('flights')
+        before.set(version, { metadataLocation, segments })
+      }
+      await remember()
+      const [first, second] = (await live('flights')).segments
+      await catalog.commitSnapshot(snapshotOf(state, 's1', [first.segmentId, second.segmentId]))
+      await remember()
+      await catalog.commitTick(tickOf(table, writer, 'c4', key, 4n, 5n))
+      await remember()
+      const at = (version: bigint, windowMs: number) =>
+        other.readTables(['flights'], { at: { versions: new Map([['flights', version]]), windowMs } })
+      for (const [version, asItWas] of before) {
+        const [{ metadataLocation, segments, ...read }] = await at(version, 60_000)
+        expect(read.version).toBe(version)
+        expect({ metadataLocation, segments }).toEqual(asItWas)
+      }
+      expect((await at(0n, 60_000))[0]).toMatchObject({ segments: [], metadataLocation: undefined })
+      await refused(at(7n, 60_000), 'value-out-of-range')
+      await refused(at(-1n, 60_000), 'value-out-of-range')
+      await world.advance(10_000)
+      await catalog.commitTick(tickOf(table, writer, 'c5', key, 5n, 6n))
+      await refused(at(5n, 5000), 'value-out-of-range')
+      expect((await at(6n, 5000))[0].segments).toHaveLength(3)
+      expect((await at(7n, 0))[0].segments).toHaveLength(4)
+    })
+
     test('the clock never runs backwards, whichever process is asked', async () => {
       const before = await catalog.now()
       await world.advance(1000)

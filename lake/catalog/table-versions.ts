@@ -5,8 +5,9 @@
  */
 import type { Coverage } from '../../schemas/coverage.ts'
 import { invariant, MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, Segment, TableVersion } from './catalog.ts'
+import type { Catalog, ReadTablesOptions, Segment, TableVersion } from './catalog.ts'
 import type { Tx } from './database.ts'
+import { readPastVersion } from './past-version.ts'
 import { coverageOf, segmentOf } from './rows-as-values.ts'
 import { tableById } from './tables-and-schemas.ts'
 import type { Transactions } from './transactions.ts'
@@ -21,10 +22,10 @@ const IDS_AT_ONCE = 500
 export function tableVersions({ read, write }: Transactions): Part {
   const decoded = new Map<string, Segment>()
   return {
-    readTables: (names, { coverage = true } = {}) =>
+    readTables: (names, options = {}) =>
       read(async (tx, readAt) => {
         const versions: TableVersion[] = []
-        for (const name of names) versions.push(await tableVersion(tx, decoded, name, coverage, readAt))
+        for (const name of names) versions.push(await tableVersion(tx, decoded, name, options, readAt))
         return versions
       }),
 
@@ -62,14 +63,20 @@ async function tableVersion(
   tx: Tx,
   decoded: Map<string, Segment>,
   name: string,
-  withCoverage: boolean,
+  { coverage: withCoverage = true, at }: ReadTablesOptions,
   readAt: bigint,
 ): Promise<TableVersion> {
   const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
   if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
   const table = await tableById(tx, Number(row.table_id))
-  const segments = await liveSegments(tx, decoded, row.table_id)
   const coverage = withCoverage ? await coverageOfTable(tx, row.table_id) : []
+  const asked = at?.versions.get(name)
+  if (at && asked !== undefined) {
+    const past = await readPastVersion(tx, table, asked, readAt - micros(at.windowMs))
+    const segments = await segmentsById(tx, past.segmentIds)
+    return { table, version: asked, metadataLocation: past.metadataLocation, segments, coverage, readAt }
+  }
+  const segments = await liveSegments(tx, decoded, row.table_id)
   return {
     table,
     version: table.version,
@@ -78,6 +85,20 @@ async function tableVersion(
     coverage,
     readAt,
   }
+}
+
+async function segmentsById(tx: Tx, ids: readonly bigint[]): Promise<Segment[]> {
+  const segments: Segment[] = []
+  for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
+    const rows = await tx
+      .selectFrom('segments')
+      .selectAll()
+      .where('segment_id', 'in', ids.slice(from, from + IDS_AT_ONCE))
+      .orderBy('segment_id')
+      .execute()
+    segments.push(...rows.map(segmentOf))
+  }
+  return segments
 }
 
 async function coverageOfTable(tx: Tx, tableId: bigint): Promise<readonly Coverage[]> {
@@ -107,14 +128,7 @@ async function liveSegments(tx: Tx, decoded: Map<string, Segment>, tableId: bigi
     .orderBy('segment_id')
     .execute()
   const unknown = live.filter(({ path }) => !decoded.has(path)).map(({ segment_id }) => segment_id)
-  for (let from = 0; from < unknown.length; from += IDS_AT_ONCE) {
-    const rows = await tx
-      .selectFrom('segments')
-      .selectAll()
-      .where('segment_id', 'in', unknown.slice(from, from + IDS_AT_ONCE))
-      .execute()
-    for (const row of rows) decoded.set(row.path, segmentOf(row))
-  }
+  for (const segment of await segmentsById(tx, unknown)) decoded.set(segment.path, segment)
   const segments = live.map(({ path }) => {
     const segment = decoded.get(path)
     invariant('catalog.segment', segment !== undefined, { path })
