@@ -24,6 +24,7 @@ export const ERRORS = {
   'writer-fenced': { kind: 'fenced', status: 500, sqlstate: '57P01' },
   'lease-lost': { kind: 'fenced', status: 500, sqlstate: '57P01' },
   'format-too-new': { kind: 'fenced', status: 500, sqlstate: '0A000' },
+  'format-too-old': { kind: 'invalid', status: 500, sqlstate: '0A000' },
   'settings-invalid': { kind: 'invalid', status: 400, sqlstate: 'F0000' },
   'request-invalid': { kind: 'invalid', status: 400, sqlstate: '22023' },
   'row-invalid': { kind: 'invalid', status: 400, sqlstate: '22P02' },

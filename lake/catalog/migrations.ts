@@ -39,6 +39,24 @@ export async function migrate(transactions: Transactions, hostMicros: () => bigi
   })
 }
 
+/** For those who only look: nothing is brought up to date. */
+export async function requireMigrated(transactions: Transactions): Promise<void> {
+  await transactions.writeBare(async (tx) => {
+    const tables = await tx.introspection.getTables()
+    if (!tables.some(({ name }) => name === 'migrations')) {
+      throw new MillraceError('not-found', 'there is no catalog yet')
+    }
+    await checkFormat(tx)
+    const applied = new Set((await tx.selectFrom('migrations').select('name').execute()).map(({ name }) => name))
+    const missing = MIGRATIONS.find(({ name }) => !applied.has(name))
+    if (!missing) return
+    throw new MillraceError(
+      'format-too-old',
+      `the catalog is of an older release (it lacks ${missing.name}): start a service of this one, which brings it up to date`,
+    )
+  })
+}
+
 async function checkFormat(tx: Tx): Promise<void> {
   const format = await tx.selectFrom('format').selectAll().where('id', '=', 1n).executeTakeFirst()
   if (!format) throw new MillraceError('file-damaged', 'the catalog has no format row')

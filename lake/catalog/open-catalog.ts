@@ -6,13 +6,16 @@
  *
  * Errors: `settings-invalid` (URL), `format-too-new`, `catalog-busy`, `file-damaged`.
  */
+import { existsSync } from 'node:fs'
 import { Kysely } from 'kysely'
 import type { World } from '../../runtime/world.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 import type { Catalog } from './catalog.ts'
 import type { Database } from './database.ts'
 import { flushTick } from './flush-tick.ts'
 import { garbage } from './garbage.ts'
-import { migrate } from './migrations.ts'
+import { type Inspection, inspection } from './inspection.ts'
+import { migrate, requireMigrated } from './migrations.ts'
 import { snapshotCommit } from './snapshot-commit.ts'
 import { sourceCoverage } from './source-coverage.ts'
 import { isBusy, openSqliteFile, parseSqliteUrl, sqliteDialect, sqliteError } from './sqlite-dialect.ts'
@@ -26,13 +29,18 @@ export type CatalogOptions = {
   readonly world: World
   /** How long another process may hold the catalog before a call gives up with `catalog-busy`. Default 10 s. */
   readonly busyMs?: number
+  /** Refuses a catalog that is not there (`not-found`) or has an older format, instead of making it what it should be. */
+  readonly asItIs?: boolean
 }
 
 const BUSY_MS = 10_000
 
-export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
+export async function openCatalog(options: CatalogOptions): Promise<Catalog & Inspection> {
   const { world, busyMs = BUSY_MS } = options
   const { path } = parseSqliteUrl(options.url)
+  if (options.asItIs && path !== undefined && !existsSync(path)) {
+    throw new MillraceError('not-found', `there is no catalog yet: ${path} does not exist`)
+  }
   const waiting = { world, busyMs, isBusy, translateError: sqliteError }
   const open = async (readOnly: boolean): Promise<Kysely<Database>> => {
     const file = await retryWhileBusy(waiting, async () => openSqliteFile(path, { readOnly }))
@@ -48,7 +56,8 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
   try {
     if (path !== undefined) reader = await open(true)
     const transactions = createTransactions({ ...waiting, writer, reader })
-    await migrate(transactions, () => world.clock.nowMicros())
+    if (options.asItIs) await requireMigrated(transactions)
+    else await migrate(transactions, () => world.clock.nowMicros())
     return {
       now: () => transactions.read(async (_, now) => now),
       ...tablesAndSchemas(transactions),
@@ -58,6 +67,7 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
       ...snapshotCommit(transactions, world.crashPoint),
       ...tableVersions(transactions),
       ...garbage(transactions, world.log),
+      ...inspection(transactions),
       close,
     }
   } catch (error) {
