@@ -34,6 +34,11 @@ export type ReadOptions = {
 
 export async function readMetadata(store: ObjectStore, location: string): Promise<TableMetadata> {
   const { bytes } = await store.get(location)
+  return parseMetadataBytes(bytes, location)
+}
+
+/** The bytes of a metadata file; gzipped ones too. */
+export function parseMetadataBytes(bytes: Uint8Array, location: string): TableMetadata {
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
   let text: string
   try {
