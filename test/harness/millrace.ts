@@ -38,11 +38,13 @@ export type StartOptions = {
   readonly extra?: boolean
 }
 
+export type StartedService = StartedProcess & { readonly url: string }
+
 export type Millrace = {
   readonly folder: string
   readonly configFile: string
   url(service: ServiceName): string
-  start(service: ServiceName, options?: StartOptions): Promise<StartedProcess>
+  start(service: ServiceName, options?: StartOptions): Promise<StartedService>
   sql(sql: string, options?: Readonly<Record<string, unknown>>): Promise<SqlAnswer>
   /** The single value of a statement's single row. */
   value(sql: string): Promise<unknown>
@@ -119,7 +121,7 @@ export async function createMillrace(options: MillraceOptions): Promise<Millrace
         ready: { url: `http://127.0.0.1:${port}/readyz` },
       })
       started.push(process_)
-      return process_
+      return { ...process_, url: `http://127.0.0.1:${port}` }
     },
     async ingest(table, body, { query = '', headers = {} } = {}) {
       const response = await request(`${url('ingest')}/v1/ingest/${table}${query}`, {

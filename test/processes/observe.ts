@@ -29,6 +29,14 @@ export async function until<T>(
   }
 }
 
+/** It ends by itself, in this way and in time. */
+export async function expectEnd(process: StartedProcess, code: number, withinMs = 30_000): Promise<void> {
+  const exit = await Promise.race([process.exited, sleep(withinMs, undefined, { ref: false })])
+  if (exit?.code === code) return
+  const found = exit === undefined ? `nothing within ${withinMs} ms` : `code ${exit.code}, signal ${exit.signal}`
+  throw new Error(`${process.name}: expected an end with ${code}, found ${found}; it said:\n${process.output()}`)
+}
+
 /** Every line of the output as the object it is. */
 export function logLines(process: StartedProcess): Record<string, unknown>[] {
   return process

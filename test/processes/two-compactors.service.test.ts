@@ -1,11 +1,12 @@
 // Two compactors on one table: whoever holds the lease commits, every row is there once at every moment, and one that was
 // frozen in front of its commit wakes up fenced: it commits nothing, ends with 75, and its files are gone (G-1, G-2).
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { EXIT_FENCED } from '../../runtime/lifecycle.ts'
 import type { StartedProcess } from '../harness/processes.ts'
 import { catalogRows } from '../lake/catalog-rows.ts'
 import { createProducer, type Lake, openLake, type Producer, SMALL_STEPS } from '../lake/open-lake.ts'
 import { type Place, type Servers, startServers } from '../lake/places.ts'
-import { logLines, until } from './observe.ts'
+import { expectEnd, logLines, until } from './observe.ts'
 
 const PLACES: readonly Place[] = ['SQLite on local disk', 'SQLite and a bucket']
 const ROWS_A_REQUEST = 6
@@ -141,7 +142,7 @@ describe.each(PLACES)('with %s', (place) => {
     const before = { table: await lake.table('trips'), files: await lake.filesThere() }
 
     frozen.resume()
-    expect(await frozen.exited).toEqual({ code: 75, signal: null })
+    await expectEnd(frozen, EXIT_FENCED)
     expect(versionsCommittedBy(frozen)).toEqual([])
     expect({ table: await lake.table('trips'), files: await lake.filesThere() }).toEqual(before)
     await send()
