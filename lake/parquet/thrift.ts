@@ -162,6 +162,13 @@ export class ThriftReader {
     }
   }
 
+  /** The value as it stands, unread. Of a boolean field nothing: its value is its type. */
+  raw(type: number): Uint8Array {
+    const start = this.position
+    this.skip(type)
+    return this.bytes.subarray(start, this.position)
+  }
+
   /** In lists and maps a boolean takes a byte of its own. */
   #skipElement(type: number): void {
     if (type === THRIFT.true || type === THRIFT.false) this.byte()
@@ -282,15 +289,25 @@ export class ThriftWriter {
     this.#binary(value)
   }
 
+  /** A value that `ThriftReader.raw` gave, under its type. */
+  rawField(id: number, type: number, value: Uint8Array): void {
+    this.#header(id, type)
+    this.#append(value)
+  }
+
+  #append(value: Uint8Array): void {
+    this.#room(value.length)
+    this.#bytes.set(value, this.#length)
+    this.#length += value.length
+  }
+
   textField(id: number, value: string): void {
     this.binaryField(id, utf8Encoder.encode(value))
   }
 
   #binary(value: Uint8Array): void {
     this.#varint(value.length)
-    this.#room(value.length)
-    this.#bytes.set(value, this.#length)
-    this.#length += value.length
+    this.#append(value)
   }
 
   #listHeader(id: number, type: number, size: number): void {

@@ -15,8 +15,8 @@ import type { PhysicalType, WriteParquet } from './parquet.ts'
 import { ThriftWriter } from './thrift.ts'
 import { type Extremes, footerStatistics, icebergBounds, widen } from './value-bounds.ts'
 
-const MAGIC = new TextEncoder().encode('PAR1')
-const CREATED_BY = 'millrace version 1.0.0 (build 0)'
+export const MAGIC = new TextEncoder().encode('PAR1')
+export const CREATED_BY = 'millrace version 1.0.0 (build 0)'
 
 type WrittenGroup = { readonly rowCount: number; readonly start: number; readonly chunks: readonly EncodedChunk[] }
 
