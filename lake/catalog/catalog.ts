@@ -159,6 +159,23 @@ export type SnapshotResult =
   /** metadata_location moved, or an input is not live any more. Plan again. */
   | { readonly outcome: 'conflict'; readonly reason: string }
 
+// ---- merging live segments ------------------------------------------------------------------------------------------
+
+export type SegmentMerge = {
+  readonly commitId: string
+  readonly writer: Writer
+  readonly tableId: number
+  /** Live, of one schema, at least two, and with them every newer live segment of their sources. */
+  readonly inputSegmentIds: readonly number[]
+  /** The same rows in one file. */
+  readonly segment: NewSegment
+}
+
+export type SegmentMergeResult =
+  | { readonly outcome: 'committed' | 'already-committed'; readonly version: bigint }
+  /** Nothing was written, and never will be under this commit id: an input is not live any more, or a newer one came. */
+  | { readonly outcome: 'conflict'; readonly reason: string }
+
 // ---- reading --------------------------------------------------------------------------------------------------------
 
 /** What one query sees of one table: read with all other tables of the query in one transaction. */
@@ -230,6 +247,11 @@ export type Catalog = {
   ): Promise<{ readonly rows: number; readonly dead: number; readonly version: bigint } | undefined>
 
   commitSnapshot(commit: SnapshotCommit): Promise<SnapshotResult>
+  mergeSegments(merge: SegmentMerge): Promise<SegmentMergeResult>
+  /** How many segments of each table are live, at which version. */
+  liveSegments(): Promise<
+    ReadonlyMap<number, { readonly name: string; readonly version: bigint; readonly live: number }>
+  >
 
   /**
    * One transaction; `undefined-table` when a name is not known. Names are lower case. With `coverage: false` no coverage is

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
 import { type ErrorCode, isMillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
-import type { Catalog, FlushTick, Lease } from './catalog.ts'
+import type { Catalog, FlushTick, Lease, NewSegment, Segment, Table } from './catalog.ts'
+import { mergedSources } from './segment-merge.ts'
 import { advanceOf, newTableOf, sourceKey, TEST_COLUMNS, tickOf } from './test-values.ts'
 
 export type CatalogSetup = {
@@ -244,6 +245,82 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       const seen = await live('flights')
       expect(seen).toMatchObject({ version: 3n, metadataLocation: 'file:///lake/m-s1.json' })
       expect(seen.segments.map(({ segmentId }) => segmentId)).toEqual([second])
+    })
+
+    const merged = (table: Table, path: string, inputs: readonly Segment[]): NewSegment => ({
+      ...inputs[0],
+      path: `${table.location}/segments/${path}`,
+      rowCount: inputs.reduce((sum, { rowCount }) => sum + rowCount, 0),
+      sources: mergedSources(inputs.map(({ sources }) => sources)),
+    })
+
+    test('live segments become one at one version, their rows and sources with them (G-1, G-2, G-3)', async () => {
+      const state = await started()
+      const { table, writer } = state
+      const second = sourceKey(1)
+      await catalog.commitTick(tickOf(table, writer, 'a', key, 0n, 10n))
+      await catalog.commitTick(tickOf(table, writer, 'b', second, 0n, 5n))
+      await catalog.commitTick(tickOf(table, writer, 'c', key, 10n, 20n))
+      const before = await live('flights')
+      const [a, b, c] = before.segments
+      const commit = (commitId: string, inputs: readonly Segment[]) => ({
+        commitId,
+        writer,
+        tableId: table.tableId,
+        inputSegmentIds: inputs.map(({ segmentId }) => segmentId),
+        segment: merged(table, `${commitId}.parquet`, inputs),
+      })
+      // `c` is newer and of the same source: the merged one would come behind it.
+      expect(await catalog.mergeSegments(commit('m0', [a, b]))).toMatchObject({ outcome: 'conflict' })
+      expect(await live('flights')).toEqual({ ...before, readAt: expect.anything() })
+      const wrong = commit('m0', [a, c])
+      await refused(
+        catalog.mergeSegments({ ...wrong, segment: { ...wrong.segment, rowCount: 19 } }),
+        'invariant-broken',
+      )
+      expect(await catalog.mergeSegments(commit('m1', [a, c]))).toEqual({ outcome: 'committed', version: 4n })
+      expect(await other.mergeSegments(commit('m1', [a, c]))).toEqual({ outcome: 'already-committed', version: 4n })
+      expect(await other.mergeSegments(commit('m2', [b, c]))).toMatchObject({ outcome: 'conflict' })
+      const seen = await live('flights')
+      expect(seen.version).toBe(4n)
+      expect(seen.segments.map(({ path, rowCount }) => [path.split('/').at(-1), rowCount])).toEqual([
+        ['b.parquet', 5],
+        ['m1.parquet', 20],
+      ])
+      expect(seen.segments[1].sources).toEqual([{ ...a.sources[0], range: { start: 0n, end: 20n }, rows: 20 }])
+      expect(seen.coverage).toEqual(before.coverage)
+      expect((await catalog.liveSegments()).get(table.tableId)).toEqual({ name: 'flights', version: 4n, live: 2 })
+      expect((await catalog.deadFiles(0, 10)).map(({ path, removedVersion }) => [path, removedVersion])).toEqual([
+        [a.path, 4n],
+        [c.path, 4n],
+      ])
+      // A snapshot planned before the merge finds its input gone; one planned after it takes the merged segment.
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's1', [a.segmentId]))).toMatchObject({
+        outcome: 'conflict',
+      })
+      await catalog.commitTick(tickOf(table, writer, 'd', key, 20n, 21n))
+      const ids = (await live('flights')).segments.map(({ segmentId }) => segmentId)
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's2', [ids[2]]))).toMatchObject({ outcome: 'conflict' })
+      expect(await catalog.commitSnapshot(snapshotOf(state, 's3', [ids[1]]))).toMatchObject({ outcome: 'committed' })
+      await catalog.retireWriter(writer)
+      await refused(catalog.mergeSegments(commit('m3', [a, c])), 'writer-fenced')
+    })
+
+    test('a merge that stops before its commit point leaves nothing, one after it leaves all', async () => {
+      const { table, writer } = await started()
+      await catalog.commitTick(tickOf(table, writer, 'a', key, 0n, 1n))
+      await catalog.commitTick(tickOf(table, writer, 'b', key, 1n, 2n))
+      const before = await live('flights')
+      const inputSegmentIds = before.segments.map(({ segmentId }) => segmentId)
+      const segment = merged(table, 'm.parquet', before.segments)
+      const merge = { commitId: 'm', writer, tableId: table.tableId, inputSegmentIds, segment }
+      world.crashAt('catalog/merge-before-commit')
+      await expect(catalog.mergeSegments(merge)).rejects.toThrow('crashed')
+      expect(await live('flights')).toEqual({ ...before, readAt: expect.anything() })
+      world.crashAt('catalog/merge-after-commit')
+      await expect(catalog.mergeSegments(merge)).rejects.toThrow('crashed')
+      expect((await live('flights')).segments).toMatchObject([{ path: segment.path, rowCount: 2, addedVersion: 3n }])
+      expect(await other.mergeSegments(merge)).toEqual({ outcome: 'already-committed', version: 3n })
     })
 
     test('removed files are dead only when old enough and behind every reader', async () => {

@@ -290,7 +290,7 @@ async function insertKeys(tx: Tx, tick: FlushTick, versions: ReadonlyMap<number,
   }
 }
 
-export type CommitKind = 'tick' | 'snapshot'
+export type CommitKind = 'tick' | 'snapshot' | 'merge'
 
 /** The answer of a commit that landed. */
 export async function findCommit(tx: Tx, commitId: string, kind: CommitKind): Promise<string | undefined> {

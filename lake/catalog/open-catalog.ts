@@ -16,6 +16,7 @@ import { flushTick } from './flush-tick.ts'
 import { garbage } from './garbage.ts'
 import { type Inspection, inspection } from './inspection.ts'
 import { migrate, requireMigrated } from './migrations.ts'
+import { segmentMerge } from './segment-merge.ts'
 import { snapshotCommit } from './snapshot-commit.ts'
 import { sourceCoverage } from './source-coverage.ts'
 import { isBusy, openSqliteFile, parseSqliteUrl, sqliteDialect, sqliteError } from './sqlite-dialect.ts'
@@ -65,6 +66,7 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog & In
       ...sourceCoverage(transactions),
       ...flushTick(transactions, world.crashPoint),
       ...snapshotCommit(transactions, world.crashPoint),
+      ...segmentMerge(transactions, world.crashPoint),
       ...tableVersions(transactions),
       ...garbage(transactions, world.log),
       ...inspection(transactions),
