@@ -8,6 +8,7 @@ import type { World } from '../../runtime/world.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import type { Table } from '../catalog/catalog.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
+import type { Checkpoint, CheckpointStep } from './checkpoint.ts'
 
 /** One value per partition field: number for int/long/date/hour/day/month/bucket (Iceberg's own ordinal), others by type. */
 export type PartitionValue = number | bigint | string | boolean | Uint8Array | null
@@ -72,8 +73,11 @@ export type SnapshotRequest = {
   /** Paths of live files that this snapshot leaves out. */
   readonly remove: readonly string[]
   readonly operation: 'append' | 'replace' | 'overwrite'
-  /** Coverage of exactly the rows of the new snapshot; written as a small checkpoint object named in the summary. */
-  readonly coverage: readonly Coverage[]
+  /**
+   * Coverage of exactly the rows of the new snapshot, kept in a small checkpoint object that the summary names: all of it, or
+   * what changes in that of the snapshot before.
+   */
+  readonly coverage: readonly Coverage[] | CheckpointStep
   readonly commitId: string
   readonly writerId: string
   readonly leaseEpoch: number
@@ -89,6 +93,9 @@ export type SnapshotRequest = {
 export type PreparedSnapshot = {
   readonly metadataLocation: string
   readonly metadataChecksum: string
+  /** What was written there, and the current snapshot's checkpoint: need not be read again once it is committed. */
+  readonly metadata: TableMetadata
+  readonly checkpoint: Checkpoint | undefined
   readonly snapshotId: bigint
   readonly snapshotRows: number
   /** Everything written for this commit; garbage if the commit does not land. */

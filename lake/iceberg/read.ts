@@ -10,7 +10,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import type { LiveFile, Snapshot, TableMetadata } from './iceberg.ts'
 import { decodeManifest, decodeManifestList, type ManifestEntry, type ManifestFile, STATUS } from './manifest.ts'
-import { CHECKPOINT_KEY, metadataLogOf, parseMetadata } from './table-metadata.ts'
+import { CHECKPOINT_BASE_KEY, CHECKPOINT_KEY, metadataLogOf, parseMetadata } from './table-metadata.ts'
 
 export { readCheckpoint } from './checkpoint.ts'
 
@@ -23,6 +23,8 @@ export type SnapshotReader = {
   /** Sequence numbers and snapshot ids filled in from the manifest list's row. */
   manifest(manifest: ManifestFile): Promise<readonly ManifestEntry[]>
   liveFiles(snapshot: Snapshot | undefined, options?: ReadOptions): Promise<readonly LiveFile[]>
+  /** The rows of a list or manifest that was just written there, so that they need not be read back. */
+  remember(path: string, rows: readonly ManifestFile[] | readonly ManifestEntry[]): void
 }
 
 export type ReadOptions = {
@@ -64,6 +66,18 @@ export function createSnapshotReader(components: { store: ObjectStore; entriesMa
   const kept = new Map<string, readonly unknown[]>()
   let keptEntries = 0
 
+  function keep(path: string, rows: readonly unknown[]): void {
+    const size = rows.length + 1
+    if (size > entriesMax || kept.has(path)) return
+    kept.set(path, rows)
+    keptEntries += size
+    for (const [oldest, oldRows] of kept) {
+      if (keptEntries <= entriesMax) break
+      kept.delete(oldest)
+      keptEntries -= oldRows.length + 1
+    }
+  }
+
   async function cached<Row>(
     path: string,
     decode: (bytes: Uint8Array, path: string) => readonly Row[],
@@ -76,36 +90,47 @@ export function createSnapshotReader(components: { store: ObjectStore; entriesMa
       return found
     }
     const rows = decode((await store.get(path, { signal })).bytes, path)
-    const size = rows.length + 1
-    if (size > entriesMax || kept.has(path)) return rows
-    kept.set(path, rows)
-    keptEntries += size
-    for (const [oldest, oldRows] of kept) {
-      if (keptEntries <= entriesMax) break
-      kept.delete(oldest)
-      keptEntries -= oldRows.length + 1
-    }
+    keep(path, rows)
     return rows
   }
 
   const reader: SnapshotReader = {
     manifestList: (path) => cached(path, decodeManifestList),
-    async manifest(manifest) {
-      return (await cached(manifest.path, decodeManifest)).map((entry) => inherited(entry, manifest))
-    },
+    manifest: async (manifest) => inheritedOf(await cached(manifest.path, decodeManifest), manifest).entries,
     async liveFiles(snapshot, { keepManifest, keepFile, signal } = {}) {
       if (!snapshot) return []
       const all = await cached(snapshot.manifestList, decodeManifestList, signal)
       const wanted = all.filter((each) => each.addedFiles + each.existingFiles > 0 && (keepManifest?.(each) ?? true))
       const files = await inParallel(wanted, async (manifest) => {
         signal?.throwIfAborted()
-        return liveFilesOf(await reader.manifest(manifest), manifest.path)
+        return inheritedOf(await cached(manifest.path, decodeManifest), manifest).live
       })
       const live = files.flat()
       return keepFile ? live.filter(keepFile) : live
     },
+    remember: keep,
   }
   return reader
+}
+
+type Inherited = {
+  readonly snapshotId: bigint
+  readonly sequenceNumber: bigint
+  readonly entries: readonly ManifestEntry[]
+  readonly live: readonly LiveFile[]
+}
+
+/** By the entries as decoded: whoever reads the same manifest at every commit makes its rows once. */
+const inheritedRows = new WeakMap<readonly ManifestEntry[], Inherited>()
+
+function inheritedOf(decoded: readonly ManifestEntry[], manifest: ManifestFile): Inherited {
+  const { addedSnapshotId: snapshotId, sequenceNumber, path } = manifest
+  const known = inheritedRows.get(decoded)
+  if (known?.snapshotId === snapshotId && known.sequenceNumber === sequenceNumber) return known
+  const entries = decoded.map((entry) => inherited(entry, manifest))
+  const made = { snapshotId, sequenceNumber, entries, live: liveFilesOf(entries, path) }
+  inheritedRows.set(decoded, made)
+  return made
 }
 
 /** A null in the manifest means the row of the list, for entries that the manifest's own snapshot added. */
@@ -169,8 +194,7 @@ export async function snapshotPaths(reader: SnapshotReader, snapshots: readonly 
   const lists = await inParallel(snapshots, (snapshot) => reader.manifestList(snapshot.manifestList))
   snapshots.forEach((snapshot, i) => {
     paths.add(snapshot.manifestList)
-    const checkpoint = snapshot.summary[CHECKPOINT_KEY]
-    if (checkpoint) paths.add(checkpoint)
+    for (const path of checkpointPaths(snapshot)) paths.add(path)
     for (const manifest of lists[i]) manifests.set(manifest.path, manifest)
   })
   await inParallel([...manifests.values()], async (manifest) => {
@@ -178,4 +202,9 @@ export async function snapshotPaths(reader: SnapshotReader, snapshots: readonly 
     for (const { status, file } of await reader.manifest(manifest)) if (status !== STATUS.deleted) paths.add(file.path)
   })
   return paths
+}
+
+/** Its own, and the whole one that it builds on. */
+export function checkpointPaths({ summary }: Snapshot): readonly string[] {
+  return [summary[CHECKPOINT_KEY], summary[CHECKPOINT_BASE_KEY]].filter((path) => path !== undefined)
 }

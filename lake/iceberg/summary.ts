@@ -1,14 +1,15 @@
 /**
  * A snapshot's summary: the totals that the Iceberg spec names, and who committed it from where.
  */
+import { type Checkpoint, checkpointSummary } from './checkpoint.ts'
 import type { DataFile, SnapshotRequest } from './iceberg.ts'
-import { CHECKPOINT_HASH_KEY, CHECKPOINT_KEY, COMMIT_ID_KEY, LEASE_EPOCH_KEY, WRITER_ID_KEY } from './table-metadata.ts'
+import { COMMIT_ID_KEY, LEASE_EPOCH_KEY, WRITER_ID_KEY } from './table-metadata.ts'
 
 export function snapshotSummary(
   { base, add, operation, commitId, writerId, leaseEpoch }: SnapshotRequest,
   removed: readonly DataFile[],
   totals: { readonly files: number; readonly rows: number },
-  checkpoint: { readonly path: string; readonly sha256: string },
+  checkpoint: Checkpoint,
 ): Readonly<Record<string, string>> {
   const addedBytes = bytesOf(add)
   const removedBytes = bytesOf(removed)
@@ -36,9 +37,7 @@ export function snapshotSummary(
   summary[COMMIT_ID_KEY] = commitId
   summary[WRITER_ID_KEY] = writerId
   summary[LEASE_EPOCH_KEY] = String(leaseEpoch)
-  summary[CHECKPOINT_KEY] = checkpoint.path
-  summary[CHECKPOINT_HASH_KEY] = checkpoint.sha256
-  return summary
+  return Object.assign(summary, checkpointSummary(checkpoint))
 }
 
 function exactText(_key: string, value: unknown): unknown {

@@ -16,6 +16,8 @@ export const WRITER_ID_KEY = 'millrace.writer-id'
 export const LEASE_EPOCH_KEY = 'millrace.lease-epoch'
 export const CHECKPOINT_KEY = 'millrace.checkpoint'
 export const CHECKPOINT_HASH_KEY = 'millrace.checkpoint-sha256'
+/** Path of the whole checkpoint that the snapshot's own, which only has changes, builds on. */
+export const CHECKPOINT_BASE_KEY = 'millrace.checkpoint-base'
 export const MANIFEST_LIST_CHECKSUM_KEY = 'millrace.manifest-list-crc32c'
 /** Of the metadata that the snapshot was made from: the one before in the metadata log. */
 export const BASE_METADATA_CHECKSUM_KEY = 'millrace.base-metadata-crc32c'
@@ -35,23 +37,28 @@ export function parseMetadata(text: string, location: string): TableMetadata {
     )
   }
   try {
-    const snapshots = listOf(raw, 'snapshots').map(snapshotOf)
-    const currentId = raw['current-snapshot-id']
-    const current = currentId === undefined || currentId === null ? NO_SNAPSHOT : bigintOf(raw, 'current-snapshot-id')
-    const currentSnapshot = snapshots.find((snapshot) => snapshot.snapshotId === current)
-    if (current !== NO_SNAPSHOT && !currentSnapshot) throw new Error(`snapshot ${current} is current but not listed`)
-    return {
-      location: textOf(raw, 'location').replace(/\/+$/, ''),
-      tableUuid: textOf(raw, 'table-uuid'),
-      lastSequenceNumber: bigintOf(raw, 'last-sequence-number'),
-      currentSnapshot,
-      snapshots,
-      currentSchemaId: Number(bigintOf(raw, 'current-schema-id')),
-      properties: textsOf(raw.properties),
-      raw,
-    }
+    return metadataOf(raw)
   } catch (cause) {
     throw damaged(cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+/** Of parsed JSON, or of JSON that is about to be written. Throws a plain error when something is missing. */
+export function metadataOf(raw: JsonObject): TableMetadata {
+  const snapshots = listOf(raw, 'snapshots').map(snapshotOf)
+  const currentId = raw['current-snapshot-id']
+  const current = currentId === undefined || currentId === null ? NO_SNAPSHOT : bigintOf(raw, 'current-snapshot-id')
+  const currentSnapshot = snapshots.find((snapshot) => snapshot.snapshotId === current)
+  if (current !== NO_SNAPSHOT && !currentSnapshot) throw new Error(`snapshot ${current} is current but not listed`)
+  return {
+    location: textOf(raw, 'location').replace(/\/+$/, ''),
+    tableUuid: textOf(raw, 'table-uuid'),
+    lastSequenceNumber: bigintOf(raw, 'last-sequence-number'),
+    currentSnapshot,
+    snapshots,
+    currentSchemaId: Number(bigintOf(raw, 'current-schema-id')),
+    properties: textsOf(raw.properties),
+    raw,
   }
 }
 
@@ -105,7 +112,9 @@ function textOf(raw: JsonObject, key: string): string {
 
 function textsOf(value: unknown): Readonly<Record<string, string>> {
   if (!isJsonObject(value)) return {}
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, String(each)]))
+  const texts: Record<string, string> = {}
+  for (const [key, each] of Object.entries(value)) texts[key] = String(each)
+  return texts
 }
 
 export type MetadataLogEntry = { readonly path: string; readonly json: JsonObject }

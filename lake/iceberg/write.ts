@@ -16,9 +16,9 @@
 import { createHash } from 'node:crypto'
 import { invariant } from '../../schemas/errors.ts'
 import { checksumOf } from '../checksum.ts'
-import { encodeCheckpoint } from './checkpoint.ts'
+import { type Checkpoint, nextCheckpoint } from './checkpoint.ts'
 import type { DataFile, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
-import { isJsonObject, type JsonObject, stringifyLosslessJson } from './lossless-json.ts'
+import { stringifyLosslessJson } from './lossless-json.ts'
 import {
   encodeManifest,
   encodeManifestList,
@@ -29,23 +29,17 @@ import {
 } from './manifest.ts'
 import { addedEntries, chooseJoined, joinedEntries, type ManifestDraft, removeFiles } from './manifest-plan.ts'
 import { type SpecField, specFields } from './manifest-schema.ts'
-import { createSnapshotReader, inParallel, type SnapshotReader, snapshotPaths } from './read.ts'
+import { type NextMetadata, nextMetadata, unreachablePaths } from './next-metadata.ts'
+import { createSnapshotReader, inParallel, type SnapshotReader } from './read.ts'
 import { snapshotSummary } from './summary.ts'
 import {
   BASE_METADATA_CHECKSUM_KEY,
-  firstMetadata,
-  listOf,
   MANIFEST_LIST_CHECKSUM_KEY,
-  metadataLogOf,
-  namedSnapshotIds,
+  metadataOf,
   partitionSpecFields,
-  rawOf,
   schemaJson,
-  snapshotJson,
-  withSchemas,
 } from './table-metadata.ts'
 
-const METADATA_LOG_MAX = 100
 const SPEC_ID = 0
 
 /** @param reader keeps manifests between commits; without one they are read anew */
@@ -54,15 +48,9 @@ export async function prepareSnapshot(
   reader: SnapshotReader = createSnapshotReader({ store: request.store }),
 ): Promise<PreparedSnapshot> {
   checkRequest(request)
-  const { store, world, table, base, writerId, commitId } = request
+  const { world, table, base, writerId } = request
   const folder = `${table.location}/metadata`
-  const writtenPaths: string[] = []
-  const put = async (path: string, bytes: Uint8Array, crashPoint: string) => {
-    writtenPaths.push(path)
-    await store.put(path, bytes, { ifNoneMatch: '*' })
-    world.crashPoint(crashPoint)
-    return path
-  }
+  const files = metadataFiles(request)
 
   const snapshotId = newSnapshotId(request)
   const sequenceNumber = (base?.lastSequenceNumber ?? 0n) + 1n
@@ -75,7 +63,8 @@ export async function prepareSnapshot(
     }
     const path = `${folder}/${writerId}-${world.random.uuid()}-m${i}.avro`
     const { bytes, manifest } = manifestOf(request, path, draft.entries, snapshotId, sequenceNumber)
-    await put(path, bytes, 'iceberg/after-manifest')
+    await files.put(path, bytes, 'iceberg/after-manifest')
+    reader.remember(path, draft.entries)
     manifests.push(manifest)
   }
 
@@ -88,12 +77,10 @@ export async function prepareSnapshot(
     'format-version': '2',
   }
   const list = encodeManifestList(manifests, listMetadata, syncMarker(listPath))
-  await put(listPath, list, 'iceberg/after-manifest-list')
+  await files.put(listPath, list, 'iceberg/after-manifest-list')
+  reader.remember(listPath, manifests)
 
-  const checkpoint = encodeCheckpoint(request.coverage, commitId)
-  const checkpointPath = `${folder}/${writerId}-${world.random.uuid()}.checkpoint.json.gz`
-  await put(checkpointPath, checkpoint.bytes, 'iceberg/after-checkpoint')
-
+  const checkpoint = await putCheckpoint(request, files)
   const totals = totalsOf(manifests)
   const nowMs = Number(world.clock.nowMicros() / 1000n)
   const snapshot: Snapshot = {
@@ -105,23 +92,60 @@ export async function prepareSnapshot(
     manifestList: listPath,
     schemaId: table.schemas.at(-1)?.schemaId ?? 0,
     summary: {
-      ...snapshotSummary(request, removed, totals, { path: checkpointPath, sha256: checkpoint.sha256 }),
+      ...snapshotSummary(request, removed, totals, checkpoint),
       [MANIFEST_LIST_CHECKSUM_KEY]: checksumOf(list),
       ...(table.metadataChecksum === undefined ? {} : { [BASE_METADATA_CHECKSUM_KEY]: table.metadataChecksum }),
     },
   }
-  const kept = keptSnapshots(request, snapshot.timestampMs)
-  const log = metadataLog(request)
-  const raw = nextMetadata(request, snapshot, kept, log.kept)
-  const metadataName = `${String(sequenceNumber).padStart(5, '0')}-${writerId}-${world.random.uuid()}`
-  const metadataLocation = `${folder}/${metadataName}.metadata.json`
-  const metadata = new TextEncoder().encode(stringifyLosslessJson(raw))
-  await put(metadataLocation, metadata, 'iceberg/after-metadata')
+  const next = nextMetadata(request, snapshot, snapshot.timestampMs)
+  const written = await putMetadata(request, files, next, sequenceNumber)
+  const removedPaths = [
+    ...next.droppedMetadata,
+    ...(await unreachablePaths(reader, next.dropped, [...next.kept, snapshot])),
+  ]
+  const writtenPaths = files.paths
+  return { ...written, checkpoint, snapshotId, snapshotRows: totals.rows, writtenPaths, removedPaths }
+}
 
-  const dropped = base?.snapshots.filter((each) => !kept.includes(each)) ?? []
-  const removedPaths = [...log.dropped, ...(await unreachablePaths(reader, dropped, [...kept, snapshot]))]
-  const metadataChecksum = checksumOf(metadata)
-  return { metadataLocation, metadataChecksum, snapshotId, snapshotRows: totals.rows, writtenPaths, removedPaths }
+type MetadataFiles = {
+  readonly paths: readonly string[]
+  put(path: string, bytes: Uint8Array, crashPoint: string): Promise<void>
+}
+
+function metadataFiles({ store, world }: Pick<SnapshotRequest, 'store' | 'world'>): MetadataFiles {
+  const paths: string[] = []
+  return {
+    paths,
+    async put(path, bytes, crashPoint) {
+      paths.push(path)
+      await store.put(path, bytes, { ifNoneMatch: '*' })
+      world.crashPoint(crashPoint)
+    },
+  }
+}
+
+/** The parent's own when no source moved: nothing is written then. */
+async function putCheckpoint(request: SnapshotRequest, files: MetadataFiles): Promise<Checkpoint> {
+  const { table, world, writerId, commitId, coverage } = request
+  const step = 'changed' in coverage ? coverage : { before: undefined, changed: coverage }
+  const next = nextCheckpoint(step, commitId)
+  if ('path' in next) return next
+  const path = `${table.location}/metadata/${writerId}-${world.random.uuid()}.checkpoint.json.zst`
+  await files.put(path, next.bytes, 'iceberg/after-checkpoint')
+  return next.at(path)
+}
+
+async function putMetadata(
+  { table, world, writerId }: Pick<SnapshotRequest, 'table' | 'world' | 'writerId'>,
+  files: MetadataFiles,
+  { raw }: NextMetadata,
+  sequenceNumber: bigint,
+): Promise<Pick<PreparedSnapshot, 'metadata' | 'metadataLocation' | 'metadataChecksum'>> {
+  const name = `${String(sequenceNumber).padStart(5, '0')}-${writerId}-${world.random.uuid()}`
+  const metadataLocation = `${table.location}/metadata/${name}.metadata.json`
+  const bytes = new TextEncoder().encode(stringifyLosslessJson(raw))
+  await files.put(metadataLocation, bytes, 'iceberg/after-metadata')
+  return { metadata: metadataOf(raw), metadataLocation, metadataChecksum: checksumOf(bytes) }
 }
 
 function checkRequest({ table, base, add, remove, operation }: SnapshotRequest): void {
@@ -247,67 +271,4 @@ function totalsOf(manifests: readonly ManifestFile[]): Totals {
     rows += manifest.addedRows + manifest.existingRows
   }
   return { files, rows: Number(rows) }
-}
-
-function keptSnapshots(request: SnapshotRequest, nowMs: number): readonly Snapshot[] {
-  const { base, snapshotAgeMs, snapshotsMax } = request
-  if (!base) return []
-  const named = namedSnapshotIds(base)
-  const newest = base.snapshots.toSorted((a, b) => Number(b.sequenceNumber - a.sequenceNumber))
-  // Metadata stays bounded even where snapshots come fast. The bytes of those that leave stay as long as a younger
-  // reader may need them: the catalog keeps their removal, and age decides there. One place is the new snapshot's.
-  const young = newest
-    .slice(0, Math.max(0, snapshotsMax - 1))
-    .filter((each) => nowMs - each.timestampMs < snapshotAgeMs)
-  return base.snapshots.filter((snapshot) => young.includes(snapshot) || named.has(snapshot.snapshotId))
-}
-
-function metadataLog({ base, table }: SnapshotRequest): { kept: readonly JsonObject[]; dropped: readonly string[] } {
-  if (!base || table.metadataLocation === undefined) return { kept: [], dropped: [] }
-  const last = { 'timestamp-ms': rawOf(base)['last-updated-ms'], 'metadata-file': table.metadataLocation }
-  const log = [...metadataLogOf(base), { path: table.metadataLocation, json: last }]
-  return {
-    kept: log.slice(-METADATA_LOG_MAX).map((entry) => entry.json),
-    dropped: log.slice(0, -METADATA_LOG_MAX).map((entry) => entry.path),
-  }
-}
-
-function nextMetadata(
-  { table, base, world }: SnapshotRequest,
-  snapshot: Snapshot,
-  kept: readonly Snapshot[],
-  log: readonly JsonObject[],
-): JsonObject {
-  const raw = withSchemas(base ? rawOf(base) : firstMetadata(table, world.random.uuid()), table)
-  const ids = new Set(kept.map((each) => each.snapshotId))
-  const isKept = (json: JsonObject) => ids.has(BigInt(json['snapshot-id'] as number | bigint))
-  const entry = { 'timestamp-ms': snapshot.timestampMs, 'snapshot-id': snapshot.snapshotId }
-  return {
-    ...raw,
-    'last-sequence-number': snapshot.sequenceNumber,
-    'last-updated-ms': snapshot.timestampMs,
-    'current-snapshot-id': snapshot.snapshotId,
-    refs: {
-      ...(isJsonObject(raw.refs) ? raw.refs : {}),
-      main: { 'snapshot-id': snapshot.snapshotId, type: 'branch' },
-    },
-    snapshots: [...listOf(raw, 'snapshots').filter(isKept), snapshotJson(snapshot)],
-    'snapshot-log': [...listOf(raw, 'snapshot-log').filter(isKept), entry],
-    'metadata-log': log,
-    // Statistics of a snapshot that is gone would name files that nobody keeps.
-    statistics: listOf(raw, 'statistics').filter(isKept),
-    'partition-statistics': listOf(raw, 'partition-statistics').filter(isKept),
-  }
-}
-
-/** What the dropped snapshots refer to and the kept ones do not. */
-async function unreachablePaths(
-  reader: SnapshotReader,
-  dropped: readonly Snapshot[],
-  kept: readonly Snapshot[],
-): Promise<readonly string[]> {
-  if (dropped.length === 0) return []
-  const reachable = await snapshotPaths(reader, kept)
-  const candidates = await snapshotPaths(reader, dropped)
-  return [...candidates].filter((path) => !reachable.has(path))
 }
