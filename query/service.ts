@@ -11,6 +11,7 @@ import { createEngine } from '../lake/engine/create-engine.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { openLakeStore } from '../lake/open-lake-store.ts'
 import { createRangeCache } from '../lake/range-cache/range-cache.ts'
+import { createReaderRow } from '../lake/reader-row.ts'
 import { createHealth } from '../runtime/health.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
 import { createMetrics, SECONDS_BUCKETS } from '../runtime/metrics.ts'
@@ -22,7 +23,6 @@ import { createPlanner } from './plan/plan-tables.ts'
 import { createStubs } from './plan/stubs.ts'
 import { createTableFileReader } from './plan/table-files.ts'
 import { createQueryList } from './query-list.ts'
-import { createReaderRow } from './reader-row.ts'
 import { createQueryRunner } from './run-query.ts'
 import { addSqlRoutes } from './sql-door.ts'
 
@@ -66,7 +66,7 @@ export async function startQuery(options: {
     world,
   })
   const admission = createAdmission(settings.query)
-  const readerRow = createReaderRow({ catalog, world })
+  const readerRow = createReaderRow({ catalog, world, service: 'query' })
   const queries = createQueryList()
   const stopping = new AbortController()
 

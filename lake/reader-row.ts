@@ -1,6 +1,6 @@
 /**
- * The reader row of this query process (PROTOCOL 6): the oldest version of each table that a running query still reads.
- * Garbage collection leaves everything that this version needs.
+ * The reader row of this process (PROTOCOL 6): the oldest version of each table that a running query, or a rewrite of the
+ * compactor, still reads. Garbage collection leaves everything that this version needs.
  *
  *   hold      before files are opened: when the row already names a version that old, nothing is written; else the row
  *             is, and only then may files be opened
@@ -8,18 +8,30 @@
  *
  * If we stop here, the row stays until readers that are silent for long are forgotten; it only delays garbage.
  */
-import type { Catalog, TableVersion } from '../lake/catalog/catalog.ts'
+
 import type { World } from '../runtime/world.ts'
+import type { Catalog, TableVersion } from './catalog/catalog.ts'
 
 export type ReaderRow = {
   /** Resolves to what lets the versions go. */
   hold(versions: readonly TableVersion[]): Promise<() => void>
+  /**
+   * Does the row, as it was written, keep these versions already? If it did before they were read, nothing that they need
+   * was ever without it.
+   */
+  covers(versions: readonly TableVersion[]): boolean
   refresh(): Promise<void>
   close(): Promise<void>
 }
 
-export function createReaderRow({ catalog, world }: { catalog: Catalog; world: World }): ReaderRow {
-  const readerId = `query-${world.random.uuid()}`
+export function createReaderRow(components: {
+  catalog: Catalog
+  world: World
+  /** Who reads, for people who look at the rows. */
+  service: 'query' | 'compactor'
+}): ReaderRow {
+  const { catalog, world, service } = components
+  const readerId = `${service}-${world.random.uuid()}`
   const held = new Set<readonly TableVersion[]>()
   let written: ReadonlyMap<number, bigint> = new Map()
   /** Writes one after the other: the row is replaced as a whole. */
@@ -37,7 +49,7 @@ export function createReaderRow({ catalog, world }: { catalog: Catalog; world: W
     return versions
   }
 
-  function isCovered(versions: readonly TableVersion[]): boolean {
+  function covers(versions: readonly TableVersion[]): boolean {
     return versions.every(({ table, version }) => {
       const row = written.get(table.tableId)
       return row !== undefined && row <= version
@@ -60,13 +72,14 @@ export function createReaderRow({ catalog, world }: { catalog: Catalog; world: W
       if (versions.length === 0) return () => {}
       held.add(versions)
       try {
-        if (!isCovered(versions)) await write(() => !isCovered(versions))
+        if (!covers(versions)) await write(() => !covers(versions))
       } catch (error) {
         held.delete(versions)
         throw error
       }
       return () => held.delete(versions)
     },
+    covers,
     refresh: () => write(() => written.size > 0 || held.size > 0),
     async close() {
       closed = true

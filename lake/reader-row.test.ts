@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Catalog, TableVersion } from '../lake/catalog/catalog.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
+import type { Catalog, TableVersion } from './catalog/catalog.ts'
 import { createReaderRow } from './reader-row.ts'
 
 function versionOf(tableId: number, version: bigint): TableVersion {
@@ -14,8 +14,12 @@ test('the row is written before a newer hold returns only when it does not reach
     setReader: async (_: string, oldest: ReadonlyMap<number, bigint>) => void written.push([...oldest]),
     dropReader: async () => void dropped++,
   } as unknown as Catalog
-  const row = createReaderRow({ catalog, world: createTestWorld() })
+  const row = createReaderRow({ catalog, world: createTestWorld(), service: 'query' })
+  expect(row.covers([versionOf(1, 5n)])).toBe(false)
   const first = await row.hold([versionOf(1, 5n)])
+  expect(row.covers([versionOf(1, 6n)])).toBe(true)
+  expect(row.covers([versionOf(1, 4n)])).toBe(false)
+  expect(row.covers([versionOf(1, 6n), versionOf(2, 1n)])).toBe(false)
   const second = await row.hold([versionOf(1, 7n)])
   expect(written).toEqual([[[1, 5n]]])
   const other = await row.hold([versionOf(2, 1n), versionOf(1, 8n)])
