@@ -98,6 +98,9 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
     onColumns(given, known) {
       columns = given
       facts = known
+      // A query that is run again begins its reply anew: nothing of the first attempt has left.
+      held = []
+      heldBytes = 0
       if (format === 'json')
         hold(Buffer.from(`{"query_id":${JSON.stringify(queryId)},"columns":${JSON.stringify(columns)},"data":[`))
     },
