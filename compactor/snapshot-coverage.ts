@@ -10,11 +10,12 @@ import { sourceKeyText } from '../schemas/coverage.ts'
 export function snapshotCoverage(before: readonly Coverage[], segments: readonly Segment[]): Coverage[] {
   const bySource = new Map<string, Coverage>(before.map((coverage) => [sourceKeyText(coverage), coverage]))
   for (const segment of segments) {
-    for (const { range, rows, ...key } of segment.sources) {
+    for (const { range, rows, recordedFrom = range.start, ...key } of segment.sources) {
       const earlier = bySource.get(sourceKeyText(key)) ?? emptyCoverage(key)
       bySource.set(sourceKeyText(key), {
         ...earlier,
-        ranges: addRange(earlier.ranges, range),
+        // From where the files' record goes on, so that the checkpoints of all tables leave no hole in it.
+        ranges: addRange(earlier.ranges, { start: recordedFrom, end: range.end }),
         recordsIn: earlier.recordsIn + BigInt(rows),
       })
     }

@@ -7,8 +7,8 @@ import { sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { filterRows } from './decoder/filter-rows.ts'
 import { createFlusher } from './flusher.ts'
-import type { DropReason, OpenTick, SealedBatch, Waiter } from './open-tick.ts'
-import { segmentSources } from './segment-writer.ts'
+import type { DropReason, OpenTick, Waiter } from './open-tick.ts'
+import { recordedSources, type TickAttempt } from './segment-writer.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { addBlock, idsOf, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
 
@@ -29,6 +29,8 @@ function stage(answers: Answer[]) {
   const deleted: string[] = []
   const written: { path: string; ids: bigint[] }[] = []
   const events: string[] = []
+  const attempts: TickAttempt[] = []
+  let planned = 0
   let writeGate: Promise<void> | undefined
   const catalog = {
     async commitTick(tick: FlushTick) {
@@ -52,9 +54,16 @@ function stage(answers: Answer[]) {
     ledger,
     filterRows,
     segments: {
-      async write({ batch, spans, table }: SealedBatch): Promise<NewSegment> {
+      plan(batches, attempt) {
+        attempts.push(attempt)
+        const sources = recordedSources(batches, attempt.advances)
+        return batches.map((sealed, index) => {
+          planned += 1
+          return { sealed, path: `file:///lake/${planned}.parquet`, sources: sources[index], keyValues: {} }
+        })
+      },
+      async write({ sealed: { batch, table }, path, sources }): Promise<NewSegment> {
         await writeGate
-        const path = `file:///lake/${written.length}.parquet`
         written.push({ path, ids: idsOf(batch) })
         return {
           tableId: table.tableId,
@@ -64,7 +73,7 @@ function stage(answers: Answer[]) {
           bytes: 1,
           etag: undefined,
           bounds: [],
-          sources: segmentSources(spans),
+          sources,
           touched: { grain: 'all', values: [] },
         }
       },
@@ -82,6 +91,7 @@ function stage(answers: Answer[]) {
     deleted,
     written,
     events,
+    attempts,
     gate(promise: Promise<void>) {
       writeGate = promise
     },
@@ -262,4 +272,70 @@ test('a fenced writer fails its requests and says so; later ticks do not commit 
   expect(seen).toEqual([['failed', 'fenced']])
   expect(events).toEqual(['fatal fenced'])
   expect(commits).toHaveLength(1)
+})
+
+test('files say which attempts before them came to something, and the newest version known (a bucket explains itself)', async () => {
+  const stale: TickResult = { outcome: 'stale', stale: [{ key: A, coverage: undefined }] }
+  const { flusher, ledger, attempts } = stage([committed(3n), stale, committed(4n), committed(5n)])
+  known(ledger)
+  const tick = sampleTick()
+  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [2n] })
+  addBlock(tick, FEED, { key: B, generation: 2, start: 1n, ids: [3n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  addBlock(tick, FEED, { key: B, generation: 2, start: 2n, ids: [4n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(
+    attempts.map(({ tick, settled, dropped, versionOf }) => ({ tick, settled, dropped, at: versionOf(1) })),
+  ).toEqual([
+    { tick: 1, settled: 0, dropped: [], at: 5n },
+    { tick: 2, settled: 1, dropped: [], at: 5n },
+    { tick: 3, settled: 2, dropped: [2], at: 5n },
+    { tick: 4, settled: 3, dropped: [2], at: 5n },
+  ])
+  expect(new Set(attempts.map(({ commitId }) => commitId)).size).toBe(4)
+})
+
+test('offsets that brought no file are recorded by the next tick that does', async () => {
+  const { flusher, ledger, commits } = stage([committed(1n), committed(2n), committed(3n)])
+  ledger.reload(A, 0n, 0n)
+  const tick = sampleTick()
+  const rowless = { recordsDead: 0, recordsFiltered: 5, recordsIn: 5, logEnd: undefined, caughtUp: false }
+  tick.advance({ ...A, range: { start: 0n, end: 5n }, ...rowless }, 2)
+  await flusher.submit(tick.seal())
+  addBlock(tick, FEED, { key: A, generation: 2, start: 5n, ids: [1n, 2n] })
+  await flusher.submit(tick.seal())
+  addBlock(tick, FEED, { key: A, generation: 2, start: 7n, ids: [3n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(commits.map(({ segments }) => segments.map(({ sources }) => sources[0]))).toMatchObject([
+    [],
+    [{ range: { start: 5n, end: 7n }, recordedFrom: 0n }],
+    [{ range: { start: 7n, end: 8n }, recordedFrom: 7n }],
+  ])
+})
+
+test('a tick in flight whose predecessor lost its files records from where the files really end', async () => {
+  const P: typeof A = { ...A, pipeline: 'other' }
+  const stale: TickResult = { outcome: 'stale', stale: [{ key: B, coverage: undefined }] }
+  const { flusher, ledger, commits, deleted } = stage([stale, committed(1n), committed(2n)])
+  ledger.reload(A, 0n, 0n)
+  ledger.reload(B, 0n, 0n)
+  ledger.reload(P, 0n, 0n)
+  const tick = sampleTick()
+  // Rows of B only: A's offsets are recorded by B's file, which B takes with it when it turns out to be stale.
+  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })
+  const rowless = { recordsDead: 0, recordsFiltered: 4, recordsIn: 4, logEnd: undefined, caughtUp: false }
+  tick.advance({ ...A, range: { start: 0n, end: 4n }, ...rowless }, 2)
+  await flusher.submit(tick.seal())
+  addBlock(tick, FEED, { key: A, generation: 2, start: 4n, ids: [2n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(commits.map(({ advances }) => advances.map(({ source }) => source))).toEqual([['b', 'a'], ['a'], ['a']])
+  expect(commits[2].segments[0].sources).toMatchObject([{ range: { start: 4n, end: 5n }, recordedFrom: 0n }])
+  expect(deleted).toHaveLength(2)
 })

@@ -16,11 +16,11 @@
 import type { Catalog, NewSegment, TickResult, Writer } from '../lake/catalog/catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { World } from '../runtime/world.ts'
-import type { SourceKey } from '../schemas/coverage.ts'
+import { type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { needsStrip, type SealedTick, type StripRule, stripTick, type Waiter } from './open-tick.ts'
-import type { SegmentWriter } from './segment-writer.ts'
+import type { PlannedSegment, SegmentWriter } from './segment-writer.ts'
 import type { SourceLedger } from './source-ledger.ts'
 
 export type FlushedTick = {
@@ -58,6 +58,15 @@ export type FlusherComponents = {
 }
 
 const BACK_OFF_MS = [50, 100, 200, 500, 1000, 2000]
+/** Attempts that came to nothing, as far as footers name them; their files are deleted at once as a rule. */
+const DROPPED_MAX = 32
+
+/** One attempt at a tick: its segments as planned, and what its files record of each source. */
+type Attempt = {
+  readonly tick: number
+  readonly commitId: string
+  readonly planned: readonly PlannedSegment[]
+}
 
 export function createFlusher(components: FlusherComponents): Flusher {
   const { catalog, store, world, writer, segments, ledger } = components
@@ -65,6 +74,10 @@ export function createFlusher(components: FlusherComponents): Flusher {
   let ticksInFlight = 0
   let previous: Promise<void> = Promise.resolve()
   let places: (() => void)[] = []
+  let attempts = 0
+  const pending = new Set<number>()
+  let dropped: number[] = []
+  const versions = new Map<number, bigint>()
 
   /** Retries what is away for ever, with back-off; anything else is thrown. */
   async function untilAvailable<T>(what: string, attempt: () => Promise<T>): Promise<T> {
@@ -81,19 +94,57 @@ export function createFlusher(components: FlusherComponents): Flusher {
     }
   }
 
-  async function writeSegments(tick: SealedTick, commitId: string): Promise<NewSegment[]> {
+  /** Synchronous, so that attempts are numbered and record their sources in the order of their commits. */
+  function begin(tick: SealedTick, inFlight: boolean): Attempt {
+    attempts += 1
+    const settled = Math.min(attempts, ...pending) - 1
+    const commitId = world.random.uuid()
+    const planned = segments.plan(tick.batches, {
+      commitId,
+      tick: attempts,
+      settled,
+      dropped: dropped.filter((each) => each <= settled),
+      advances: tick.advances.map((advance) => ({
+        ...advance,
+        recordedFrom: ledger.recordedFrom(advance.keyText, advance.range.start, inFlight),
+      })),
+      versionOf: (tableId) => versions.get(tableId),
+    })
+    pending.add(attempts)
+    const recorded = recordedKeys(planned)
+    for (const { keyText, generation, range } of tick.advances) {
+      if (recorded.has(keyText)) ledger.willRecord(keyText, generation, range.end)
+    }
+    return { tick: attempts, commitId, planned }
+  }
+
+  async function writeSegments({ planned }: Attempt): Promise<NewSegment[]> {
     const written: NewSegment[] = []
-    for (const batch of tick.batches) {
-      written.push(await untilAvailable('segment upload', () => segments.write(batch, commitId)))
+    for (const each of planned) {
+      written.push(await untilAvailable('segment upload', () => segments.write(each)))
       world.crashPoint('ingest/between-segments')
     }
     return written
   }
 
+  /** A tick before this one lost the files that were to record a source: the record of this one would begin too late. */
+  function recordHasHole({ planned }: Attempt): boolean {
+    return planned.some(({ sources }) =>
+      sources.some((source) => !ledger.isRecordWhole(sourceKeyText(source), source.recordedFrom)),
+    )
+  }
+
+  async function drop({ tick }: Attempt, written: readonly NewSegment[]): Promise<void> {
+    // No transaction refers to these files, and none can any more: their commit id was never accepted.
+    await discard(written)
+    pending.delete(tick)
+    dropped = [...dropped, tick].slice(-DROPPED_MAX)
+  }
+
   async function run(tick: SealedTick, before: Promise<void>): Promise<void> {
     let current = tick
-    let commitId = world.random.uuid()
-    let written = await writeSegments(current, commitId)
+    let attempt = begin(current, true)
+    let written = await writeSegments(attempt)
     await before
 
     const duplicates = new Map<string, { rows: number; version: bigint }>()
@@ -102,18 +153,23 @@ export function createFlusher(components: FlusherComponents): Flusher {
       isDuplicateKey: (tableId, key) => duplicates.has(`${tableId}/${key}`),
     }
     for (;;) {
-      if (needsStrip(current, rule)) {
-        const kept = stripTick(current, rule, components.filterRows)
-        answerDropped(current, kept, rule, duplicates)
-        // No transaction refers to these files, and none can any more: their commit id was never accepted.
-        await discard(written)
-        current = kept
-        commitId = world.random.uuid()
-        written = await writeSegments(current, commitId)
+      const isStale = needsStrip(current, rule)
+      if (isStale || recordHasHole(attempt)) {
+        if (isStale) {
+          const kept = stripTick(current, rule, components.filterRows)
+          answerDropped(current, kept, rule, duplicates)
+          current = kept
+        }
+        await drop(attempt, written)
+        attempt = begin(current, false)
+        written = await writeSegments(attempt)
         if (needsStrip(current, rule)) continue
       }
-      if (current.advances.length === 0) return
-      const result = await commit(current, written, commitId)
+      if (current.advances.length === 0) {
+        pending.delete(attempt.tick)
+        return
+      }
+      const result = await commit(current, written, attempt.commitId)
       if (result.outcome === 'stale') {
         for (const { key, coverage } of result.stale) ledger.becameStale(key, coverage)
         components.onStale(result.stale.map(({ key }) => key))
@@ -125,8 +181,11 @@ export function createFlusher(components: FlusherComponents): Flusher {
         continue
       }
       world.crashPoint('ingest/after-commit')
+      pending.delete(attempt.tick)
+      for (const [tableId, version] of result.versions) versions.set(tableId, version)
+      const recorded = recordedKeys(attempt.planned)
       for (const advance of current.advances) {
-        ledger.committed(advance, advance.generation, advance.range.end)
+        ledger.committed(advance, advance.generation, advance.range.end, recorded.has(advance.keyText))
       }
       for (const waiter of current.waiters) waiter.committed(result.versions.get(waiter.tableId))
       components.onCommitted({ rowCount: current.rowCount, segments: written, committedAt: result.committedAt })
@@ -212,4 +271,8 @@ export function createFlusher(components: FlusherComponents): Flusher {
       return ticksInFlight
     },
   }
+}
+
+function recordedKeys(planned: readonly PlannedSegment[]): ReadonlySet<string> {
+  return new Set(planned.flatMap(({ sources }) => sources.map(sourceKeyText)))
 }

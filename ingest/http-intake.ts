@@ -12,14 +12,14 @@
 
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
-import type { SourceKey } from '../schemas/coverage.ts'
+import type { Coverage, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { appendDeadLetter, rowError, tooLarge } from './dead-letters.ts'
 import type { DecodeFailure } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
 import type { DropReason, RowOrigin } from './open-tick.ts'
-import { coverageEnd, type SourceLedger } from './source-ledger.ts'
+import { coverageEnd, recordedEnd, type SourceLedger } from './source-ledger.ts'
 import type { IngestTable } from './tables.ts'
 
 /** Rows of a body: entry i is `bytes[starts[i], ends[i])`. */
@@ -84,11 +84,13 @@ export function createHttpIntake(components: {
     return mine
   }
 
+  async function coverageOf(key: SourceKey): Promise<Coverage | undefined> {
+    const all = await catalog.coverage(key.pipeline, [key.source])
+    return all.find((each) => each.partition === key.partition)
+  }
+
   async function coveredTo(key: SourceKey): Promise<bigint> {
-    const [coverage] = (await catalog.coverage(key.pipeline, [key.source])).filter(
-      (each) => each.partition === key.partition,
-    )
-    return coverageEnd(coverage) ?? 0n
+    return coverageEnd(await coverageOf(key)) ?? 0n
   }
 
   /** The offset of the request's first row, or the answer when its rows are committed already. */
@@ -97,9 +99,10 @@ export function createHttpIntake(components: {
     let next = ledger.next(key)
     if (next === undefined || (producer && producer.sequence > next)) {
       // Unknown, or ahead of what we know: another process may have taken this producer's requests meanwhile.
-      const covered = await coveredTo(key)
+      const coverage = await coverageOf(key)
+      const covered = coverageEnd(coverage) ?? 0n
       if (next === undefined || covered > next) {
-        ledger.reload(key, covered)
+        ledger.reload(key, covered, recordedEnd(coverage))
         next = covered
       }
     }

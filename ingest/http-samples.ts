@@ -77,10 +77,11 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
       ledger,
       filterRows,
       segments: {
-        async write(sealed, commitId) {
-          const segment = await segments.write(sealed, commitId)
+        ...segments,
+        async write(planned) {
+          const segment = await segments.write(planned)
           // Now, since the next tick may use the same buffers.
-          written.set(segment.path, rowsOf(sealed.batch))
+          written.set(segment.path, rowsOf(planned.sealed.batch))
           return segment
         },
       },

@@ -6,7 +6,7 @@ import { createTestWorld } from '../runtime/test-world.ts'
 import { filterRows } from './decoder/filter-rows.ts'
 import { createFlusher } from './flusher.ts'
 import { createIntake, lengthenedInterval } from './intake.ts'
-import { segmentSources } from './segment-writer.ts'
+import { recordedSources } from './segment-writer.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { addBlock, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
 
@@ -35,15 +35,24 @@ function fullIntake(answer: () => Promise<TickResult>) {
     ledger,
     filterRows,
     segments: {
-      write: async ({ batch, spans, table }) => ({
+      plan: (batches, { advances }) => {
+        const sources = recordedSources(batches, advances)
+        return batches.map((sealed, index) => ({
+          sealed,
+          path: 'file:///lake/1.parquet',
+          sources: sources[index],
+          keyValues: {},
+        }))
+      },
+      write: async ({ sealed: { batch, table }, path, sources }) => ({
         tableId: table.tableId,
         schemaId: 0,
-        path: 'file:///lake/1.parquet',
+        path,
         rowCount: batch.rowCount,
         bytes: 1,
         etag: undefined,
         bounds: [],
-        sources: segmentSources(spans),
+        sources,
         touched: { grain: 'all', values: [] },
       }),
     },

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest'
+import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
+import { readSegmentRecord, segmentNameOf } from '../lake/rebuild/segment-record.ts'
+import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
-import { segmentSources, touchedHours } from './segment-writer.ts'
-import { sampleKey } from './tick-samples.ts'
+import { createSegmentWriter, recordedSources, rowsOfSources, touchedHours } from './segment-writer.ts'
+import { sampleFeed, sampleKey } from './tick-samples.ts'
 
 const FIELD = 16
 
@@ -55,19 +58,102 @@ test('a table without event time touches everything', () => {
   expect(touchedHours(batchOf('timestamp', [0n]), undefined)).toEqual({ grain: 'all', values: [] })
 })
 
+const span = (source: string, start: number, end: number, from: bigint, to: bigint) => ({
+  start,
+  end,
+  key: sampleKey(source),
+  keyText: source,
+  generation: 1,
+  idempotencyKey: undefined,
+  range: { start: from, end: to },
+})
+
+const advance = (source: string, recordedFrom: bigint, start: bigint, end: bigint) => ({
+  ...sampleKey(source),
+  keyText: source,
+  generation: 1,
+  range: { start, end },
+  recordedFrom,
+  recordsIn: 0,
+  recordsDead: 0,
+  recordsFiltered: 0,
+  logEnd: undefined,
+  caughtUp: false,
+})
+
 test('spans of one source become one range with the rows of all', () => {
-  const span = (source: string, start: number, end: number, from: bigint, to: bigint) => ({
-    start,
-    end,
-    key: sampleKey(source),
-    keyText: source,
-    generation: 1,
-    idempotencyKey: undefined,
-    range: { start: from, end: to },
-  })
-  const sources = segmentSources([span('a', 0, 3, 0n, 5n), span('b', 3, 4, 7n, 8n), span('a', 4, 6, 5n, 9n)])
-  expect(sources).toEqual([
-    { ...sampleKey('a'), range: { start: 0n, end: 9n }, rows: 5 },
-    { ...sampleKey('b'), range: { start: 7n, end: 8n }, rows: 1 },
+  const sources = rowsOfSources([span('a', 0, 3, 0n, 5n), span('b', 3, 4, 7n, 8n), span('a', 4, 6, 5n, 9n)])
+  expect([...sources.values()]).toEqual([
+    { key: sampleKey('a'), range: { start: 0n, end: 9n }, count: 5 },
+    { key: sampleKey('b'), range: { start: 7n, end: 8n }, count: 1 },
   ])
+})
+
+test('a segment records all that its tick consumed of its sources; what brought no row is recorded once', () => {
+  const batches = [{ spans: [span('a', 0, 3, 0n, 5n)] }, { spans: [span('a', 0, 1, 2n, 3n)] }]
+  const other = { ...advance('d', 0n, 0n, 2n), pipeline: 'without segments', keyText: 'd' }
+  const advances = [advance('a', 0n, 0n, 9n), advance('b', 3n, 7n, 8n), other]
+  const a = { ...sampleKey('a'), range: { start: 0n, end: 9n }, recordedFrom: 0n }
+  expect(recordedSources(batches, advances)).toEqual([
+    [
+      { ...a, rows: 3 },
+      { ...sampleKey('b'), range: { start: 7n, end: 8n }, rows: 0, recordedFrom: 3n },
+    ],
+    [{ ...a, rows: 1 }],
+  ])
+})
+
+test('a footer tells table, tick and parts, and reads back as it was (a bucket explains itself)', () => {
+  const writer = { writerId: '0b54fd4c-9c2e-4a80-9b4c-ffb8a1ad0b3f', epoch: 7, kind: 'ingest' } as const
+  const segments = createSegmentWriter({
+    store: createMemoryObjectStore({ root: 'file:///lake', world: createTestWorld() }),
+    world: createTestWorld(),
+    writer,
+    writeParquet: () => {
+      throw new Error('not asked')
+    },
+  })
+  const feeds = [sampleFeed(1, 't'), sampleFeed(2, 'u')]
+  const batches = feeds.map((feed) => ({
+    ...feed,
+    batch: batchOf('timestamp', [1n]),
+    spans: [span('a', 0, 1, 0n, 5n)],
+  }))
+  const [first, second] = segments.plan(batches, {
+    commitId: 'c',
+    tick: 4,
+    settled: 2,
+    dropped: [1],
+    advances: [advance('a', 0n, 2n, 5n)],
+    versionOf: (tableId) => (tableId === 1 ? 12n : undefined),
+  })
+  const record = readSegmentRecord(first.path, new Map(Object.entries(first.keyValues)))
+  const commit = {
+    commitId: 'c',
+    tick: 4,
+    settled: 2,
+    dropped: [1],
+    parts: [
+      { tableId: 1, number: 1 },
+      { tableId: 2, number: 2 },
+    ],
+  }
+  const counts = { recordsIn: 0, recordsDead: 0, recordsFiltered: 0 }
+  expect(record).toMatchObject({
+    table: 't',
+    schemaId: 0,
+    writerId: writer.writerId,
+    writerEpoch: 7,
+    sources: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, rows: 1, recordedFrom: 0n }],
+    definition: { tableId: 1, name: 't', location: feeds[0].table.location, schemaId: 0 },
+    commit: {
+      ...commit,
+      versions: new Map([[1, 12n]]),
+      advances: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, recordedFrom: 0n, ...counts }],
+    },
+  })
+  expect(record?.definition?.columns).toEqual(feeds[0].table.schemas[0].columns)
+  const other = readSegmentRecord(second.path, new Map(Object.entries(second.keyValues)))
+  expect(other?.commit).toEqual({ ...commit, versions: new Map(), advances: undefined })
+  expect(segmentNameOf(second.path)).toEqual({ writerId: writer.writerId, number: 2 })
 })

@@ -1,21 +1,62 @@
 /**
  * One sealed batch → one segment: an immutable Parquet file, durable at its path before the tick commits, and the row
- * that the catalog keeps of it. Its footer repeats table, schema id, commit id, writer and source ranges, so that a
- * bucket explains itself (PROTOCOL 3).
+ * that the catalog keeps of it.
+ *
+ *   sealed tick ── plan: names of all its segments, what each records ─▶ write, one after the other
+ *
+ * A footer names the tick's other segments, so names are given before the first is written; table, schema id, commit id,
+ * writer and source ranges are in it too, so that a bucket explains itself (PROTOCOL 3 and 7; `lake/rebuild/segment-record.ts`).
  *
  * If we stop after the file, a restart sees a file that nothing refers to; the sweep removes it once this writer is fenced.
  */
 
-import type { NewSegment, Writer } from '../lake/catalog/catalog.ts'
+import type { NewSegment, Table, Writer } from '../lake/catalog/catalog.ts'
 import { checksumOf } from '../lake/checksum.ts'
-import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import type { ObjectInfo, ObjectStore } from '../lake/object-store/object-store.ts'
 import type { WriteParquet } from '../lake/parquet/parquet.ts'
+import {
+  COMMIT_ID_KEY,
+  COMMIT_KEY,
+  commitJsons,
+  DEFINITION_KEY,
+  definitionJson,
+  EPOCH_KEY,
+  type RecordedSource,
+  SCHEMA_KEY,
+  SOURCES_KEY,
+  segmentPath,
+  sourcesJson,
+  TABLE_KEY,
+  WRITER_KEY,
+} from '../lake/rebuild/segment-record.ts'
 import type { World } from '../runtime/world.ts'
+import { isMillraceError } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
-import type { RowSpan, SealedBatch } from './open-tick.ts'
+import type { PendingAdvance, RowSpan, SealedBatch } from './open-tick.ts'
+
+/** One attempt at a flush tick, as its files tell it. */
+export type TickAttempt = {
+  readonly commitId: string
+  /** Numbered by this process, from 1. */
+  readonly tick: number
+  readonly settled: number
+  readonly dropped: readonly number[]
+  readonly advances: readonly (PendingAdvance & { readonly recordedFrom: bigint })[]
+  /** Newest version of the table that this process knew committed. */
+  versionOf(tableId: number): bigint | undefined
+}
+
+export type PlannedSegment = {
+  readonly sealed: SealedBatch
+  readonly path: string
+  readonly sources: readonly RecordedSource[]
+  readonly keyValues: Readonly<Record<string, string>>
+}
 
 export type SegmentWriter = {
-  write(batch: SealedBatch, commitId: string): Promise<NewSegment>
+  /** Names and footers of all segments of the attempt, in the order in which they are to be written. */
+  plan(batches: readonly SealedBatch[], attempt: TickAttempt): readonly PlannedSegment[]
+  write(planned: PlannedSegment): Promise<NewSegment>
 }
 
 const ROW_GROUP_ROWS = 122_880
@@ -35,37 +76,66 @@ export function createSegmentWriter(components: {
   writeParquet: WriteParquet
 }): SegmentWriter {
   const { store, world, writer, writeParquet } = components
-  let sequence = 0
+  const definitions = new Map<string, string>()
+  let number = 0
+
+  function definitionOf(table: Table, schemaId: number): string {
+    const name = `${table.tableId}/${schemaId}`
+    let text = definitions.get(name)
+    if (text === undefined) {
+      text = definitionJson(table, schemaId)
+      definitions.set(name, text)
+    }
+    return text
+  }
+
+  /** The name is ours alone: what is there already are the bytes of an attempt whose answer was lost. */
+  async function put(path: string, bytes: Uint8Array): Promise<ObjectInfo> {
+    try {
+      return await store.put(path, bytes, { ifNoneMatch: '*' })
+    } catch (error) {
+      if (!isMillraceError(error, 'precondition-failed')) throw error
+      const info = await store.head(path)
+      if (info?.size !== bytes.length) throw error
+      return info
+    }
+  }
 
   return {
-    async write(sealed, commitId) {
+    plan(batches, attempt) {
+      const sources = recordedSources(batches, attempt.advances)
+      const parts = batches.map(({ table }) => {
+        number += 1
+        return { tableId: table.tableId, number }
+      })
+      const commits = commitJsons({ ...attempt, parts }, attempt.versionOf)
+      return batches.map((sealed, index) => ({
+        sealed,
+        path: segmentPath(sealed.table.location, writer.writerId, parts[index].number),
+        sources: sources[index],
+        keyValues: {
+          [TABLE_KEY]: sealed.table.name,
+          [SCHEMA_KEY]: String(sealed.schemaId),
+          [COMMIT_ID_KEY]: attempt.commitId,
+          [WRITER_KEY]: writer.writerId,
+          [EPOCH_KEY]: String(writer.epoch),
+          [SOURCES_KEY]: sourcesJson(sources[index]),
+          [DEFINITION_KEY]: definitionOf(sealed.table, sealed.schemaId),
+          [COMMIT_KEY]: commits[index],
+        },
+      }))
+    },
+
+    async write({ sealed, path, sources, keyValues }) {
       const { table, schemaId, batch } = sealed
-      const sources = segmentSources(sealed.spans)
       const { bytes, bounds } = writeParquet(batch, {
         compression: 'zstd',
         level: ZSTD_LEVEL,
         rowGroupRows: ROW_GROUP_ROWS,
-        keyValues: {
-          'millrace.table': table.name,
-          'millrace.schema-id': String(schemaId),
-          'millrace.commit-id': commitId,
-          'millrace.writer-id': writer.writerId,
-          'millrace.writer-epoch': String(writer.epoch),
-          'millrace.sources': JSON.stringify(
-            sources.map(({ pipeline, source, partition, range }) => [
-              pipeline,
-              source,
-              partition,
-              String(range.start),
-              String(range.end),
-            ]),
-          ),
-        },
+        keyValues,
       })
-      sequence += 1
-      const path = `${table.location}/segments/${writer.writerId}-${String(sequence).padStart(8, '0')}.parquet`
       world.crashPoint('ingest/before-segment-file')
-      const info = await store.put(path, bytes, { ifNoneMatch: '*' })
+      const info = await put(path, bytes)
       world.crashPoint('ingest/after-segment-file')
       return {
         tableId: table.tableId,
@@ -83,18 +153,54 @@ export function createSegmentWriter(components: {
   }
 }
 
+/**
+ * What each batch's segment records: its sources with the whole range that the tick consumed of them. A source that
+ * brought no row in the tick is recorded with 0 rows by the first segment of its pipeline, so that the files' record has
+ * no hole; without one, by a later tick.
+ */
+export function recordedSources(
+  batches: readonly { readonly spans: readonly RowSpan[] }[],
+  advances: TickAttempt['advances'],
+): RecordedSource[][] {
+  const byKey = new Map(advances.map((advance) => [advance.keyText, advance]))
+  const firstOfPipeline = new Map<string, number>()
+  const listed = new Set<string>()
+  const recorded = batches.map(({ spans }, index) => {
+    const rows = rowsOfSources(spans)
+    return [...rows].map(([keyText, { key, range, count }]): RecordedSource => {
+      const advance = byKey.get(keyText)
+      if (!firstOfPipeline.has(key.pipeline)) firstOfPipeline.set(key.pipeline, index)
+      listed.add(keyText)
+      return {
+        ...key,
+        range: advance?.range ?? range,
+        rows: count,
+        recordedFrom: advance?.recordedFrom ?? range.start,
+      }
+    })
+  })
+  for (const { keyText, pipeline, source, partition, range, recordedFrom } of advances) {
+    const index = firstOfPipeline.get(pipeline)
+    if (index === undefined || listed.has(keyText)) continue
+    recorded[index].push({ pipeline, source, partition, range, rows: 0, recordedFrom })
+  }
+  return recorded
+}
+
+type SourceRows = { readonly key: RowSpan['key']; readonly range: RowSpan['range']; readonly count: number }
+
 /** Spans of one source joined: its range runs from the first span's start to the last one's end. */
-export function segmentSources(spans: readonly RowSpan[]): NewSegment['sources'] {
-  const sources = new Map<string, NewSegment['sources'][number]>()
+export function rowsOfSources(spans: readonly RowSpan[]): ReadonlyMap<string, SourceRows> {
+  const sources = new Map<string, SourceRows>()
   for (const { key, keyText, range, start, end } of spans) {
     const before = sources.get(keyText)
     sources.set(keyText, {
-      ...key,
+      key,
       range: { start: before?.range.start ?? range.start, end: range.end },
-      rows: (before?.rows ?? 0) + end - start,
+      count: (before?.count ?? 0) + end - start,
     })
   }
-  return [...sources.values()]
+  return sources
 }
 
 /** The bounded set of event-time hours that the rows touch; rows without an event time touch nothing. */

@@ -49,7 +49,7 @@ export function flushTick({ read, write }: Transactions, crashPoint: CrashPoint)
       tick.segments.map(({ tableId }) => tableId),
     )
     await insertSegments(tx, tick, versions, now)
-    await extendCoverage(tx, advances, tick.segments.length > 0, now)
+    await extendCoverage(tx, advances, recordedKeys(tick), now)
     await insertKeys(tx, tick, versions, now)
     for (const segment of tick.segments) {
       for (const { pipeline } of segment.sources) {
@@ -221,8 +221,18 @@ async function insertSegments(
   }
 }
 
+/** Sources that a file of this very tick records. */
+function recordedKeys(tick: FlushTick): ReadonlySet<string> {
+  return new Set(tick.segments.flatMap(({ sources }) => sources.map(sourceKeyText)))
+}
+
 /** One statement for up to 200 sources: a new row, or one more range that touches the last. */
-async function extendCoverage(tx: Tx, advances: readonly Joined[], recorded: boolean, now: bigint): Promise<void> {
+async function extendCoverage(
+  tx: Tx,
+  advances: readonly Joined[],
+  recorded: ReadonlySet<string>,
+  now: bigint,
+): Promise<void> {
   for (let from = 0; from < advances.length; from += ROWS_AT_ONCE) {
     const some = advances.slice(from, from + ROWS_AT_ONCE)
     const result = await tx
@@ -236,8 +246,7 @@ async function extendCoverage(tx: Tx, advances: readonly Joined[], recorded: boo
           records_filtered: BigInt(advance.recordsFiltered),
           log_end: advance.logEnd ?? null,
           caught_up_at: advance.caughtUp ? now : null,
-          // Every file of the tick records all its advances.
-          recorded_end: recorded ? advance.range.end : null,
+          recorded_end: recorded.has(advance.keyText) ? advance.range.end : null,
         })),
       )
       .onConflict((conflict) =>
