@@ -22,7 +22,7 @@ import { sourceCoverage } from './source-coverage.ts'
 import { isBusy, openSqliteFile, parseSqliteUrl, sqliteDialect, sqliteError } from './sqlite-dialect.ts'
 import { tableVersions } from './table-versions.ts'
 import { tablesAndSchemas } from './tables-and-schemas.ts'
-import { createTransactions, retryWhileBusy } from './transactions.ts'
+import { createTransactions, retryWhileBusy, type Transactions } from './transactions.ts'
 import { writersAndLeases } from './writers-and-leases.ts'
 
 export type CatalogOptions = {
@@ -59,21 +59,25 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog & In
     const transactions = createTransactions({ ...waiting, writer, reader })
     if (options.asItIs) await requireMigrated(transactions)
     else await migrate(transactions, () => world.clock.nowMicros())
-    return {
-      now: () => transactions.read(async (_, now) => now),
-      ...tablesAndSchemas(transactions),
-      ...writersAndLeases(transactions, world.random),
-      ...sourceCoverage(transactions),
-      ...flushTick(transactions, world.crashPoint),
-      ...snapshotCommit(transactions, world.crashPoint),
-      ...segmentMerge(transactions, world.crashPoint),
-      ...tableVersions(transactions),
-      ...garbage(transactions, world.log),
-      ...inspection(transactions),
-      close,
-    }
+    return { ...catalogOver(transactions, world), close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** Everything the catalog can do, over an open database: each process has one, with its own world and caches. */
+export function catalogOver(transactions: Transactions, world: World): Omit<Catalog & Inspection, 'close'> {
+  return {
+    now: () => transactions.read(async (_, now) => now),
+    ...tablesAndSchemas(transactions),
+    ...writersAndLeases(transactions, world.random),
+    ...sourceCoverage(transactions),
+    ...flushTick(transactions, world.crashPoint),
+    ...snapshotCommit(transactions, world.crashPoint),
+    ...segmentMerge(transactions, world.crashPoint),
+    ...tableVersions(transactions),
+    ...garbage(transactions, world.log),
+    ...inspection(transactions),
   }
 }
