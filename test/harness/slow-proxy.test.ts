@@ -53,6 +53,18 @@ describe('slow proxy', () => {
     await proxy.close()
   })
 
+  test('holds requests back until told otherwise', async () => {
+    const proxy = await startSlowProxy(target, { holdRequests: true })
+    received = ''
+    const exchanged = exchange(proxy.port, 'a question')
+    while (proxy.counts.requestBytes === 0) await new Promise((resolve) => setImmediate(resolve))
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(received).toBe('')
+    proxy.set({})
+    expect(await exchanged).toEqual({ text: 'a question', ended: false })
+    await proxy.close()
+  })
+
   test('swallows answers of requests that arrive', async () => {
     const proxy = await startSlowProxy(target, { swallowAnswers: true })
     received = ''

@@ -1,7 +1,7 @@
 /**
  * A TCP proxy in front of a server (S3, Kafka, PostgreSQL), for tests about distance and broken networks. It delays what
- * passes, per direction and in order, cuts connections, swallows answers, or refuses new connections; settings change
- * while it runs.
+ * passes, per direction and in order, holds requests back until told otherwise, cuts connections, swallows answers, or
+ * refuses new connections; settings change while it runs.
  *
  * The delay is per piece of traffic: a request that starts after silence waits `requestDelayMs`, and its following bytes
  * stay behind it, as on a longer wire; throughput is not limited. HTTP keep-alive connections pay it for every request.
@@ -15,6 +15,8 @@ export type SlowProxySettings = {
   readonly requestDelayMs?: number
   /** From the server to the client. Default 0. */
   readonly responseDelayMs?: number
+  /** Requests wait here until settings say otherwise; answers under way still pass. */
+  readonly holdRequests?: boolean
   /** New connections are closed at once, as by a machine that is gone. */
   readonly refuse?: boolean
   /** Requests reach the server, answers are swallowed: outcomes become unknown. */
@@ -43,6 +45,21 @@ export async function startSlowProxy(
   let answerBytesLeft = Number.POSITIVE_INFINITY
   const counts = { connections: 0, requestBytes: 0, answerBytes: 0 }
   const open = new Set<Socket>()
+  let release = () => {}
+  let released: Promise<void> | undefined
+  apply(initial)
+
+  function apply(next: SlowProxySettings): void {
+    settings = next
+    if (next.holdRequests) {
+      released ??= new Promise((resolve) => {
+        release = resolve
+      })
+      return
+    }
+    release()
+    released = undefined
+  }
 
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     if (settings.refuse) {
@@ -69,6 +86,7 @@ export async function startSlowProxy(
       client,
       upstream,
       () => settings.requestDelayMs ?? 0,
+      () => released,
       (chunk) => {
         counts.requestBytes += chunk.byteLength
         return chunk
@@ -78,6 +96,7 @@ export async function startSlowProxy(
       upstream,
       client,
       () => settings.responseDelayMs ?? 0,
+      () => undefined,
       (chunk) => {
         if (settings.swallowAnswers) return undefined
         counts.answerBytes += chunk.byteLength
@@ -107,9 +126,7 @@ export async function startSlowProxy(
   return {
     port: address.port,
     host: '127.0.0.1',
-    set(next) {
-      settings = next
-    },
+    set: apply,
     cutConnections,
     cutAfterAnswerBytes(bytes) {
       answerBytesLeft = bytes
@@ -123,9 +140,17 @@ export async function startSlowProxy(
 }
 
 /** One direction: pieces leave in the order they came, each no earlier than its own delay says. */
-function carry(from: Socket, to: Socket, delayMs: () => number, pass: (chunk: Buffer) => Buffer | undefined): void {
+function carry(
+  from: Socket,
+  to: Socket,
+  delayMs: () => number,
+  held: () => Promise<void> | undefined,
+  pass: (chunk: Buffer) => Buffer | undefined,
+): void {
   let queue: Promise<void> = Promise.resolve()
   const later = (work: () => void) => {
+    const released = held()
+    if (released !== undefined) queue = queue.then(() => released)
     const wait = delayMs()
     // The wait starts now for each piece, so that pieces in flight overlap as on a real wire.
     const due = wait > 0 ? new Promise<void>((resolve) => setTimeout(resolve, wait)) : undefined
