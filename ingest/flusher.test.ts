@@ -211,7 +211,7 @@ test('a later tick of a source that became stale commits nothing of it', async (
 
 test('a key used before gives its request the first answer, and its rows are not written', async () => {
   const { flusher, ledger, commits, written } = stage([
-    { outcome: 'duplicate-keys', keys: [{ tableId: 1, key: 'k', rows: 1, version: 2n }] },
+    { outcome: 'duplicate-keys', keys: [{ tableId: 1, key: 'k', rows: 3, dead: 2, version: 2n }] },
     committed(5n),
   ])
   known(ledger)
@@ -224,7 +224,7 @@ test('a key used before gives its request the first answer, and its rows are not
   waiter(tick, A, 2n, second, { idempotencyKey: 'l' })
   await flusher.submit(tick.seal())
   await flusher.drain()
-  expect(first).toEqual([['dropped', { kind: 'duplicate-key', rows: 1, version: 2n }]])
+  expect(first).toEqual([['dropped', { kind: 'duplicate-key', rows: 3, dead: 2, version: 2n }]])
   expect(second).toEqual([['committed', 5n]])
   expect(written.at(-1)?.ids).toEqual([2n])
   expect(commits[1]).toMatchObject({

@@ -1,7 +1,7 @@
 /**
  * Sealed ticks → committed ticks, in order.
  *
- *   submit ─▶ write segments (several ticks at once, bounded) ─▶ wait for the tick before ─▶ one transaction
+ *   submit ─▶ write segments (several ticks at once, bounded) ─▶ wait for the tick before ─▶ room ─▶ one transaction
  *
  * Around the commit point (PROTOCOL 3):
  *   - before the segment files: a restart sees nothing; Kafka is read again from the coverage.
@@ -17,15 +17,19 @@ import type { Catalog, NewSegment, TickResult, Writer } from '../lake/catalog/ca
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { World } from '../runtime/world.ts'
 import { type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
-import { invariant, isMillraceError } from '../schemas/errors.ts'
+import { invariant } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
-import { needsStrip, type SealedTick, type StripRule, stripTick, type Waiter } from './open-tick.ts'
+import type { TableSegments } from './live-segments.ts'
+import { needsStrip, type SealedTick, type StripRule, stripTick, type UsedKey, type Waiter } from './open-tick.ts'
 import type { PlannedSegment, SegmentWriter } from './segment-writer.ts'
 import type { SourceLedger } from './source-ledger.ts'
+import { createUntilAvailable } from './until-available.ts'
 
 export type FlushedTick = {
   readonly rowCount: number
   readonly segments: readonly NewSegment[]
+  /** Of every table that got a segment. */
+  readonly versions: ReadonlyMap<number, bigint>
   readonly committedAt: bigint
 }
 
@@ -49,6 +53,8 @@ export type FlusherComponents = {
   ledger: SourceLedger
   filterRows: (batch: MicroBatch, keep: Uint8Array) => MicroBatch
   ticksInFlightMax: number
+  /** Resolves when the tables may have so many segments more (`segments.live.max`). Asked in the order of commits. */
+  makeRoom?(adding: readonly TableSegments[]): Promise<void>
   onCommitted(tick: FlushedTick): void
   onStale(keys: readonly SourceKey[]): void
   /** The catalog or the store is away (reason), or back (undefined). */
@@ -57,7 +63,8 @@ export type FlusherComponents = {
   onFatal(error: unknown): void
 }
 
-const BACK_OFF_MS = [50, 100, 200, 500, 1000, 2000]
+/** Uploads of one tick under way at once: 100 tables at 30 ms a PUT take 0.2 s instead of 3. */
+const UPLOADS_AT_ONCE = 16
 /** Attempts that came to nothing, as far as footers name them; their files are deleted at once as a rule. */
 const DROPPED_MAX = 32
 
@@ -70,6 +77,7 @@ type Attempt = {
 
 export function createFlusher(components: FlusherComponents): Flusher {
   const { catalog, store, world, writer, segments, ledger } = components
+  const untilAvailable = createUntilAvailable(components)
   let bytesInFlight = 0
   let ticksInFlight = 0
   let previous: Promise<void> = Promise.resolve()
@@ -78,21 +86,6 @@ export function createFlusher(components: FlusherComponents): Flusher {
   const pending = new Set<number>()
   let dropped: number[] = []
   const versions = new Map<number, bigint>()
-
-  /** Retries what is away for ever, with back-off; anything else is thrown. */
-  async function untilAvailable<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-    for (let failures = 0; ; failures += 1) {
-      try {
-        const value = await attempt()
-        if (failures > 0) components.onTrouble(undefined)
-        return value
-      } catch (error) {
-        if (!isMillraceError(error) || error.kind !== 'unavailable') throw error
-        components.onTrouble(`${what}: ${error.message}`)
-        await world.clock.sleep(BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length - 1)])
-      }
-    }
-  }
 
   /** Synchronous, so that attempts are numbered and record their sources in the order of their commits. */
   function begin(tick: SealedTick, inFlight: boolean): Attempt {
@@ -118,12 +111,22 @@ export function createFlusher(components: FlusherComponents): Flusher {
     return { tick: attempts, commitId, planned }
   }
 
+  /** Each is encoded when its turn to be uploaded has come; what was written is told in the tick's order. */
   async function writeSegments({ planned }: Attempt): Promise<NewSegment[]> {
-    const written: NewSegment[] = []
-    for (const each of planned) {
-      written.push(await untilAvailable('segment upload', () => segments.write(each)))
-      world.crashPoint('ingest/between-segments')
+    const written: NewSegment[] = new Array(planned.length)
+    let next = 0
+    const upload = async () => {
+      for (let index = next++; index < planned.length; index = next++) {
+        try {
+          written[index] = await untilAvailable('segment upload', () => segments.write(planned[index]))
+        } catch (error) {
+          next = planned.length
+          throw error
+        }
+        world.crashPoint('ingest/between-segments')
+      }
     }
+    await Promise.all(Array.from({ length: Math.min(UPLOADS_AT_ONCE, planned.length) }, upload))
     return written
   }
 
@@ -147,12 +150,13 @@ export function createFlusher(components: FlusherComponents): Flusher {
     let written = await writeSegments(attempt)
     await before
 
-    const duplicates = new Map<string, { rows: number; version: bigint }>()
+    const duplicates = new Map<string, UsedKey>()
     const rule: StripRule = {
       generationOf: (keyText) => ledger.generation(keyText),
       isDuplicateKey: (tableId, key) => duplicates.has(`${tableId}/${key}`),
     }
     for (;;) {
+      await components.makeRoom?.(segmentsOf(attempt))
       const isStale = needsStrip(current, rule)
       if (isStale || recordHasHole(attempt)) {
         if (isStale) {
@@ -176,19 +180,21 @@ export function createFlusher(components: FlusherComponents): Flusher {
         continue
       }
       if (result.outcome === 'duplicate-keys') {
-        for (const { tableId, key, rows, version } of result.keys)
-          duplicates.set(`${tableId}/${key}`, { rows, version })
+        for (const { tableId, key, rows, dead = 0, version } of result.keys) {
+          duplicates.set(`${tableId}/${key}`, { rows, dead, version })
+        }
         continue
       }
       world.crashPoint('ingest/after-commit')
       pending.delete(attempt.tick)
-      for (const [tableId, version] of result.versions) versions.set(tableId, version)
+      const { versions: tableVersions, committedAt } = result
+      for (const [tableId, version] of tableVersions) versions.set(tableId, version)
       const recorded = recordedKeys(attempt.planned)
       for (const advance of current.advances) {
         ledger.committed(advance, advance.generation, advance.range.end, recorded.has(advance.keyText))
       }
-      for (const waiter of current.waiters) waiter.committed(result.versions.get(waiter.tableId))
-      components.onCommitted({ rowCount: current.rowCount, segments: written, committedAt: result.committedAt })
+      for (const waiter of current.waiters) waiter.committed(tableVersions.get(waiter.tableId))
+      components.onCommitted({ rowCount: current.rowCount, segments: written, versions: tableVersions, committedAt })
       return
     }
   }
@@ -203,7 +209,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
         writer,
         segments: written,
         advances: tick.advances.map(({ generation: _, keyText: __, ...advance }) => advance),
-        idempotencyKeys: tick.idempotencyKeys.map(({ tableId, key, rows }) => ({ tableId, key, rows })),
+        idempotencyKeys: tick.idempotencyKeys.map(({ tableId, key, rows, dead }) => ({ tableId, key, rows, dead })),
       }),
     )
   }
@@ -212,7 +218,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
     before: SealedTick,
     after: SealedTick,
     rule: StripRule,
-    duplicates: ReadonlyMap<string, { rows: number; version: bigint }>,
+    duplicates: ReadonlyMap<string, UsedKey>,
   ): void {
     const staying: Waiter[] = []
     for (const waiter of before.waiters) {
@@ -271,6 +277,15 @@ export function createFlusher(components: FlusherComponents): Flusher {
       return ticksInFlight
     },
   }
+}
+
+function segmentsOf({ planned }: Attempt): TableSegments[] {
+  const tables = new Map<number, TableSegments>()
+  for (const { sealed } of planned) {
+    const { tableId, name: tableName } = sealed.table
+    tables.set(tableId, { tableId, tableName, segments: (tables.get(tableId)?.segments ?? 0) + 1 })
+  }
+  return [...tables.values()]
 }
 
 function recordedKeys(planned: readonly PlannedSegment[]): ReadonlySet<string> {

@@ -18,7 +18,7 @@ import { MillraceError } from '../schemas/errors.ts'
 import { appendDeadLetter, rowError, tooLarge } from './dead-letters.ts'
 import type { DecodeFailure } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
-import type { DropReason, RowOrigin } from './open-tick.ts'
+import type { DropReason, RowOrigin, UsedKey } from './open-tick.ts'
 import { coverageEnd, recordedEnd, type SourceLedger } from './source-ledger.ts'
 import type { IngestTable } from './tables.ts'
 
@@ -252,11 +252,11 @@ export function createHttpIntake(components: {
     return request.producer ? { ...base, next_sequence: String(end) } : base
   }
 
-  function answerUsedKey(request: IngestRequest, used: { rows: number; version: bigint }): IngestAnswer {
+  function answerUsedKey(request: IngestRequest, used: UsedKey): IngestAnswer {
     return {
       table: request.table.name,
-      rows: used.rows,
-      dead_letters: 0,
+      rows: used.rows - used.dead,
+      dead_letters: used.dead,
       version: used.version.toString(),
       repeated: true,
     }

@@ -54,7 +54,15 @@ export type Waiter = {
 
 export type DropReason =
   | { readonly kind: 'stale'; readonly coveredTo: bigint | undefined }
-  | { readonly kind: 'duplicate-key'; readonly rows: number; readonly version: bigint }
+  | ({ readonly kind: 'duplicate-key' } & UsedKey)
+
+/** What the request that used an idempotency key first brought. */
+export type UsedKey = {
+  /** Dead letters among them. */
+  readonly rows: number
+  readonly dead: number
+  readonly version: bigint
+}
 
 export type PendingKey = {
   readonly tableId: number

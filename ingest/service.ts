@@ -32,16 +32,25 @@ import { createIntake } from './intake.ts'
 import { createKafkaSource } from './kafka/fetch-source.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
+import { createLiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
+import { createSegmentsHealth } from './segments-health.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { createIngestTables, type DeclaredTable } from './tables.ts'
+import { createUntilAvailable } from './until-available.ts'
 import { startUpkeep } from './upkeep.ts'
 
 const TICKS_IN_FLIGHT_MAX = 4
 /** Of the time to stop, what requests under way may take. */
 const DOOR_SHARE = 0.5
 const DRAIN_PAUSE_MS = 20
+/** Of a file of merged live segments; its inputs and itself are in memory while it is made. */
+const MERGED_BYTES_MAX = 32 * 1024 ** 2
+const MERGED_BYTES_SHARE = 8
+/** One merge makes room for a quarter of the maximum, or as much as it can. */
+const MERGE_WINS_SHARE = 4
 
 export async function startIngest(options: {
   settings: Settings
@@ -71,6 +80,32 @@ export async function startIngest(options: {
     onCreated: (name) => void bindTable(name).catch((error: unknown) => world.log.error('binding failed', { error })),
   })
   const pipelines: KafkaPipeline[] = []
+  const onTrouble = (reason: string | undefined) => {
+    if (reason === undefined) health.component('flush').healthy()
+    else health.component('flush').degraded(reason)
+  }
+  const segmentsHealth = createSegmentsHealth(health, settings.segments.liveMax)
+  const untilAvailable = createUntilAvailable({ world, onTrouble })
+  const liveSegments = createLiveSegments({
+    catalog,
+    world,
+    untilAvailable,
+    merger: createSegmentMerger({
+      catalog,
+      store,
+      world,
+      writer,
+      untilAvailable,
+      bytesMax: Math.min(MERGED_BYTES_MAX, Math.floor(settings.ingest.memoryMax / MERGED_BYTES_SHARE)),
+      winMin: Math.max(1, Math.floor(settings.segments.liveMax / MERGE_WINS_SHARE)),
+    }),
+    max: settings.segments.liveMax,
+    onFull: (reason) => segmentsHealth.full(reason),
+    onCount(most) {
+      intake.setLiveSegments(most)
+      segmentsHealth.live(most)
+    },
+  })
   const flusher = createFlusher({
     catalog,
     store,
@@ -80,14 +115,15 @@ export async function startIngest(options: {
     filterRows,
     segments: createSegmentWriter({ store, world, writer, writeParquet }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
-    onCommitted: (tick) => counted.committed(tick),
+    makeRoom: (adding) => liveSegments.makeRoom(adding),
+    onCommitted(tick) {
+      liveSegments.committed(tick.versions, tick.segments)
+      counted.committed(tick)
+    },
     onStale(keys) {
       for (const key of keys) pipelines.find((pipeline) => pipeline.owns(key))?.becameStale(key)
     },
-    onTrouble(reason) {
-      if (reason === undefined) health.component('flush').healthy()
-      else health.component('flush').degraded(reason)
-    },
+    onTrouble,
     onFatal,
   })
   const intake = createIntake({
@@ -225,11 +261,9 @@ export async function startIngest(options: {
     catalog,
     writer,
     world,
-    intake,
+    liveSegments,
     pipelines,
     sources,
-    health,
-    segmentsLiveMax: settings.segments.liveMax,
   })
   const url = await server.listen()
 
@@ -251,6 +285,7 @@ export async function startIngest(options: {
   return {
     url,
     async stop() {
+      liveSegments.stop()
       await closeDoor()
       await upkeep.stop()
       await Promise.all(sources.map((source) => source.close()))

@@ -4,12 +4,11 @@
  * decision, and write group offsets for other people's lag displays (advisory, never read back).
  */
 import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
-import type { Health } from '../runtime/health.ts'
 import type { World } from '../runtime/world.ts'
-import type { Intake } from './intake.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
+import type { LiveSegments } from './live-segments.ts'
 
 const TOUCH_EVERY_MS = 1000
 const LOOK_EVERY_MS = 5000
@@ -18,13 +17,11 @@ export function startUpkeep(components: {
   catalog: Catalog
   writer: Writer
   world: World
-  intake: Intake
+  liveSegments: LiveSegments
   pipelines: readonly KafkaPipeline[]
   sources: readonly KafkaSource[]
-  health: Health
-  segmentsLiveMax: number
 }): { stop(): Promise<void> } {
-  const { catalog, writer, world, intake, pipelines, sources, health, segmentsLiveMax } = components
+  const { catalog, writer, world, liveSegments, pipelines, sources } = components
   const stopping = new AbortController()
 
   async function touchIdle(): Promise<void> {
@@ -35,16 +32,7 @@ export function startUpkeep(components: {
   }
 
   async function look(): Promise<void> {
-    const names = (await catalog.listTables()).map(({ name }) => name)
-    const versions = names.length === 0 ? [] : await catalog.readTables(names)
-    const live = Math.max(0, ...versions.map(({ segments }) => segments.length))
-    intake.setLiveSegments(live)
-    const component = health.component('segments')
-    if (live > segmentsLiveMax / 2) {
-      component.degraded(
-        `${live} live segments in a table (segments.live.max ${segmentsLiveMax}): flushes are rarer; is a compactor running?`,
-      )
-    } else component.healthy()
+    await liveSegments.count()
     for (const [index, pipeline] of pipelines.entries()) {
       await sources[index].commitAdvisory(pipeline.committedPositions()).catch(() => {})
       for (const partition of sources[index].assignments()) {
