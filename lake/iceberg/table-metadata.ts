@@ -22,6 +22,14 @@ export const MANIFEST_LIST_CHECKSUM_KEY = 'millrace.manifest-list-crc32c'
 /** Of the metadata that the snapshot was made from: the one before in the metadata log. */
 export const BASE_METADATA_CHECKSUM_KEY = 'millrace.base-metadata-crc32c'
 
+/** Table properties that make the table again when its catalog is gone, beside those that the table itself has (ADR 15). */
+export const NAME_PROPERTY = 'millrace.name'
+export const TABLE_ID_PROPERTY = 'millrace.table-id'
+/** The table's version when the metadata was made: the commit that took it has a higher one. */
+export const TABLE_VERSION_PROPERTY = 'millrace.table-version'
+/** Columns that are JSON: Iceberg knows them as strings. */
+export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
+
 const FORMAT_VERSION = 2
 const NO_SNAPSHOT = -1n
 const LAST_PARTITION_ID_MIN = 999
@@ -150,7 +158,7 @@ export function firstMetadata(table: Table, tableUuid: string): JsonObject {
       { 'order-id': 0, fields: [] },
       ...(table.sort.length > 0 ? [{ 'order-id': 1, fields: sortFields(table) }] : []),
     ],
-    properties: { 'write.format.default': 'parquet', 'write.parquet.compression-codec': 'zstd', ...table.properties },
+    properties: { 'write.format.default': 'parquet', 'write.parquet.compression-codec': 'zstd' },
     refs: {},
     snapshots: [],
     statistics: [],
@@ -160,7 +168,19 @@ export function firstMetadata(table: Table, tableUuid: string): JsonObject {
   }
 }
 
-/** The table's schemas that the metadata has not yet are added; the last one is current. */
+function definitionProperties(table: Table): Readonly<Record<string, string>> {
+  const columns = table.schemas.flatMap((schema) => schema.columns)
+  const json = new Set(columns.filter(({ type }) => type.kind === 'json').map(({ fieldId }) => fieldId))
+  return {
+    ...table.properties,
+    [NAME_PROPERTY]: table.name,
+    [TABLE_ID_PROPERTY]: String(table.tableId),
+    [TABLE_VERSION_PROPERTY]: String(table.version),
+    ...(json.size === 0 ? {} : { [JSON_FIELDS_PROPERTY]: [...json].join(',') }),
+  }
+}
+
+/** The table's schemas that the metadata has not yet are added, the last one is current; its properties are as they are now. */
 export function withSchemas(raw: JsonObject, table: Table): JsonObject {
   const known = listOf(raw, 'schemas')
   const ids = new Set(known.map((schema) => Number(bigintOf(schema, 'schema-id'))))
@@ -171,6 +191,7 @@ export function withSchemas(raw: JsonObject, table: Table): JsonObject {
     schemas: [...known, ...pending],
     'current-schema-id': table.schemas.at(-1)?.schemaId ?? 0,
     'last-column-id': Math.max(Number(bigintOf(raw, 'last-column-id')), table.lastFieldId, ...fieldIds),
+    properties: { ...(isJsonObject(raw.properties) ? raw.properties : {}), ...definitionProperties(table) },
   }
 }
 
