@@ -230,6 +230,7 @@ async function run(folder: string, commits: number, say: (line: string) => void)
     }
     await world.advance(COMMIT_EVERY_MS)
     for (const each of [ingest, writer]) await catalog.heartbeat(each, 15_000)
+    await worker.refresh()
     await turns(measured)
   }
 
@@ -250,6 +251,7 @@ async function run(folder: string, commits: number, say: (line: string) => void)
   const facts = await checkLake(store, catalog, rowsMade, ends)
   await world.advance(MIN_AGE_MS + 1)
   for (const each of [ingest, writer]) await catalog.heartbeat(each, 15_000)
+  await worker.refresh()
   await sweep()
   const there = await count(store, `${ROOT}/`)
   const referred = facts.reachable

@@ -13,6 +13,8 @@ import type { TableWorker, WorkDone } from './table-worker.ts'
 export type LoopSettings = {
   readonly intervalMs: number
   readonly sweepIntervalMs: number
+  /** How often the reader row goes forward, also during a long rewrite. */
+  readonly readerRefreshMs?: number
 }
 
 export type CompactionLoop = {
@@ -24,6 +26,7 @@ export type CompactionLoop = {
 }
 
 const TURNS_PER_TABLE_MAX = 20
+const READER_REFRESH_MS = 5_000
 const FAILURE_WAIT_MS = { first: 1000, most: 60_000 }
 
 export function createCompactionLoop(components: {
@@ -41,7 +44,7 @@ export function createCompactionLoop(components: {
   const { catalog, world, worker, settings } = components
   const failures = new Map<string, { count: number; retryAtMs: number }>()
   let stopping: AbortController | undefined
-  let running: Promise<void> | undefined
+  let running: Promise<unknown> | undefined
 
   /** false when the process may not go on. */
   async function guarded(part: string, run: () => Promise<void>): Promise<boolean> {
@@ -99,9 +102,23 @@ export function createCompactionLoop(components: {
       await once()
       if (!signal.aborted && world.clock.monotonicMs() >= nextSweepMs) {
         nextSweepMs = world.clock.monotonicMs() + settings.sweepIntervalMs
-        await guarded('sweep', async () => components.onSwept(await components.sweep()))
+        await guarded('sweep', async () => {
+          // What this process read until now must not hold back its own sweep.
+          await worker.refresh()
+          components.onSwept(await components.sweep())
+        })
       }
       await world.clock.sleep(settings.intervalMs, signal).catch(() => {})
+    }
+  }
+
+  async function refreshReader(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await world.clock.sleep(settings.readerRefreshMs ?? READER_REFRESH_MS, signal).catch(() => {})
+      if (signal.aborted) return
+      await worker.refresh().catch((error: unknown) => {
+        world.log.warn('the reader row could not be refreshed; it is tried again', { error })
+      })
     }
   }
 
@@ -109,11 +126,14 @@ export function createCompactionLoop(components: {
     once,
     start() {
       stopping = new AbortController()
-      running = run(stopping.signal)
+      running = Promise.all([run(stopping.signal), refreshReader(stopping.signal)])
     },
     async stop() {
       stopping?.abort()
       await running
+      await worker.close().catch((error: unknown) => {
+        world.log.warn('the reader row stays behind until it is forgotten', { error })
+      })
     },
   }
 }

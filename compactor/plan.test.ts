@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Segment, TableVersion } from '../lake/catalog/catalog.ts'
-import type { LiveFile } from '../lake/iceberg/iceberg.ts'
+import type { LiveFile, Snapshot, TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { type PlanSettings, partitionText, planAppend, planMerge, planWork, sizeTier } from './plan.ts'
 
 const MiB = 1024 ** 2
@@ -14,6 +14,7 @@ const settings: PlanSettings = {
   targetBytes: 256 * MiB,
   filesMin: 4,
   mergeBytesMax: 256 * MiB,
+  snapshotAgeMaxMs: 3_600_000,
   cold: undefined,
 }
 
@@ -50,6 +51,31 @@ function version(segments: readonly Segment[]): TableVersion {
     lastFieldId: 16,
   }
   return { table, version: 1n, metadataLocation: undefined, segments, coverage: [], readAt: NOW }
+}
+
+/** Snapshots by their commit times, in order; the last one is current. */
+function metadata(times: readonly (readonly [bigint, number])[], refs: Record<string, unknown> = {}): TableMetadata {
+  const snapshots = times.map(
+    ([snapshotId, timestampMs], index): Snapshot => ({
+      snapshotId,
+      parentSnapshotId: times[index - 1]?.[0],
+      sequenceNumber: BigInt(index + 1),
+      timestampMs,
+      manifestList: '',
+      schemaId: 0,
+      summary: {},
+    }),
+  )
+  return {
+    location: 'file:///lake/t',
+    tableUuid: '',
+    lastSequenceNumber: BigInt(times.length),
+    currentSnapshot: snapshots.at(-1),
+    snapshots,
+    currentSchemaId: 0,
+    properties: {},
+    raw: { refs },
+  }
 }
 
 function file(name: string, bytes: number, partition: LiveFile['partition'] = [], snapshotId = 1n): LiveFile {
@@ -158,12 +184,73 @@ describe('tiering', () => {
   test('moves what is old enough and not there yet, last of all', () => {
     const files = [file('old', 200 * MiB, [], 1n), file('new', 200 * MiB, [], 2n), file('expired', 200 * MiB, [], 9n)]
     const there = { ...file('there', 200 * MiB, [], 1n), path: 's3://cold/lake/t/data/there.parquet' }
-    const times = new Map([
+    const base = metadata([
       [1n, nowMs - cold.afterMs],
       [2n, nowMs - 1000],
     ])
-    const work = planWork(version([]), [...files, there], times, { ...settings, cold })
+    const work = planWork(version([]), base, [...files, there], { ...settings, cold })
     expect(work?.kind === 'tier' && work.files.map(({ path }) => path)).toEqual([files[0].path, files[2].path])
-    expect(planWork(version([]), files, times, settings)).toBeUndefined()
+    expect(planWork(version([]), metadata([[2n, nowMs]]), files, settings)).toBeUndefined()
+  })
+})
+
+describe('expiry of a table that stands still', () => {
+  const nowMs = Number(NOW / 1000n)
+  const old = nowMs - settings.snapshotAgeMaxMs
+  const plan = (base: TableMetadata) => planWork(version([]), base, [], settings)
+
+  test('is due once every snapshot but the current one is too old', () => {
+    expect(
+      plan(
+        metadata([
+          [1n, old],
+          [2n, old],
+        ]),
+      ),
+    ).toEqual({ kind: 'expire', nowMs })
+    expect(
+      plan(
+        metadata([
+          [1n, old - 5],
+          [2n, old],
+          [3n, nowMs],
+        ]),
+      ),
+    ).toEqual({ kind: 'expire', nowMs })
+  })
+
+  test('waits for the youngest of them, so that one commit does it; the current and tagged ones are no reason', () => {
+    expect(
+      plan(
+        metadata([
+          [1n, old],
+          [2n, old + 1],
+          [3n, nowMs],
+        ]),
+      ),
+    ).toBeUndefined()
+    expect(plan(metadata([[1n, old]]))).toBeUndefined()
+    const tag = { v1: { 'snapshot-id': 1, type: 'tag' } }
+    expect(
+      plan(
+        metadata(
+          [
+            [1n, old],
+            [2n, old],
+          ],
+          tag,
+        ),
+      ),
+    ).toBeUndefined()
+  })
+
+  test('comes after everything else', () => {
+    const base = metadata([
+      [1n, old],
+      [2n, old],
+    ])
+    expect(planWork(version([segment(1, MiB, 60_000)]), base, [], settings)?.kind).toBe('append')
+    const small = ['a', 'b', 'c', 'd'].map((name) => file(name, MiB))
+    expect(planWork(version([]), base, small, settings)?.kind).toBe('merge')
   })
 })

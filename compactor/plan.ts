@@ -6,11 +6,13 @@
  *   merge    small files of one table partition become one, files of like size first, so that a row is rewritten
  *            about log(target / segment) times
  *   tier     files that are old enough move to the cold store, bytes unchanged
+ *   expire   nothing but old snapshots leaving the metadata, once nothing else is left to do for a table that stands still
  *
- * Appends come first: they keep readers' file counts down. One piece of work is one snapshot commit.
+ * Appends come first: they keep readers' file counts down. One piece of work is one commit.
  */
 import type { Segment, TableVersion } from '../lake/catalog/catalog.ts'
-import type { LiveFile } from '../lake/iceberg/iceberg.ts'
+import type { LiveFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
+import { isExpiryDue } from '../lake/iceberg/next-metadata.ts'
 
 export type PlanSettings = {
   readonly snapshotBytes: number
@@ -22,6 +24,8 @@ export type PlanSettings = {
   readonly filesMin: number
   /** Most bytes one merge reads. */
   readonly mergeBytesMax: number
+  /** Age at which a snapshot leaves the metadata. */
+  readonly snapshotAgeMaxMs: number
   readonly cold: { readonly root: string; readonly afterMs: number; readonly filesMax: number } | undefined
 }
 
@@ -29,16 +33,21 @@ export type Work =
   | { readonly kind: 'append'; readonly segments: readonly Segment[] }
   | { readonly kind: 'merge'; readonly files: readonly LiveFile[] }
   | { readonly kind: 'tier'; readonly files: readonly LiveFile[] }
+  /** `nowMs`: the time that ages are counted to. */
+  | { readonly kind: 'expire'; readonly nowMs: number }
 
-/** `snapshotTimes`: commit time (ms) of the snapshot that added a file, by snapshot id; absent means expired, thus old. */
+/** `base`: the metadata that the version names; `files`: the live files of its current snapshot. */
 export function planWork(
   version: TableVersion,
+  base: TableMetadata | undefined,
   files: readonly LiveFile[],
-  snapshotTimes: ReadonlyMap<bigint, number>,
   settings: PlanSettings,
 ): Work | undefined {
   return (
-    planAppend(version, settings) ?? planMerge(files, settings) ?? planTier(version, files, snapshotTimes, settings)
+    planAppend(version, settings) ??
+    planMerge(files, settings) ??
+    planTier(version, base, files, settings) ??
+    planExpiry(version, base, settings)
   )
 }
 
@@ -84,19 +93,30 @@ export function planMerge(files: readonly LiveFile[], settings: PlanSettings): W
 
 function planTier(
   version: TableVersion,
+  base: TableMetadata | undefined,
   files: readonly LiveFile[],
-  snapshotTimes: ReadonlyMap<bigint, number>,
   settings: PlanSettings,
 ): Work | undefined {
   const { cold } = settings
   if (!cold) return undefined
+  const snapshotTimes = new Map(base?.snapshots.map((snapshot) => [snapshot.snapshotId, snapshot.timestampMs]))
   const nowMs = Number(version.readAt / 1000n)
   const old = files.filter((file) => {
     if (file.path.startsWith(`${cold.root}/`)) return false
+    // A snapshot that is not listed any more has expired, and its files are old.
     const added = snapshotTimes.get(file.snapshotId)
     return added === undefined || nowMs - added >= cold.afterMs
   })
   return old.length === 0 ? undefined : { kind: 'tier', files: old.slice(0, cold.filesMax) }
+}
+
+function planExpiry(
+  { readAt }: TableVersion,
+  base: TableMetadata | undefined,
+  { snapshotAgeMaxMs }: PlanSettings,
+): Work | undefined {
+  const nowMs = Number(readAt / 1000n)
+  return base && isExpiryDue(base, snapshotAgeMaxMs, nowMs) ? { kind: 'expire', nowMs } : undefined
 }
 
 function takeUpTo(files: readonly LiveFile[], bytesMax: number): LiveFile[] {

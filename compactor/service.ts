@@ -31,6 +31,7 @@ const TIER_FILES_AT_ONCE = 16
  */
 const APPEND_MEMORY_RATIO = 1 / 24
 const APPEND_BYTES_MIN = 8 * 1024 ** 2
+const READER_REFRESH_MAX_MS = 10_000
 
 export async function startCompactor(options: {
   settings: Settings
@@ -130,7 +131,11 @@ export async function startCompactor(options: {
     world,
     worker,
     sweep,
-    settings: { intervalMs: settings.compaction.intervalMs, sweepIntervalMs: settings.sweep.intervalMs },
+    settings: {
+      intervalMs: settings.compaction.intervalMs,
+      sweepIntervalMs: settings.sweep.intervalMs,
+      readerRefreshMs: Math.min(READER_REFRESH_MAX_MS, settings.sweep.readerSilentMs / 3),
+    },
     onDone(table, done, elapsed) {
       seconds.observe(elapsed, { kind: done.kind })
       rows.add(done.rows, { kind: done.kind })

@@ -7,24 +7,35 @@ import type { Segment } from '../lake/catalog/catalog.ts'
 import type { Coverage, OffsetRange, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 
-export function snapshotCoverage(before: readonly Coverage[], segments: readonly Segment[]): Coverage[] {
-  const bySource = new Map<string, Coverage>(before.map((coverage) => [sourceKeyText(coverage), coverage]))
+/**
+ * The new coverage of every source that has rows in these segments.
+ *
+ * @param before coverage in the snapshot before, by `sourceKeyText`
+ */
+export function coverageChanges(
+  before: (key: string) => Coverage | undefined,
+  segments: readonly Segment[],
+): Coverage[] {
+  const changed = new Map<string, Coverage>()
   for (const segment of segments) {
     for (const { range, rows, recordedFrom = range.start, ...key } of segment.sources) {
-      const earlier = bySource.get(sourceKeyText(key)) ?? emptyCoverage(key)
-      bySource.set(sourceKeyText(key), {
+      const text = sourceKeyText(key)
+      const earlier = changed.get(text) ?? before(text) ?? emptyCoverage(key)
+      changed.set(text, {
         ...earlier,
-        // From where the files' record goes on, so that the checkpoints of all tables leave no hole in it.
+        // From where the bucket's own files record the source: ticks without rows before this one wrote no file.
         ranges: addRange(earlier.ranges, { start: recordedFrom, end: range.end }),
         recordsIn: earlier.recordsIn + BigInt(rows),
       })
     }
   }
-  return [...bySource.values()]
+  return [...changed.values()]
 }
 
 /** Ranges stay sorted and disjoint; touching ones become one. */
 export function addRange(ranges: readonly OffsetRange[], added: OffsetRange): OffsetRange[] {
+  // Nearly always: one range goes on where it ended.
+  if (ranges.length === 1 && ranges[0].end === added.start) return [{ start: ranges[0].start, end: added.end }]
   const result: OffsetRange[] = []
   let { start, end } = added
   for (const range of ranges) {

@@ -2,41 +2,31 @@
  * One turn for one table: read its version, plan, take the lease, rewrite, commit a snapshot. The commit names the
  * lease's epoch, so an older holder that wakes up commits nothing.
  *
- *   read version ─▶ plan (pure) ─▶ lease ─▶ new data files ─▶ manifests, list, checkpoint, metadata ─▶ one transaction
+ *   read version ─▶ plan (pure) ─▶ lease, reader row ─▶ new data files ─▶ manifests, list, checkpoint, metadata ─▶ one transaction
+ *
+ * The compactor is a reader too: another one's commit and a sweep with little grace must not take away what it reads. Its row
+ * stands before the version that it works on was read; a table with nothing to do costs no row.
  *
  * If we stop before the transaction, a restart sees the old snapshot and all segments, and files that nothing refers
  * to. After it, the new snapshot; what it replaced waits as tombstones for the sweep. A conflict is planned again from
- * scratch, never retried with the old plan; an unknown outcome is asked again with the same commit id.
+ * scratch, never retried with the old plan (`commit-snapshot.ts`).
  */
 
-import type {
-  Catalog,
-  Lease,
-  SnapshotCommit,
-  SnapshotResult,
-  Table,
-  TableVersion,
-  Writer,
-} from '../lake/catalog/catalog.ts'
+import type { Catalog, Lease, Table, TableVersion, Writer } from '../lake/catalog/catalog.ts'
 import type { MappedFile } from '../lake/file-mapping.ts'
 import type { DataFile, LiveFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
-import { readCheckpoint, readLiveFiles, readMetadata } from '../lake/iceberg/read.ts'
-import { prepareSnapshot } from '../lake/iceberg/write.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { createReaderRow } from '../lake/reader-row.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
+import { type CommitSettings, createSnapshotCommits, type Rewritten } from './commit-snapshot.ts'
 import { type PlanSettings, planWork, type Work } from './plan.ts'
 import type { Rewriter } from './rewrite.ts'
 import { singlePartition } from './single-partition.ts'
-import { snapshotCoverage } from './snapshot-coverage.ts'
+import { createTableMemory } from './table-memory.ts'
 import type { Tiering } from './tiering.ts'
 
-export type TableWorkerSettings = PlanSettings & {
-  readonly leaseMs: number
-  readonly snapshotAgeMaxMs: number
-  readonly snapshotsMax: number
-  readonly manifestsMax: number
-}
+export type TableWorkerSettings = PlanSettings & CommitSettings & { readonly leaseMs: number }
 
 export type Inputs = {
   /** Opens files for reading here: local paths and footers. `release` when the rewrite is over. */
@@ -56,7 +46,13 @@ export type WorkDone = {
 export type TableWorker = {
   /** undefined: nothing to do. `conflict`: something moved meanwhile; plan again at once. */
   turn(table: Table): Promise<WorkDone | 'conflict' | undefined>
+  /** From time to time: the reader row goes forward to what is still read, and is a sign of life. */
+  refresh(): Promise<void>
+  close(): Promise<void>
 }
+
+/** One look at a table, and what should be done. */
+type Look = { readonly version: TableVersion; readonly base: TableMetadata | undefined; readonly work: Work }
 
 export function createTableWorker(components: {
   catalog: Catalog
@@ -69,32 +65,63 @@ export function createTableWorker(components: {
   settings: TableWorkerSettings
 }): TableWorker {
   const { catalog, store, world, writer, inputs, rewriter, tiering, settings } = components
+  const memory = createTableMemory({ store })
+  const readerRow = createReaderRow({ catalog, world, service: 'compactor' })
+  const commit = createSnapshotCommits({ catalog, store, world, writer, memory, settings })
 
   async function turn(table: Table): Promise<WorkDone | 'conflict' | undefined> {
-    const [version] = await catalog.readTables([table.name])
-    if (version.table.schemas.length === 0) return undefined
-    const base = version.metadataLocation ? await readMetadata(store, version.metadataLocation) : undefined
-    const live = base ? await readLiveFiles(store, base) : []
-    const times = new Map(base?.snapshots.map((snapshot) => [snapshot.snapshotId, snapshot.timestampMs]))
-    const work = planWork(version, live, times, settings)
-    if (!work) return undefined
+    const first = await look(table)
+    if (first === undefined || first === 'conflict') return first
+    const { version } = first
     const lease = await catalog.acquireLease(table.tableId, writer, settings.leaseMs)
     if (!lease) return undefined
+    // Inputs of a version that the row covered before it was read are safe; else the row first, then the version again.
+    const isCovered = readerRow.covers([version])
+    let letGo = () => {}
     try {
-      const done = await runWork(version, base, work)
-      return await commit(version, base, lease, work, done)
+      letGo = await readerRow.hold([version])
+      const seen = isCovered ? first : await look(table)
+      if (seen === undefined || seen === 'conflict') return seen
+      return await work(seen, lease)
     } finally {
+      letGo()
       await catalog.releaseLease(lease).catch((error: unknown) => {
         world.log.warn('a lease could not be given back; it runs out by itself', { table: table.name, error })
       })
     }
   }
 
-  async function runWork(
-    version: TableVersion,
-    base: TableMetadata | undefined,
-    work: Work,
-  ): Promise<{ add: DataFile[]; remove: string[]; rows: number }> {
+  /** `conflict`: what the version names is gone, because a newer one came and nobody kept this one. */
+  async function look(table: Table): Promise<Look | 'conflict' | undefined> {
+    const [version] = await catalog.readTables([table.name], { coverage: false })
+    if (version.table.schemas.length === 0) return undefined
+    try {
+      const base = await memory.metadata(version)
+      const work = planWork(version, base, await memory.liveFiles(base), settings)
+      return work && { version, base, work }
+    } catch (error) {
+      if (!isMillraceError(error, 'file-missing')) throw error
+      const { metadataLocation } = await catalog.getTable(table.tableId)
+      if (metadataLocation === version.metadataLocation) throw error
+      return 'conflict'
+    }
+  }
+
+  async function work({ version, base, work }: Look, lease: Lease): Promise<WorkDone | 'conflict'> {
+    const rewritten = await runWork(version, base, work)
+    const committed = await commit({ version, base, lease, work, rewritten })
+    if (committed === 'conflict') return 'conflict'
+    return {
+      kind: work.kind,
+      rows: rewritten.rows,
+      filesIn: work.kind === 'append' ? work.segments.length : rewritten.remove.length,
+      filesOut: rewritten.add.length,
+      version: committed,
+    }
+  }
+
+  async function runWork(version: TableVersion, base: TableMetadata | undefined, work: Work): Promise<Rewritten> {
+    if (work.kind === 'expire') return { add: [], remove: [], rows: 0 }
     if (work.kind === 'append') {
       const rows = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
       return {
@@ -126,77 +153,7 @@ export function createTableWorker(components: {
     }
   }
 
-  async function commit(
-    version: TableVersion,
-    base: TableMetadata | undefined,
-    lease: Lease,
-    work: Work,
-    done: { add: DataFile[]; remove: string[]; rows: number },
-  ): Promise<WorkDone | 'conflict'> {
-    const { table } = version
-    const commitId = world.random.uuid()
-    const segments = work.kind === 'append' ? work.segments : []
-    const covered = base ? await readCheckpoint(store, base) : []
-    const prepared = await prepareSnapshot({
-      store,
-      world,
-      table,
-      base,
-      add: done.add,
-      remove: done.remove,
-      operation: work.kind === 'append' ? 'append' : 'replace',
-      coverage: snapshotCoverage(covered, segments),
-      commitId,
-      writerId: writer.writerId,
-      leaseEpoch: lease.epoch,
-      snapshotAgeMs: settings.snapshotAgeMaxMs,
-      snapshotsMax: settings.snapshotsMax,
-      manifestsMax: settings.manifestsMax,
-    })
-    world.crashPoint('compactor/before-snapshot-commit')
-    const result = await commitKnown({
-      commitId,
-      writer,
-      lease,
-      tableId: table.tableId,
-      expectedMetadataLocation: version.metadataLocation,
-      metadataLocation: prepared.metadataLocation,
-      metadataChecksum: prepared.metadataChecksum,
-      consumedSegmentIds: segments.map(({ segmentId }) => segmentId),
-      removedPaths: prepared.removedPaths,
-      rowsAdded: work.kind === 'append' ? done.rows : 0,
-      snapshotRows: prepared.snapshotRows,
-    })
-    world.crashPoint('compactor/after-snapshot-commit')
-    if (result.outcome === 'conflict') {
-      world.log.info('snapshot commit conflict; planning again', { table: table.name, reason: result.reason })
-      // Never referred to: the commit was refused for certain.
-      await store.delete([...prepared.writtenPaths, ...done.add.map(({ path }) => path)])
-      return 'conflict'
-    }
-    return {
-      kind: work.kind,
-      rows: done.rows,
-      filesIn: work.kind === 'append' ? work.segments.length : work.files.length,
-      filesOut: done.add.length,
-      version: result.version,
-    }
-  }
-
-  /** Asks again with the same commit id until the outcome is known. */
-  async function commitKnown(request: SnapshotCommit): Promise<SnapshotResult> {
-    for (let failures = 0; ; failures += 1) {
-      try {
-        return await catalog.commitSnapshot(request)
-      } catch (error) {
-        if (!isMillraceError(error) || error.kind !== 'unavailable') throw error
-        world.log.warn('catalog away during a snapshot commit; asking again', { error: error.message })
-        await world.clock.sleep(Math.min(2000, 50 * 2 ** failures))
-      }
-    }
-  }
-
-  return { turn }
+  return { turn, refresh: () => readerRow.refresh(), close: () => readerRow.close() }
 }
 
 function samePartition(files: readonly LiveFile[]): LiveFile['partition'] {

@@ -90,6 +90,16 @@ export type SnapshotRequest = {
   readonly manifestsMax: number
 }
 
+/** Metadata with fewer snapshots and nothing else new. */
+export type ExpiryRequest = Omit<
+  SnapshotRequest,
+  'base' | 'add' | 'remove' | 'operation' | 'coverage' | 'commitId' | 'leaseEpoch' | 'manifestsMax'
+> & {
+  readonly base: TableMetadata
+  /** The time that ages are counted to: that of the plan. */
+  readonly nowMs: number
+}
+
 export type PreparedSnapshot = {
   readonly metadataLocation: string
   readonly metadataChecksum: string

@@ -24,6 +24,7 @@ import {
 
 const METADATA_LOG_MAX = 100
 
+/** What a commit may do to the list of snapshots. */
 export type MetadataChange = Pick<SnapshotRequest, 'table' | 'base' | 'world' | 'snapshotAgeMs' | 'snapshotsMax'>
 
 export type NextMetadata = {

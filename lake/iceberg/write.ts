@@ -14,10 +14,10 @@
  * Errors: `commit-conflict` when a file to remove is not live (plan again), those of the store, `invariant-broken`.
  */
 import { createHash } from 'node:crypto'
-import { invariant } from '../../schemas/errors.ts'
+import { invariant, isMillraceError } from '../../schemas/errors.ts'
 import { checksumOf } from '../checksum.ts'
 import { type Checkpoint, nextCheckpoint } from './checkpoint.ts'
-import type { DataFile, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
+import type { DataFile, ExpiryRequest, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
 import { stringifyLosslessJson } from './lossless-json.ts'
 import {
   encodeManifest,
@@ -48,10 +48,16 @@ export async function prepareSnapshot(
   reader: SnapshotReader = createSnapshotReader({ store: request.store }),
 ): Promise<PreparedSnapshot> {
   checkRequest(request)
+  return withFiles(request, (files) => prepare(request, reader, files))
+}
+
+async function prepare(
+  request: SnapshotRequest,
+  reader: SnapshotReader,
+  files: MetadataFiles,
+): Promise<PreparedSnapshot> {
   const { world, table, base, writerId } = request
   const folder = `${table.location}/metadata`
-  const files = metadataFiles(request)
-
   const snapshotId = newSnapshotId(request)
   const sequenceNumber = (base?.lastSequenceNumber ?? 0n) + 1n
   const { drafts, removed } = await draftManifests(request, reader, snapshotId)
@@ -107,20 +113,58 @@ export async function prepareSnapshot(
   return { ...written, checkpoint, snapshotId, snapshotRows: totals.rows, writtenPaths, removedPaths }
 }
 
+/**
+ * Only metadata: snapshots that are too old leave it, so that an idle table gives back what only they referred to. The
+ * current snapshot stays; the sequence number counts on, so that of two metadata files it tells the later one.
+ */
+export async function prepareExpiry(
+  request: ExpiryRequest,
+  reader: SnapshotReader = createSnapshotReader({ store: request.store }),
+): Promise<PreparedSnapshot> {
+  const { base, table, nowMs } = request
+  const current = base.currentSnapshot
+  invariant('iceberg.expiry', current !== undefined && base.location === table.location, { table: table.name })
+  const totals = totalsOf(await reader.manifestList(current.manifestList))
+  const next = nextMetadata(request, undefined, Math.max(nowMs, current.timestampMs))
+  const sequenceNumber = base.lastSequenceNumber + 1n
+  const raw = { ...next.raw, 'last-sequence-number': sequenceNumber }
+  return withFiles(request, async (files) => {
+    const written = await putMetadata(request, files, { ...next, raw }, sequenceNumber)
+    const removedPaths = [...next.droppedMetadata, ...(await unreachablePaths(reader, next.dropped, next.kept))]
+    return {
+      ...written,
+      checkpoint: undefined,
+      snapshotId: current.snapshotId,
+      snapshotRows: totals.rows,
+      writtenPaths: files.paths,
+      removedPaths,
+    }
+  })
+}
+
 type MetadataFiles = {
   readonly paths: readonly string[]
   put(path: string, bytes: Uint8Array, crashPoint: string): Promise<void>
 }
 
-function metadataFiles({ store, world }: Pick<SnapshotRequest, 'store' | 'world'>): MetadataFiles {
+/** After an error no transaction ever refers to what was written so far; what cannot be deleted now goes with the sweep. */
+async function withFiles<Result>(
+  { store, world }: Pick<SnapshotRequest, 'store' | 'world'>,
+  work: (files: MetadataFiles) => Promise<Result>,
+): Promise<Result> {
   const paths: string[] = []
-  return {
-    paths,
-    async put(path, bytes, crashPoint) {
-      paths.push(path)
-      await store.put(path, bytes, { ifNoneMatch: '*' })
-      world.crashPoint(crashPoint)
-    },
+  try {
+    return await work({
+      paths,
+      async put(path, bytes, crashPoint) {
+        paths.push(path)
+        await store.put(path, bytes, { ifNoneMatch: '*' })
+        world.crashPoint(crashPoint)
+      },
+    })
+  } catch (error) {
+    if (isMillraceError(error) && paths.length > 0) await store.delete(paths).catch(() => {})
+    throw error
   }
 }
 
