@@ -15,6 +15,7 @@ import { addBlock, idsOf, sampleFeed, sampleKey, sampleTick } from './tick-sampl
 const A = sampleKey('a')
 const B = sampleKey('b')
 const FEED = sampleFeed(1, 't')
+const UNRECORDED = { end: 0n, isBegun: false }
 
 type Answer = TickResult | MillraceError
 
@@ -302,7 +303,7 @@ test('files say which attempts before them came to something, and the newest ver
 
 test('offsets that brought no file are recorded by the next tick that does', async () => {
   const { flusher, ledger, commits } = stage([committed(1n), committed(2n), committed(3n)])
-  ledger.reload(A, 0n, 0n)
+  ledger.reload(A, 0n, UNRECORDED)
   const tick = sampleTick()
   const rowless = { recordsDead: 0, recordsFiltered: 5, recordsIn: 5, logEnd: undefined, caughtUp: false }
   tick.advance({ ...A, range: { start: 0n, end: 5n }, ...rowless }, 2)
@@ -314,8 +315,8 @@ test('offsets that brought no file are recorded by the next tick that does', asy
   await flusher.drain()
   expect(commits.map(({ segments }) => segments.map(({ sources }) => sources[0]))).toMatchObject([
     [],
-    [{ range: { start: 5n, end: 7n }, recordedFrom: 0n }],
-    [{ range: { start: 7n, end: 8n }, recordedFrom: 7n }],
+    [{ range: { start: 5n, end: 7n }, recordedFrom: 0n, isFirst: true }],
+    [{ range: { start: 7n, end: 8n }, recordedFrom: 7n, isFirst: false }],
   ])
 })
 
@@ -323,9 +324,9 @@ test('a tick in flight whose predecessor lost its files records from where the f
   const P: typeof A = { ...A, pipeline: 'other' }
   const stale: TickResult = { outcome: 'stale', stale: [{ key: B, coverage: undefined }] }
   const { flusher, ledger, commits, deleted } = stage([stale, committed(1n), committed(2n)])
-  ledger.reload(A, 0n, 0n)
-  ledger.reload(B, 0n, 0n)
-  ledger.reload(P, 0n, 0n)
+  ledger.reload(A, 0n, UNRECORDED)
+  ledger.reload(B, 0n, UNRECORDED)
+  ledger.reload(P, 0n, UNRECORDED)
   const tick = sampleTick()
   // Rows of B only: A's offsets are recorded by B's file, which B takes with it when it turns out to be stale.
   addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })
@@ -336,6 +337,8 @@ test('a tick in flight whose predecessor lost its files records from where the f
   await flusher.submit(tick.seal())
   await flusher.drain()
   expect(commits.map(({ advances }) => advances.map(({ source }) => source))).toEqual([['b', 'a'], ['a'], ['a']])
-  expect(commits[2].segments[0].sources).toMatchObject([{ range: { start: 4n, end: 5n }, recordedFrom: 0n }])
+  expect(commits[2].segments[0].sources).toMatchObject([
+    { range: { start: 4n, end: 5n }, recordedFrom: 0n, isFirst: true },
+  ])
   expect(deleted).toHaveLength(2)
 })

@@ -99,7 +99,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
       dropped: dropped.filter((each) => each <= settled),
       advances: tick.advances.map((advance) => ({
         ...advance,
-        recordedFrom: ledger.recordedFrom(advance.keyText, advance.range.start, inFlight),
+        ...ledger.recordFrom(advance.keyText, advance.range.start, inFlight),
       })),
       versionOf: (tableId) => versions.get(tableId),
     })

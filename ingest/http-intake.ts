@@ -19,7 +19,7 @@ import { appendDeadLetter, rowError, tooLarge } from './dead-letters.ts'
 import type { DecodeFailure } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
 import type { DropReason, RowOrigin, UsedKey } from './open-tick.ts'
-import { coverageEnd, recordedEnd, type SourceLedger } from './source-ledger.ts'
+import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
 import type { IngestTable } from './tables.ts'
 
 /** Rows of a body: entry i is `bytes[starts[i], ends[i])`. */
@@ -102,7 +102,7 @@ export function createHttpIntake(components: {
       const coverage = await coverageOf(key)
       const covered = coverageEnd(coverage) ?? 0n
       if (next === undefined || covered > next) {
-        ledger.reload(key, covered, recordedEnd(coverage))
+        ledger.reload(key, covered, filesRecord(coverage))
         next = covered
       }
     }

@@ -7,7 +7,9 @@ import type { Catalog } from '../lake/catalog/catalog.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { footerOf } from '../lake/parquet/concat.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
+import { readMergeRecord } from '../lake/rebuild/merge-record.ts'
 import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
@@ -18,10 +20,13 @@ import { splitBody } from './decoder/json-lines.ts'
 import { createFlusher } from './flusher.ts'
 import { createHttpIntake, type HttpIntake, type IngestAnswer, type IngestRequest } from './http-intake.ts'
 import { createIntake, type Intake } from './intake.ts'
+import { createLiveSegments, type LiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSourceLedger, type SourceLedger } from './source-ledger.ts'
 import { createIngestTables, type IngestTables } from './tables.ts'
+import { createUntilAvailable } from './until-available.ts'
 
 export const TABLE = 't'
 const ROOT = 'file:///lake'
@@ -36,6 +41,9 @@ export type SampleProcess = {
   readonly tables: IngestTables
   /** Why the process would have ended. */
   readonly fatal: unknown[]
+  readonly liveSegments: LiveSegments
+  /** Why a full table waits, each time. */
+  readonly full: string[]
   /** The body's rows, as the HTTP door would hand them over. */
   send(body: string, options?: SendOptions): Promise<IngestAnswer>
 }
@@ -57,7 +65,15 @@ export type SampleLake = {
   close(): Promise<void>
 }
 
-export async function openSampleLake(seed = 1): Promise<SampleLake> {
+export type SampleLimits = {
+  /** `segments.live.max`. Default 200. */
+  readonly liveMax?: number
+  /** Of a merged segment. Default 32 MiB. */
+  readonly mergedBytesMax?: number
+}
+
+export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promise<SampleLake> {
+  const { liveMax = 200, mergedBytesMax = 32 * 1024 ** 2 } = limits
   const world = createTestWorld({ sleepAdvances: true, seed })
   const catalog = await openCatalog({ url: 'sqlite::memory:', world })
   const store = createMemoryObjectStore({ root: ROOT, world })
@@ -69,7 +85,25 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
     const writer = await catalog.registerWriter('ingest')
     const ledger = createSourceLedger()
     const fatal: unknown[] = []
+    const full: string[] = []
     const segments = createSegmentWriter({ store: parts.store, world, writer, writeParquet })
+    const untilAvailable = createUntilAvailable({ world, onTrouble() {} })
+    const liveSegments = createLiveSegments({
+      catalog: parts.catalog,
+      world,
+      untilAvailable,
+      merger: createSegmentMerger({
+        ...parts,
+        world,
+        writer,
+        untilAvailable,
+        bytesMax: mergedBytesMax,
+        winMin: Math.max(1, Math.floor(liveMax / 4)),
+      }),
+      max: liveMax,
+      onFull: (reason) => void (reason && full.push(reason)),
+      onCount() {},
+    })
     const flusher = createFlusher({
       ...parts,
       world,
@@ -86,7 +120,8 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
         },
       },
       ticksInFlightMax: 3,
-      onCommitted() {},
+      makeRoom: (adding) => liveSegments.makeRoom(adding),
+      onCommitted: ({ versions, segments: committed }) => liveSegments.committed(versions, committed),
       onStale() {},
       onTrouble() {},
       onFatal: (error) => void fatal.push(error),
@@ -95,7 +130,7 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
       tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
       flusher,
       world,
-      settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax: 1e9, segmentsLiveMax: 200 },
+      settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax: 1e9, segmentsLiveMax: liveMax },
     })
     const columns = [
       { name: 'id', type: { kind: 'long' } as const, required: true },
@@ -126,6 +161,8 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
       ledger,
       tables,
       fatal,
+      liveSegments,
+      full,
       async send(body, { producer, sequence, table = TABLE, ...rest } = {}) {
         return httpIntake.take({
           table: await tables.open(table),
@@ -142,6 +179,16 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
     return made
   }
 
+  /** A merged segment says which segments it holds, in the order of its row groups. */
+  async function mergedRows(path: string): Promise<SampleRow[]> {
+    const { keyValues, rowGroups } = footerOf((await store.get(path)).bytes)
+    const inputs = (readMergeRecord(keyValues)?.inputs ?? []).map((input) => written.get(input.path) ?? [])
+    if (inputs.map(({ length }) => length).join() !== rowGroups.map(({ rowCount }) => rowCount).join()) {
+      throw new Error(`${path}: its row groups are not its inputs`)
+    }
+    return inputs.flat()
+  }
+
   return {
     world,
     catalog,
@@ -149,7 +196,8 @@ export async function openSampleLake(seed = 1): Promise<SampleLake> {
     startProcess,
     async rows(name = TABLE) {
       const [{ segments }] = await catalog.readTables([name])
-      const rows = segments.flatMap(({ path }) => written.get(path) ?? [])
+      const rows: SampleRow[] = []
+      for (const { path } of segments) rows.push(...(written.get(path) ?? (await mergedRows(path))))
       return rows.sort((a, b) => compare(a._source, b._source) || compare(a._offset, b._offset))
     },
     async settled(work) {

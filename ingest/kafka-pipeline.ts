@@ -27,7 +27,7 @@ import {
   topicPartitionKey,
 } from './kafka/kafka-source.ts'
 import type { RowOrigin } from './open-tick.ts'
-import { coverageEnd, recordedEnd, type SourceLedger } from './source-ledger.ts'
+import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
 import type { IngestTable } from './tables.ts'
 
 export type PipelineState = {
@@ -168,7 +168,7 @@ export function createKafkaPipeline(components: {
       const key = keyOf(partition, all)
       const coverage = await catalog.beginCoverage(key, start)
       const next = coverageEnd(coverage) ?? start
-      ledger.reload(key, next, recordedEnd(coverage))
+      ledger.reload(key, next, filesRecord(coverage))
       assigned.set(id, { partition, key, generation: generationOf(key) })
       positions.set(id, { at: 'offset', offset: Number(next) })
     }

@@ -74,6 +74,7 @@ const advance = (source: string, recordedFrom: bigint, start: bigint, end: bigin
   generation: 1,
   range: { start, end },
   recordedFrom,
+  isFirst: recordedFrom === 0n,
   recordsIn: 0,
   recordsDead: 0,
   recordsFiltered: 0,
@@ -93,11 +94,11 @@ test('a segment records all that its tick consumed of its sources; what brought 
   const batches = [{ spans: [span('a', 0, 3, 0n, 5n)] }, { spans: [span('a', 0, 1, 2n, 3n)] }]
   const other = { ...advance('d', 0n, 0n, 2n), pipeline: 'without segments', keyText: 'd' }
   const advances = [advance('a', 0n, 0n, 9n), advance('b', 3n, 7n, 8n), other]
-  const a = { ...sampleKey('a'), range: { start: 0n, end: 9n }, recordedFrom: 0n }
+  const a = { ...sampleKey('a'), range: { start: 0n, end: 9n }, recordedFrom: 0n, isFirst: true }
   expect(recordedSources(batches, advances)).toEqual([
     [
       { ...a, rows: 3 },
-      { ...sampleKey('b'), range: { start: 7n, end: 8n }, rows: 0, recordedFrom: 3n },
+      { ...sampleKey('b'), range: { start: 7n, end: 8n }, rows: 0, recordedFrom: 3n, isFirst: false },
     ],
     [{ ...a, rows: 1 }],
   ])
@@ -144,12 +145,12 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
     schemaId: 0,
     writerId: writer.writerId,
     writerEpoch: 7,
-    sources: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, rows: 1, recordedFrom: 0n }],
+    sources: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, rows: 1, recordedFrom: 0n, isFirst: true }],
     definition: { tableId: 1, name: 't', location: feeds[0].table.location, schemaId: 0 },
     commit: {
       ...commit,
       versions: new Map([[1, 12n]]),
-      advances: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, recordedFrom: 0n, ...counts }],
+      advances: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, recordedFrom: 0n, isFirst: true, ...counts }],
     },
   })
   expect(record?.definition?.columns).toEqual(feeds[0].table.schemas[0].columns)

@@ -41,7 +41,7 @@ export type TickAttempt = {
   readonly tick: number
   readonly settled: number
   readonly dropped: readonly number[]
-  readonly advances: readonly (PendingAdvance & { readonly recordedFrom: bigint })[]
+  readonly advances: readonly (PendingAdvance & Pick<RecordedSource, 'recordedFrom'> & { readonly isFirst: boolean })[]
   /** Newest version of the table that this process knew committed. */
   versionOf(tableId: number): bigint | undefined
 }
@@ -176,13 +176,14 @@ export function recordedSources(
         range: advance?.range ?? range,
         rows: count,
         recordedFrom: advance?.recordedFrom ?? range.start,
+        isFirst: advance?.isFirst,
       }
     })
   })
-  for (const { keyText, pipeline, source, partition, range, recordedFrom } of advances) {
+  for (const { keyText, pipeline, source, partition, range, recordedFrom, isFirst } of advances) {
     const index = firstOfPipeline.get(pipeline)
     if (index === undefined || listed.has(keyText)) continue
-    recorded[index].push({ pipeline, source, partition, range, rows: 0, recordedFrom })
+    recorded[index].push({ pipeline, source, partition, range, rows: 0, recordedFrom, isFirst })
   }
   return recorded
 }

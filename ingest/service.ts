@@ -8,7 +8,7 @@
  * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
  */
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
-import { openLakeStore } from '../lake/open-lake-store.ts'
+import { openWritersStore } from '../lake/open-lake-store.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
@@ -61,7 +61,7 @@ export async function startIngest(options: {
   const metrics = createMetrics({ service: 'ingest' })
   const counted = createIngestMetrics(metrics)
   const catalog = await openCatalog({ url: settings.catalog.url, world })
-  const store = openLakeStore(settings, world, health)
+  const store = openWritersStore(settings, world, health)
   const writer = await catalog.registerWriter('ingest')
   const ledger = createSourceLedger()
   const onFatal = (error: unknown) => {

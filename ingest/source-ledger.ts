@@ -12,11 +12,14 @@ type Entry = {
   /** Taken so far, committed or not. undefined: unknown until `reload`. */
   next: bigint | undefined
   committed: bigint | undefined
-  /** Up to where files of committed ticks record the source; undefined when none does. */
-  recorded: bigint | undefined
+  /** What files of committed ticks record of the source; undefined when nobody knows. */
+  recorded: FilesRecord | undefined
   /** The same once the ticks in flight are committed. */
-  recordedNext: bigint | undefined
+  recordedNext: FilesRecord | undefined
 }
+
+/** Up to where the bucket's own files record a source, and whether any does: at its beginning none does yet. */
+export type FilesRecord = { readonly end: bigint; readonly isBegun: boolean }
 
 export type SourceLedger = {
   /** 0 for a source never seen. */
@@ -24,17 +27,18 @@ export type SourceLedger = {
   /** Next offset to take, or undefined when the coverage must be read first. */
   next(key: SourceKey): bigint | undefined
   took(key: SourceKey, next: bigint): void
-  /** Start again from the coverage's end, under a new generation. `recorded`: see `recordedEnd`. */
-  reload(key: SourceKey, next: bigint, recorded?: bigint): void
+  /** Start again from the coverage's end, under a new generation. `recorded`: see `filesRecord`. */
+  reload(key: SourceKey, next: bigint, recorded?: FilesRecord): void
   /** The catalog said that the source's coverage is elsewhere. */
   becameStale(key: SourceKey, coverage: Coverage | undefined): void
   /** Ignored when the source has a newer generation. `recorded`: a file of the tick records the source. */
   committed(key: SourceKey, generation: number, end: bigint, recorded?: boolean): void
   /**
    * Where the record of an advance begins that a file is about to hold: where the files' record ended, at most at its
-   * start. `inFlight`: ticks before it are not committed yet, and counted as if they were.
+   * start. `isFirst`: nothing is recorded before it. `inFlight`: ticks before it are not committed yet, and counted as if
+   * they were.
    */
-  recordedFrom(keyText: string, start: bigint, inFlight: boolean): bigint
+  recordFrom(keyText: string, start: bigint, inFlight: boolean): { recordedFrom: bigint; isFirst: boolean }
   /** A file of a tick in flight records the source up to here. */
   willRecord(keyText: string, generation: number, end: bigint): void
   /** False when the record would have a hole before `recordedFrom`: a tick before it came without the files it had. */
@@ -49,11 +53,12 @@ export function coverageEnd(coverage: Coverage | undefined): bigint | undefined 
   return coverage?.ranges.at(-1)?.end
 }
 
-/** Up to where the bucket's own files record a source; a source without any coverage yet begins where it begins. */
-export function recordedEnd(coverage: Coverage | undefined): bigint | undefined {
-  if (coverage?.recordedEnd !== undefined) return coverage.recordedEnd
-  const [only] = coverage?.ranges ?? []
-  return coverage?.ranges.length === 1 && only.start === only.end ? only.start : undefined
+/** Of a source without coverage nothing is recorded: Kafka's begin where their coverage does, HTTP producers at 0. */
+export function filesRecord(coverage: Coverage | undefined): FilesRecord | undefined {
+  if (!coverage) return { end: 0n, isBegun: false }
+  if (coverage.recordedEnd !== undefined) return { end: coverage.recordedEnd, isBegun: true }
+  const [only] = coverage.ranges
+  return coverage.ranges.length === 1 && only.start === only.end ? { end: only.start, isBegun: false } : undefined
 }
 
 export function createSourceLedger(): SourceLedger {
@@ -95,7 +100,7 @@ export function createSourceLedger(): SourceLedger {
       found.generation += 1
       found.next = undefined
       found.committed = coverageEnd(coverage)
-      found.recorded = recordedEnd(coverage)
+      found.recorded = filesRecord(coverage)
       found.recordedNext = found.recorded
     },
     committed(key, generation, end, recorded = false) {
@@ -103,22 +108,25 @@ export function createSourceLedger(): SourceLedger {
       if (found.generation !== generation) return
       found.committed = end
       if (!recorded) return
-      found.recorded = end
-      if (found.recordedNext === undefined || found.recordedNext < end) found.recordedNext = end
+      found.recorded = { end, isBegun: true }
+      if (isBehind(found.recordedNext, end)) found.recordedNext = found.recorded
     },
-    recordedFrom(keyText, start, inFlight) {
+    recordFrom(keyText, start, inFlight) {
       const found = entries.get(keyText)
       const before = inFlight ? found?.recordedNext : found?.recorded
-      return before !== undefined && before < start ? before : start
+      return {
+        recordedFrom: before !== undefined && before.end < start ? before.end : start,
+        isFirst: before !== undefined && !before.isBegun && before.end <= start,
+      }
     },
     willRecord(keyText, generation, end) {
       const found = entries.get(keyText)
       if (found?.generation !== generation) return
-      if (found.recordedNext === undefined || found.recordedNext < end) found.recordedNext = end
+      if (isBehind(found.recordedNext, end)) found.recordedNext = { end, isBegun: true }
     },
     isRecordWhole(keyText, recordedFrom) {
       const recorded = entries.get(keyText)?.recorded
-      return recorded === undefined || recordedFrom <= recorded
+      return recorded === undefined || recordedFrom <= recorded.end
     },
     coveredTo: (keyText) => entries.get(keyText)?.committed,
     isSettled(key) {
@@ -133,4 +141,8 @@ export function createSourceLedger(): SourceLedger {
       found.next = undefined
     },
   }
+}
+
+function isBehind(record: FilesRecord | undefined, end: bigint): boolean {
+  return record === undefined || !record.isBegun || record.end < end
 }
