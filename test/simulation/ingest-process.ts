@@ -1,0 +1,153 @@
+/**
+ * An ingest process of the simulated world, put together as `ingest/service.ts` does it, from the production parts: tables,
+ * ledger, open tick, intake, flusher, segment writer, Kafka pipeline, HTTP intake, heartbeat, upkeep. Its Kafka source, its
+ * store and its catalog are simulated, and its segments are row files.
+ */
+import { createBatchBuilder } from '../../ingest/decoder/batch-builder.ts'
+import { filterRows } from '../../ingest/decoder/filter-rows.ts'
+import { createJsonDecoder } from '../../ingest/decoder/json-decoder.ts'
+import { createFlusher } from '../../ingest/flusher.ts'
+import { createHttpIntake, type HttpIntake, httpPipeline } from '../../ingest/http-intake.ts'
+import { createIntake, type Intake } from '../../ingest/intake.ts'
+import { createKafkaPipeline, type KafkaPipeline } from '../../ingest/kafka-pipeline.ts'
+import { createOpenTick } from '../../ingest/open-tick.ts'
+import { createSegmentWriter } from '../../ingest/segment-writer.ts'
+import { createSourceLedger } from '../../ingest/source-ledger.ts'
+import { createIngestTables, type IngestTable } from '../../ingest/tables.ts'
+import { startUpkeep } from '../../ingest/upkeep.ts'
+import { keepAlive } from '../../lake/writer-heartbeat.ts'
+import { createHealth } from '../../runtime/health.ts'
+import type { Lake } from './lake.ts'
+import { TABLE_COLUMNS, writeRows } from './row-files.ts'
+import { TOPIC } from './simulated-kafka.ts'
+import { createSimulatedKafkaSource } from './simulated-kafka-source.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
+import { LAKE_ROOT } from './simulated-store.ts'
+
+export const TABLE = 'flights'
+export const PIPELINE = 'p'
+
+/** What others may reach of a living ingest process. */
+export type IngestDoors = {
+  readonly process: SimulatedProcess
+  readonly table: IngestTable
+  readonly http: HttpIntake
+  readonly pipeline: KafkaPipeline
+  readonly intake: Intake
+}
+
+const TICKS_IN_FLIGHT_MAX = 4
+const RECORD_BYTES_MAX = 1000
+
+export async function bootIngest(
+  lake: Lake,
+  process: SimulatedProcess,
+  opened: (doors: IngestDoors) => void,
+): Promise<void> {
+  const { universe, bug } = lake
+  const { shape } = universe
+  const { world } = process
+  const catalog = lake.catalogOf(process)
+  const store = lake.storeOf(process)
+  const health = createHealth()
+  const writer = await catalog.registerWriter('ingest')
+  lake.model.writerRegistered(writer.writerId)
+  const ledger = createSourceLedger()
+  const onFatal = (error: unknown) => {
+    universe.tally('ingest ended itself')
+    process.crash(`ends itself: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const tables = createIngestTables({
+    catalog,
+    world,
+    lakeRoot: LAKE_ROOT,
+    declared: {
+      [TABLE]: {
+        columns: TABLE_COLUMNS,
+        partition: shape.isPartitioned ? ['part'] : [],
+        sort: [],
+        eventTime: undefined,
+        inferRecords: 100,
+        inferTimestamps: true,
+      },
+    },
+    createDecoder: createJsonDecoder,
+    inferColumns: () => [],
+    onCreated: () => {},
+  })
+  let pipeline: KafkaPipeline | undefined
+  const flusher = createFlusher({
+    catalog,
+    store,
+    world,
+    writer,
+    ledger,
+    filterRows,
+    segments: createSegmentWriter({ store, world, writer, writeParquet: writeRows }),
+    ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
+    onCommitted: () => universe.tally('tick told committed'),
+    onStale(keys) {
+      universe.tally('stale source', keys.length)
+      for (const key of keys) if (pipeline?.owns(key)) pipeline.becameStale(key)
+    },
+    onTrouble: () => {},
+    onFatal,
+  })
+  const intake = createIntake({
+    tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+    flusher,
+    world,
+    settings: {
+      flushIntervalMs: shape.flushIntervalMs,
+      flushBytes: 100_000,
+      flushRows: shape.flushRows,
+      memoryMax: shape.memoryMax,
+      segmentsLiveMax: shape.segmentsLiveMax,
+    },
+  })
+  keepAlive({ catalog, writer, world, leasesMs: shape.leasesMs, health, onFatal })
+  intake.start()
+  const table = await tables.open(TABLE)
+  lake.model.tableOpened(table.ready!.feed.table.tableId, table.deadLetters.table.tableId)
+  await catalog.bindPipeline(httpPipeline(TABLE), tables.tableIds([TABLE]), [])
+  const made = createKafkaPipeline({
+    name: PIPELINE,
+    tables: [table],
+    autoOffsetReset: 'earliest',
+    recordBytesMax: RECORD_BYTES_MAX,
+    catalog: bug?.pipelineCatalog?.(catalog, lake) ?? catalog,
+    intake,
+    ledger,
+    world,
+    onTrouble: () => {},
+    onDecision: () => {},
+    count: () => {},
+  })
+  pipeline = made
+  await catalog.bindPipeline(PIPELINE, tables.tableIds([TABLE]), [TOPIC])
+  const source = createSimulatedKafkaSource(universe, lake.broker, process, made.handlers)
+  made.attach(source)
+  source.start().catch((error: unknown) => universe.violation('source', `the Kafka source ended: ${String(error)}`))
+  const http = createHttpIntake({
+    catalog,
+    intake,
+    ledger,
+    world,
+    writerId: writer.writerId,
+    recordBytesMax: RECORD_BYTES_MAX,
+    count: () => {},
+  })
+  if (shape.hasUpkeep) {
+    startUpkeep({
+      catalog,
+      writer,
+      world,
+      intake,
+      pipelines: [made],
+      sources: [source],
+      health,
+      segmentsLiveMax: shape.segmentsLiveMax,
+    })
+  }
+  opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
+}
