@@ -321,12 +321,10 @@ test('offsets that brought no file are recorded by the next tick that does', asy
 })
 
 test('a tick in flight whose predecessor lost its files records from where the files really end', async () => {
-  const P: typeof A = { ...A, pipeline: 'other' }
   const stale: TickResult = { outcome: 'stale', stale: [{ key: B, coverage: undefined }] }
   const { flusher, ledger, commits, deleted } = stage([stale, committed(1n), committed(2n)])
   ledger.reload(A, 0n, UNRECORDED)
   ledger.reload(B, 0n, UNRECORDED)
-  ledger.reload(P, 0n, UNRECORDED)
   const tick = sampleTick()
   // Rows of B only: A's offsets are recorded by B's file, which B takes with it when it turns out to be stale.
   addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })

@@ -3,7 +3,7 @@
  * ADR 15). Written by ingest, read by `millrace catalog rebuild` and by whoever asks whether a catalog is an older copy.
  *
  *   millrace.table, .schema-id, .commit-id, .writer-id, .writer-epoch   as plain text
- *   millrace.sources      [[pipeline, source, topic-partition, start, end, rows, recordedFrom], …]   what its rows cover
+ *   millrace.sources      [[pipeline, source, topic-partition, start, end, rows, recordedFrom, first], …]   what its rows cover
  *   millrace.definition   {format, table, name, location, schema, columns, partition, sort, properties, lastFieldId}
  *   millrace.commit       {format, commitId, tick, settled, dropped, parts, versions[, advances]}
  *
@@ -11,10 +11,11 @@
  * order they are written, as [table id, number in the file name]; the path is `<location>/segments/<writer>-<number>.parquet`.
  * Attempts up to `settled` are committed, but those in `dropped` (the newest of them), which never will be. `versions` is the
  * newest version of the segment's table that the process knew committed. `advances` are in the first part only:
- * [[pipeline, source, topic-partition, recordedFrom, start, end, in, dead, filtered], …].
+ * [[pipeline, source, topic-partition, recordedFrom, start, end, in, dead, filtered, first], …].
  *
  * `recordedFrom` is where the files' record of a source ended before: ticks without rows write no file, and the next one
- * that does begins its record there, so that the record has no holes.
+ * that does begins its record there, so that the record has no holes. `first` is 1 where nothing was recorded before: a record
+ * that does not begin with it has lost its beginning.
  *
  * Footers of the release before have neither definition nor commit; their sources have no rows and no recordedFrom.
  */
@@ -40,11 +41,14 @@ export type RecordedSource = SourceKey & {
   readonly range: OffsetRange
   readonly rows: number
   readonly recordedFrom: bigint
+  /** undefined in files of the release before, and in merged ones. */
+  readonly isFirst?: boolean | undefined
 }
 
 export type RecordedAdvance = SourceKey & {
   readonly range: OffsetRange
   readonly recordedFrom: bigint
+  readonly isFirst: boolean
   readonly recordsIn: number
   readonly recordsDead: number
   readonly recordsFiltered: number
@@ -103,7 +107,7 @@ export function segmentNameOf(path: string): { readonly writerId: string; readon
 
 export function sourcesJson(sources: readonly RecordedSource[]): string {
   return JSON.stringify(
-    sources.map(({ pipeline, source, partition, range, rows, recordedFrom }) => [
+    sources.map(({ pipeline, source, partition, range, rows, recordedFrom, isFirst }) => [
       pipeline,
       source,
       partition,
@@ -111,6 +115,7 @@ export function sourcesJson(sources: readonly RecordedSource[]): string {
       String(range.end),
       rows,
       String(recordedFrom),
+      ...(isFirst === undefined ? [] : [Number(isFirst)]),
     ]),
   )
 }
@@ -165,6 +170,7 @@ function advancesJson(advances: readonly RecordedAdvance[]): string {
       counts.recordsIn,
       counts.recordsDead,
       counts.recordsFiltered,
+      Number(counts.isFirst),
     ]),
   )
 }
@@ -194,17 +200,20 @@ export function readSegmentRecord(path: string, keyValues: ReadonlyMap<string, s
   }
 }
 
-type JsonSource = [string, string, number, string, string, number?, string?]
+type JsonSource = [string, string, number, string, string, number?, string?, number?]
 
 function parsedSources(text: string): RecordedSource[] {
-  return (JSON.parse(text) as JsonSource[]).map(([pipeline, source, partition, start, end, rows, recordedFrom]) => ({
-    pipeline,
-    source,
-    partition: whole(partition),
-    range: { start: BigInt(start), end: BigInt(end) },
-    rows: rows ?? 0,
-    recordedFrom: BigInt(recordedFrom ?? start),
-  }))
+  return (JSON.parse(text) as JsonSource[]).map(
+    ([pipeline, source, partition, start, end, rows, recordedFrom, first]) => ({
+      pipeline,
+      source,
+      partition: whole(partition),
+      range: { start: BigInt(start), end: BigInt(end) },
+      rows: rows ?? 0,
+      recordedFrom: BigInt(recordedFrom ?? start),
+      isFirst: first === undefined ? undefined : first === 1,
+    }),
+  )
 }
 
 type JsonDefinition = Omit<TableDefinition, 'tableId' | 'schemaId'> & {
@@ -220,7 +229,7 @@ function parsedDefinition(text: string | undefined): TableDefinition | undefined
   return { ...rest, tableId: whole(table), schemaId: whole(schema) }
 }
 
-type JsonAdvance = [string, string, number, string, string, string, number, number, number]
+type JsonAdvance = [string, string, number, string, string, string, number, number, number, number]
 type JsonCommit = {
   readonly format: number
   readonly commitId: string
@@ -232,7 +241,8 @@ type JsonCommit = {
   readonly advances?: readonly JsonAdvance[]
 }
 
-function parsedCommit(text: string | undefined): CommitRecord | undefined {
+/** Also for the text that a merged file keeps of each of its inputs. */
+export function parsedCommit(text: string | undefined): CommitRecord | undefined {
   if (text === undefined) return undefined
   const { format, parts, versions, advances, ...rest } = JSON.parse(text) as JsonCommit
   requireFormat(COMMIT_KEY, format)
@@ -240,16 +250,22 @@ function parsedCommit(text: string | undefined): CommitRecord | undefined {
     ...rest,
     parts: parts.map(([tableId, number]) => ({ tableId, number })),
     versions: new Map(Object.entries(versions).map(([tableId, version]) => [Number(tableId), BigInt(version)])),
-    advances: advances?.map(([pipeline, source, partition, recordedFrom, start, end, recordsIn, dead, filtered]) => ({
-      pipeline,
-      source,
-      partition,
-      recordedFrom: BigInt(recordedFrom),
-      range: { start: BigInt(start), end: BigInt(end) },
-      recordsIn,
-      recordsDead: dead,
-      recordsFiltered: filtered,
-    })),
+    advances: advances?.map(advanceOf),
+  }
+}
+
+function advanceOf(json: JsonAdvance): RecordedAdvance {
+  const [pipeline, source, partition, recordedFrom, start, end, recordsIn, recordsDead, recordsFiltered, first] = json
+  return {
+    pipeline,
+    source,
+    partition,
+    recordedFrom: BigInt(recordedFrom),
+    range: { start: BigInt(start), end: BigInt(end) },
+    isFirst: first === 1,
+    recordsIn,
+    recordsDead,
+    recordsFiltered,
   }
 }
 
