@@ -8,7 +8,7 @@ import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import { reachablePaths } from '../lake/iceberg/read.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
-import { openLakeStore } from '../lake/open-lake-store.ts'
+import { openWritersStore } from '../lake/open-lake-store.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
@@ -41,7 +41,7 @@ export async function startCompactor(options: {
   const health = createHealth()
   const metrics = createMetrics({ service: 'compactor' })
   const catalog = await openCatalog({ url: settings.catalog.url, world })
-  const store = openLakeStore(settings, world, health)
+  const store = openWritersStore(settings, world, health)
   const writer = await catalog.registerWriter('compactor')
   const workRoot = join(settings.data, 'compaction')
   const workFolder = join(workRoot, writer.writerId)

@@ -193,7 +193,11 @@ test('the service answers over S3 with pages of its own cache, snapshot id inclu
   const settings = {
     ...base,
     lake: { root },
-    storage: { cold: undefined, s3: { endpoint, region, accessKeyId, secretAccessKey, pathStyle: true } },
+    storage: {
+      cold: undefined,
+      copiesBytes: 0,
+      s3: { endpoint, region, accessKeyId, secretAccessKey, pathStyle: true },
+    },
   }
   const service = await startQuery({ settings, world: lake.world })
   try {

@@ -202,6 +202,7 @@ export function querySettings(
         pathStyle: true,
       },
       cold: undefined,
+      copiesBytes: 0,
     },
     listen: {
       ingest: { host: '127.0.0.1', port: 0 },

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
-import { openLakeStore } from '../lake/open-lake-store.ts'
+import { copiesFolder, openLakeStore } from '../lake/open-lake-store.ts'
 import { createRangeCache } from '../lake/range-cache/range-cache.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
 import { createHealth } from '../runtime/health.ts'
@@ -50,6 +50,10 @@ export async function startQuery(options: {
     store,
     world,
     fetchConcurrency: settings.query.fetchConcurrency,
+    copies:
+      settings.storage.copiesBytes > 0
+        ? { folder: copiesFolder(settings), keepMs: settings.tiering.afterMs }
+        : undefined,
   })
   const stubFolder = join(work, 'stubs')
   const localRoots = [settings.lake.root, settings.storage.cold].filter((root) => root?.startsWith(FILE_SCHEME))
@@ -83,6 +87,10 @@ export async function startQuery(options: {
   metrics.gaugeOf(
     { name: 'cache_requests', help: 'GETs to the object store since start.' },
     () => cache.stats().requests,
+  )
+  metrics.gaugeOf(
+    { name: 'cache_copied_files', help: 'Files taken over from writers of this machine since start.' },
+    () => cache.stats().copiedFiles,
   )
   const retries = metrics.counter({
     name: 'query_retries_total',

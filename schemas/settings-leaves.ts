@@ -90,9 +90,16 @@ export const LEAVES = {
     expected: '"s3://bucket/prefix"',
     pattern: S3_URL,
   }),
+  'storage.copies.bytes': bytes({
+    description:
+      'With a lake in S3: disk for copies of new files that ingest and compactor leave in `query.cache.folder` for the query service of the same machine, so that it need not fetch them. `millrace up` sets 1 GiB when nothing else is said.',
+    fallback: 0,
+    min: 0,
+    max: 1024 * TiB,
+  }),
   'tiering.after': duration({
     description:
-      'Age at which files move to `storage.cold`; with a shared lake, how long they stay pinned in the cache.',
+      'Age at which files move to `storage.cold`; with a shared lake, how long copies of new files outstay what the cache fetched.',
     fallback: 7 * DAY,
     min: 0,
     max: 36_500 * DAY,

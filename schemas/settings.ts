@@ -70,6 +70,8 @@ export function toSettings(
       },
       /** `s3://bucket/prefix`, without a slash at the end. */
       cold: values['storage.cold']?.replace(/\/+$/, ''),
+      /** 0: none. */
+      copiesBytes: values['storage.copies.bytes'],
     },
     tiering: { afterMs: values['tiering.after'] },
     listen: {

@@ -2,6 +2,8 @@
  * `millrace up`: ingest, compactor and query as child processes of one command. Their JSON log lines pass through. A child
  * that dies is started again, later each time it dies soon; SIGTERM or SIGINT stops all of them in order (ingest first, so
  * that its last rows are committed while the others still run), a second one kills them.
+ *
+ * The three share a machine: with a lake in S3 the query service gets copies of new files from the other two.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +21,8 @@ const RESTART_MS_MAX = 30_000
 const LIVED_LONG_MS = 60_000
 /** Above `shutdown.ms`, the time children have before they are killed. */
 const KILL_AFTER_MS = 2000
+const COPIES_SETTING = 'storage.copies.bytes'
+const COPIES = '1 GiB'
 
 export function addUpCommand(program: Command): void {
   withSettings(program.command('up').description('Run ingest, compactor and query, and restart what dies.'))
@@ -32,7 +36,7 @@ export function addUpCommand(program: Command): void {
 type Child = { readonly name: ServiceName; process: ChildProcess | undefined; url: string | undefined }
 
 async function run(options: SettingsOptions): Promise<void> {
-  const { settings, secrets } = settingsOf(options)
+  const { settings, secrets, given } = settingsOf(options)
   const world = createSystemWorld({ log: createLog({ level: settings.log.level, fields: { service: 'up' }, secrets }) })
   const stopping = new AbortController()
   const children: Child[] = SERVICES.map((name) => ({ name, process: undefined, url: undefined }))
@@ -56,8 +60,10 @@ async function run(options: SettingsOptions): Promise<void> {
     const lines = children.map((child) => `  ${child.name.padEnd(10)} ${child.url}\n`)
     process.stdout.write(`Millrace is up:\n${lines.join('')}`)
   }
+  const args = settingsArguments(options)
+  if (!given.has(COPIES_SETTING)) args.push('--set', `${COPIES_SETTING}=${COPIES}`)
   const watched = children.map((child) =>
-    keepRunning({ child, args: settingsArguments(options), world, stopping: stopping.signal, onReady: announce }),
+    keepRunning({ child, args, world, stopping: stopping.signal, onReady: announce }),
   )
   await new Promise((resolve) => stopping.signal.addEventListener('abort', resolve, { once: true }))
   let clean = true

@@ -10,10 +10,14 @@
  * that is not enough the answer is `overloaded`. A changed object (412, another size or etag) retires the file: holders keep the
  * old one, the next caller gets a new generation under another name.
  *
+ * Writers on the same machine may leave copies of new files (`copies.ts`): a file that the cache does not have is taken over
+ * from there when a fitting copy lies there, and held to its checksum like what an older process left.
+ *
  * If we stop at any place, a restart sees the side index's lines, and each range is checked against its CRC32C before its
  * first use. One process a folder. Objects behind `file://` need no cache: they are opened where they are.
  */
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { FILE_SCHEME, localFileOf } from '../object-store/object-path.ts'
@@ -22,6 +26,7 @@ import { fileMissing } from '../object-store/store-errors.ts'
 import { readFooter, readLocalFooter } from '../parquet/footer-file.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
 import { mergeRanges } from '../parquet/ranges.ts'
+import { findCopy, moveCopy } from './copies.ts'
 import { createLimiter } from './limiter.ts'
 import { createSpace } from './space.ts'
 import { createSparseFile, loadSparseFiles, type SparseFile } from './sparse-file.ts'
@@ -40,6 +45,8 @@ export type RangeCacheOptions = {
   readonly wholeFileBytesMax?: number
   /** Parsed footers kept; 4096. */
   readonly footersMax?: number
+  /** Where writers of this machine leave copies of new files, and how long one of them outstays what was fetched. */
+  readonly copies?: { readonly folder: string; readonly keepMs: number }
 }
 
 export type EnsuredFile = {
@@ -66,6 +73,8 @@ export type RangeCacheStats = {
   readonly requests: number
   readonly fetchedBytes: number
   readonly damagedRanges: number
+  /** Files taken over from writers of this machine. */
+  readonly copiedFiles: number
 }
 
 export type RangeCache = {
@@ -89,11 +98,14 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   const wholeFileBytesMax = options.wholeFileBytesMax ?? 4 << 20
   const footersMax = options.footersMax ?? 4096
   const limiter = createLimiter(options.fetchConcurrency ?? 16)
-  const counters = { requests: 0, fetchedBytes: 0, damagedRanges: 0, evictedFiles: 0 }
+  const counters = { requests: 0, fetchedBytes: 0, damagedRanges: 0, evictedFiles: 0, copiedFiles: 0 }
   const files = new Map<string, SparseFile>()
   const footers = new Map<string, ParquetFooter>()
   /** Retired, but somebody holds them. */
   const leaving = new Set<SparseFile>()
+  /** Copies stay until then, unless there is nothing else to evict. */
+  const keptUntilMs = new Map<SparseFile, number>()
+  const takingOver = new Map<string, Promise<void>>()
   const space = createSpace({
     bytesMax: options.bytesMax,
     setting: options.bytesMaxSetting ?? 'query.cache.bytes',
@@ -111,18 +123,29 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
 
   /** False when every file is pinned. Files are in order of use: the map's first is the oldest. */
   function evictOldest(): boolean {
+    const nowMs = world.clock.monotonicMs()
+    let young: SparseFile | undefined
     for (const file of files.values()) {
       if (file.pins > 0) continue
-      counters.evictedFiles++
-      retire(file)
-      return true
+      if ((keptUntilMs.get(file) ?? 0) > nowMs) {
+        young ??= file
+        continue
+      }
+      return evict(file)
     }
-    return false
+    return young !== undefined && evict(young)
+  }
+
+  function evict(file: SparseFile): true {
+    counters.evictedFiles++
+    retire(file)
+    return true
   }
 
   /** Nobody finds it any more; its bytes go with its last holder. */
   function retire(file: SparseFile): void {
     if (files.get(file.path) === file) files.delete(file.path)
+    keptUntilMs.delete(file)
     file.retire()
     for (const each of leaving) if (each.pins === 0) leaving.delete(each)
     leaving.add(file)
@@ -147,6 +170,48 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     return file
   }
 
+  /** One at a time for a path; nothing happens when no copy fits, or when there is no room for it. */
+  async function takeOverCopy(path: string, size: number, etag: string | undefined): Promise<void> {
+    const { copies } = options
+    if (copies === undefined || files.has(path)) return
+    const running = takingOver.get(path)
+    if (running) return running
+    const taking = moveIn(copies, path, size, etag).finally(() => takingOver.delete(path))
+    takingOver.set(path, taking)
+    return taking
+  }
+
+  async function moveIn(
+    copies: NonNullable<RangeCacheOptions['copies']>,
+    path: string,
+    size: number,
+    etag: string | undefined,
+  ): Promise<void> {
+    const found = await findCopy(copies.folder, { path, size, etag })
+    if (found === undefined || isClosed || files.has(path)) return
+    try {
+      space.reserve(size)
+    } catch {
+      return
+    }
+    const own = generation++
+    const to = { data: join(folder, `${own}.data`), index: join(folder, `${own}.index`) }
+    const isMoved = await moveCopy(copies.folder, path, to)
+    if (!isMoved || isClosed || files.has(path)) {
+      if (isMoved) await Promise.all([rm(to.index, { force: true }), rm(to.data, { force: true })])
+      space.giveBack(size)
+      return
+    }
+    const proposed = [{ start: 0, end: size, checksum: found.checksum }]
+    const file = createSparseFile(
+      { folder, store, world, limiter, space, counters },
+      { ...found.head, generation: own, proposed },
+    )
+    files.set(path, file)
+    keptUntilMs.set(file, world.clock.monotonicMs() + copies.keepMs)
+    counters.copiedFiles++
+  }
+
   /** Runs on a pinned file. An object that is not the recorded one retires it; tried anew once if nobody insists on an etag. */
   async function onFile<T>(
     path: string,
@@ -154,6 +219,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     etag: string | undefined,
     use: (file: SparseFile) => Promise<T>,
   ): Promise<{ readonly file: SparseFile; readonly result: T }> {
+    await takeOverCopy(path, size, etag)
     for (let attempt = 1; ; attempt++) {
       const file = pinned(path, size, etag)
       try {
