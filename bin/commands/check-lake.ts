@@ -1,0 +1,188 @@
+/**
+ * The second half of `millrace check`: opens catalog and store as they are, lets `lake/check/` look, and prints what it
+ * found: each finding one line, then what was looked at and what that cost; or all of it as one JSON object.
+ */
+
+import { openCatalog } from '../../lake/catalog/open-catalog.ts'
+import type { CheckReport } from '../../lake/check/check-lake.ts'
+import { checkLake } from '../../lake/check/check-lake.ts'
+import { type Finding, formatFinding } from '../../lake/check/finding.ts'
+import type { Progress } from '../../lake/check/verify-files.ts'
+import { openLakeStore } from '../../lake/open-lake-store.ts'
+import { createLog } from '../../runtime/log.ts'
+import { createSystemWorld } from '../../runtime/system-world.ts'
+import type { World } from '../../runtime/world.ts'
+import { isMillraceError } from '../../schemas/errors.ts'
+import type { Settings } from '../../schemas/settings.ts'
+import type { CheckOptions } from './check.ts'
+
+export const SOUND = 0
+const FINDINGS = 1
+const COULD_NOT_LOOK = 2
+
+const TERMINAL_STEP_MS = 200
+const LINE_STEP_MS = 10_000
+
+type Looked = { readonly report: CheckReport } | { readonly absent: string } | { readonly damaged: Finding }
+
+/** @returns the exit code */
+export async function printLakeCheck(request: {
+  settings: Settings
+  source: string
+  secrets: readonly string[]
+  options: CheckOptions
+}): Promise<number> {
+  const { settings, source, secrets, options } = request
+  const world = createSystemWorld({ log: createLog({ level: 'error', fields: { service: 'check' }, secrets }) })
+  const print = (text: string) => process.stdout.write(`${text}\n`)
+  let looked: Looked
+  try {
+    looked = await look(settings, options, world)
+  } catch (error) {
+    if (!isMillraceError(error)) throw error
+    if (options.json) print(JSON.stringify({ settings: { sound: true, source }, lake: { error: error.message } }))
+    process.stderr.write(`millrace: the lake could not be looked at: ${error.message}\n`)
+    return COULD_NOT_LOOK
+  }
+  if (options.json) {
+    print(JSON.stringify({ settings: { sound: true, source }, lake: jsonOf(looked) }))
+  } else if ('absent' in looked) {
+    print(`the lake was not looked at: ${looked.absent}`)
+  } else if ('damaged' in looked) {
+    print(formatFinding(looked.damaged))
+  } else {
+    for (const line of reportLines(looked.report)) print(line)
+  }
+  if ('absent' in looked) return SOUND
+  return 'damaged' in looked || damageOf(looked.report).length > 0 ? FINDINGS : SOUND
+}
+
+async function look(settings: Settings, options: CheckOptions, world: World): Promise<Looked> {
+  const interrupted = new AbortController()
+  const interrupt = () => interrupted.abort(new Error('interrupted'))
+  const store = openLakeStore(settings, world)
+  process.once('SIGINT', interrupt)
+  try {
+    const catalog = await openCatalog({ url: settings.catalog.url, world, asItIs: true })
+    try {
+      const report = await checkLake(
+        {
+          catalog,
+          store,
+          world,
+          settings: {
+            lakeRoot: settings.lake.root,
+            coldRoot: settings.storage.cold,
+            sweepIntervalMs: settings.sweep.intervalMs,
+            writerSilentMs: settings.sweep.writerSilentMs,
+            readerSilentMs: settings.sweep.readerSilentMs,
+          },
+          onProgress: progressPrinter(world),
+          signal: interrupted.signal,
+        },
+        { deep: options.deep ?? false, table: options.table },
+      )
+      return { report }
+    } finally {
+      await catalog.close()
+    }
+  } catch (error) {
+    if (isMillraceError(error, 'not-found')) return { absent: error.message }
+    if (isMillraceError(error, 'file-damaged')) return { damaged: damagedCatalog(settings.catalog.url, error.message) }
+    throw error
+  } finally {
+    process.off('SIGINT', interrupt)
+    await store.close()
+  }
+}
+
+function damagedCatalog(url: string, message: string): Finding {
+  return {
+    kind: 'altered',
+    severity: 'damage',
+    path: url,
+    what: 'catalog',
+    table: undefined,
+    referredBy: 'the settings',
+    expected: 'a catalog',
+    found: message,
+    advice: 'stop the services, then restore it from a backup or run "millrace catalog rebuild"',
+  }
+}
+
+function damageOf({ findings }: CheckReport): readonly Finding[] {
+  return findings.filter(({ severity }) => severity === 'damage')
+}
+
+function jsonOf(looked: Looked): unknown {
+  if ('absent' in looked) return { sound: true, absent: looked.absent, findings: [], notices: [] }
+  if ('damaged' in looked) return { sound: false, findings: [looked.damaged], notices: [] }
+  const { findings, ...rest } = looked.report
+  const damage = damageOf(looked.report)
+  const notices = findings.filter(({ severity }) => severity === 'notice')
+  return { sound: damage.length === 0, findings: damage, notices, ...rest }
+}
+
+function reportLines(report: CheckReport): string[] {
+  const { findings, tables, files, bytes, inFlight, waiting, unknown, deep, requests, seconds } = report
+  const damage = damageOf(report).length
+  const { list, get, head, bytesRead } = requests
+  const verdict =
+    damage === 0
+      ? `the lake is sound${deep ? '' : ' as far as its metadata tells; --deep reads every byte'}`
+      : `the lake is not sound: ${damage} ${damage === 1 ? 'finding' : 'findings'}`
+  return [
+    ...findings.map((finding) =>
+      finding.severity === 'notice' ? `notice: ${formatFinding(finding)}` : formatFinding(finding),
+    ),
+    verdict,
+    `  ${tables} tables; ${files} files, ${sizeText(bytes)}; of them ${inFlight} in flight, ${waiting} removed and waiting for readers or age`,
+    ...(unknown === 0 ? [] : [`  ${unknown} files of which nothing can be said while metadata cannot be read`]),
+    ...(deep ? [`  every byte of ${deep.proven} files proven, ${sizeText(deep.bytes)} read`] : []),
+    ...(deep && deep.unproven > 0
+      ? [
+          `  ${deep.unproven} files of an older release have no checksum: they could be read, which does not prove every byte`,
+        ]
+      : []),
+    `  ${list + get + head} requests (${list} LIST, ${get} GET, ${head} HEAD), ${sizeText(bytesRead)} read, ${seconds.toFixed(1)} s`,
+  ]
+}
+
+function sizeText(bytes: number): string {
+  const steps = ['bytes', 'kB', 'MB', 'GB', 'TB']
+  let step = 0
+  let size = bytes
+  while (size >= 1000 && step < steps.length - 1) {
+    size /= 1000
+    step += 1
+  }
+  return `${step === 0 ? size : size.toFixed(1)} ${steps[step]}`
+}
+
+/** On a terminal one line that changes; elsewhere a line now and then. */
+function progressPrinter(world: Pick<World, 'clock'>): (progress: Progress) => void {
+  const { isTTY } = process.stderr
+  const stepMs = isTTY ? TERMINAL_STEP_MS : LINE_STEP_MS
+  let lastMs = world.clock.monotonicMs()
+  let shown = false
+  return (progress) => {
+    const isLast = progress.files === progress.filesTotal
+    const nowMs = world.clock.monotonicMs()
+    if (nowMs - lastMs < stepMs && !(isLast && shown)) return
+    lastMs = nowMs
+    shown = true
+    const text = progressText(progress)
+    process.stderr.write(isTTY ? `\r\x1b[K${text}${isLast ? '\n' : ''}` : `${text}\n`)
+  }
+}
+
+export function progressText({ files, filesTotal, bytes, bytesTotal, seconds }: Progress): string {
+  const rate = seconds > 0 ? bytes / seconds : 0
+  const left = rate > 0 ? Math.max(0, Math.round((bytesTotal - bytes) / rate)) : undefined
+  return [
+    `${files} of ${filesTotal} files`,
+    `${sizeText(bytes)} of ${sizeText(bytesTotal)}`,
+    `${sizeText(Math.round(rate))}/s`,
+    left === undefined ? 'begins' : `${left} s left`,
+  ].join(', ')
+}
