@@ -7,9 +7,13 @@ import { crashPointsInSource } from './crash-points.ts'
 import { createProducer, type Lake, openLake, type Producer, SMALL_STEPS } from './open-lake.ts'
 
 const POINTS = [
+  'catalog/merge-after-commit',
+  'catalog/merge-before-commit',
   'catalog/tick-after-commit',
   'catalog/tick-before-commit',
   'ingest/after-commit',
+  'ingest/after-merge',
+  'ingest/after-merged-file',
   'ingest/after-segment-file',
   'ingest/before-commit',
   'ingest/before-segment-file',
@@ -24,15 +28,23 @@ const PASSES = [
   // A commit before the one that dies: what was answered stays.
   'ingest/before-commit:2',
   'catalog/tick-before-commit:3',
+  // Merging live segments: the first pass is the table's, the second one its dead letters'.
+  'ingest/after-merged-file:2',
 ]
 
 const GOOD = 8
 const BAD = 2
 const REQUESTS = 4
+/** Until live segments are merged, for the points that stand there. */
+const REQUESTS_MAX = 40
+/** Nobody takes segments over, so that ingest merges its own every few requests. */
+const LIVE_MAX = 8
+const STEPS = SMALL_STEPS.replace('flush.interval.ms: 50', 'flush.interval.ms: 10')
 
 let lake: Lake
 beforeAll(async () => {
-  lake = await openLake(`${SMALL_STEPS}
+  lake = await openLake(`${STEPS}
+segments.live.max: ${LIVE_MAX}
 tables:
   events:
     columns: { id: long required, amount: int }
@@ -43,7 +55,7 @@ afterAll(async () => {
 })
 
 test('every crash point of ingest in the source is one of these', () => {
-  const own = crashPointsInSource().filter((name) => name.startsWith('ingest/') || name.startsWith('catalog/tick'))
+  const own = crashPointsInSource().filter((name) => /^(?:ingest\/|catalog\/(?:merge|tick)-)/.test(name))
   expect(own).toEqual(POINTS)
 })
 
@@ -73,7 +85,7 @@ test.each(PASSES)('a producer goes on after a kill at %s', { timeout: 60_000 }, 
     expect(Number.isInteger(rows / GOOD)).toBe(true)
     ingest = await lake.millrace.start('ingest')
   })
-  for (let request = 0; request < REQUESTS; request++) {
+  for (let request = 0; request < REQUESTS || (kills === 0 && request < REQUESTS_MAX); request++) {
     const first = producer.next
     const lines = Array.from({ length: GOOD + BAD }, (_, i) =>
       i % 5 === 4 ? `{"id": ${first + i}, "amount": "broken` : JSON.stringify({ id: first + i, amount: 7 }),
@@ -82,6 +94,7 @@ test.each(PASSES)('a producer goes on after a kill at %s', { timeout: 60_000 }, 
     expect(answer.next_sequence).toBe(String(first + lines.length))
     // Answered is visible (G-4).
     expect((await counts('events')).rows - before.rows).toBe((request + 1) * GOOD)
+    expect((await lake.live('events')).segments.length).toBeLessThanOrEqual(LIVE_MAX)
   }
   expect(kills).toBe(1)
   const [sums] = await lake.rows(
