@@ -7,11 +7,15 @@
  *   orphan files   Files of a writer that died before its commit. The writer is fenced first: after that no commit of
  *                  its can land, so what the listing shows and nothing refers to is garbage for ever. Age proves
  *                  nothing. Order matters: fence, list, then read what is referred to.
+ *
+ * A listing costs a request per thousand files of every table, so it is made only when a fenced writer may have left files: at
+ * once, and, because one that was frozen may still write for a moment, again after 1, 2, 4, … sweeps without a find.
  */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Catalog, Table } from '../lake/catalog/catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { readerIdOf } from '../lake/reader-row.ts'
 import type { World } from '../runtime/world.ts'
 
 export type SweepSettings = {
@@ -23,6 +27,8 @@ export type SweepSettings = {
 export type SweepReport = { readonly deadFiles: number; readonly orphanFiles: number }
 
 const DEAD_FILES_AT_ONCE = 500
+/** About a day at the default interval. */
+const SWEEPS_BETWEEN_LISTINGS_MAX = 256
 
 export function createSweep(components: {
   catalog: Catalog
@@ -48,38 +54,67 @@ export function createSweep(components: {
     }
   }
 
-  async function deleteOrphans(table: Table, fenced: readonly string[]): Promise<number> {
+  /** Sweeps still to pass before a fenced writer's files are looked for again, and how many that were last time. */
+  const lookedFor = new Map<string, { left: number; wait: number }>()
+
+  /** Their rows go: whatever they still read, nothing of it can be committed. */
+  async function dropReadersOf(fenced: readonly string[]): Promise<void> {
+    for (const writerId of fenced) if (!lookedFor.has(writerId)) await catalog.dropReader(readerIdOf(writerId))
+  }
+
+  async function deleteOrphans(fenced: readonly string[]): Promise<number> {
+    const isDue = fenced.some((writerId) => (lookedFor.get(writerId)?.left ?? 0) <= 0)
+    const found: string[] = []
+    if (isDue) for (const table of await catalog.listTables()) found.push(...(await deleteOrphansOf(table, fenced)))
+    for (const writerId of fenced) {
+      const known = lookedFor.get(writerId)
+      const wait = !isDue
+        ? (known?.wait ?? 0)
+        : found.some((path) => path.includes(writerId))
+          ? 0
+          : nextWait(known?.wait)
+      lookedFor.set(writerId, { wait, left: isDue ? wait : (known?.left ?? 0) - 1 })
+    }
+    const stillFenced = new Set(fenced)
+    for (const writerId of lookedFor.keys()) if (!stillFenced.has(writerId)) lookedFor.delete(writerId)
+    return found.length
+  }
+
+  async function deleteOrphansOf(table: Table, fenced: readonly string[]): Promise<readonly string[]> {
     const candidates: string[] = []
     for (const location of components.locations(table)) {
       for await (const { path } of store.list(`${location}/`)) {
         if (fenced.some((writerId) => path.includes(writerId))) candidates.push(path)
       }
     }
-    if (candidates.length === 0) return 0
+    if (candidates.length === 0) return []
     const current = await catalog.getTable(table.tableId)
     const known = await catalog.knownPaths(table.tableId)
     const reachable = current.metadataLocation
       ? await components.reachablePaths(current.metadataLocation)
       : new Set<string>()
     const orphans = candidates.filter((path) => !known.has(path) && !reachable.has(path))
-    if (orphans.length === 0) return 0
+    if (orphans.length === 0) return []
     world.crashPoint('sweep/before-orphans')
     await store.delete(orphans)
     world.log.info('orphan files deleted', { table: table.name, files: orphans.length })
-    return orphans.length
+    return orphans
   }
 
   return async () => {
     await catalog.expireReaders(settings.readerSilentMs)
     const fenced = await catalog.fenceSilentWriters(settings.writerSilentMs)
+    await dropReadersOf(fenced)
     const deadFiles = await deleteDeadFiles()
-    let orphanFiles = 0
-    if (fenced.length > 0) {
-      for (const table of await catalog.listTables()) orphanFiles += await deleteOrphans(table, fenced)
-    }
+    const orphanFiles = await deleteOrphans(fenced)
     await catalog.expireRows()
     return { deadFiles, orphanFiles }
   }
+}
+
+/** 1, 2, 4, … sweeps. */
+function nextWait(wait: number | undefined): number {
+  return wait === undefined || wait === 0 ? 1 : Math.min(SWEEPS_BETWEEN_LISTINGS_MAX, wait * 2)
 }
 
 /** Work folders of compactors on this machine that died: their names are writer ids. */

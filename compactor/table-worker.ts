@@ -66,7 +66,7 @@ export function createTableWorker(components: {
 }): TableWorker {
   const { catalog, store, world, writer, inputs, rewriter, tiering, settings } = components
   const memory = createTableMemory({ store })
-  const readerRow = createReaderRow({ catalog, world, service: 'compactor' })
+  const readerRow = createReaderRow({ catalog, world, service: 'compactor', writer })
   const commit = createSnapshotCommits({ catalog, store, world, writer, memory, settings })
 
   async function turn(table: Table): Promise<WorkDone | 'conflict' | undefined> {

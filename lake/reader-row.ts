@@ -6,11 +6,12 @@
  *             is, and only then may files be opened
  *   refresh   from time to time: forward to what is still read, and a sign of life
  *
- * If we stop here, the row stays until readers that are silent for long are forgotten; it only delays garbage.
+ * If we stop here, the row stays until readers that are silent for long are forgotten; it only delays garbage. The row of a
+ * writer goes when the writer is fenced: whatever it still reads, nothing of it can be committed.
  */
 
 import type { World } from '../runtime/world.ts'
-import type { Catalog, TableVersion } from './catalog/catalog.ts'
+import type { Catalog, TableVersion, Writer } from './catalog/catalog.ts'
 
 export type ReaderRow = {
   /** Resolves to what lets the versions go. */
@@ -24,14 +25,21 @@ export type ReaderRow = {
   close(): Promise<void>
 }
 
+/** Of a writer that reads what it rewrites. */
+export function readerIdOf(writerId: string): string {
+  return `compactor-${writerId}`
+}
+
 export function createReaderRow(components: {
   catalog: Catalog
   world: World
   /** Who reads, for people who look at the rows. */
   service: 'query' | 'compactor'
+  /** Of a compactor: its row goes when it is fenced. */
+  writer?: Writer
 }): ReaderRow {
-  const { catalog, world, service } = components
-  const readerId = `${service}-${world.random.uuid()}`
+  const { catalog, world, service, writer } = components
+  const readerId = writer ? readerIdOf(writer.writerId) : `${service}-${world.random.uuid()}`
   const held = new Set<readonly TableVersion[]>()
   let written: ReadonlyMap<number, bigint> = new Map()
   /** Writes one after the other: the row is replaced as a whole. */
