@@ -18,6 +18,7 @@ import type { World } from '../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
 import type { Admission } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
+import type { TableFollower } from './follow-tables.ts'
 import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
 import type { QueryState } from './query-list.ts'
 import { createRecent } from './recent.ts'
@@ -34,6 +35,8 @@ export type QueryRequest = {
   readonly timeoutMs: number
   /** Earlier versions to read, by table name in lower case. */
   readonly atVersions: ReadonlyMap<string, bigint>
+  /** Versions to wait for, as a write's answer named them: whoever wrote reads at least that. */
+  readonly waitFor: ReadonlyMap<string, bigint>
   /** Throws `forbidden`. */
   readonly checkTable: (name: string) => void
 }
@@ -65,9 +68,11 @@ export type RunnerParts = {
   readonly world: World
   readonly retries: CounterMetric
   readonly timeTravelFineMs: number
+  readonly follower: Pick<TableFollower, 'asked'>
 }
 
 const ATTEMPTS_MAX = 3
+const WAIT_FOR_LOOK_MS = 50
 const STATEMENTS_KEPT_MAX = 1000
 const STATEMENT_KEPT_LENGTH_MAX = 20_000
 
@@ -88,14 +93,26 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     return statement
   }
 
-  async function readTables(statement: Statement, request: QueryRequest): Promise<readonly TableVersion[]> {
+  async function waitForVersions(wanted: ReadonlyMap<string, bigint>, signal: AbortSignal): Promise<void> {
+    if (wanted.size === 0) return
+    for (;;) {
+      const versions = await catalog.versions()
+      if ([...wanted].every(([name, version]) => (versions.get(name) ?? version) >= version)) return
+      await world.clock.sleep(WAIT_FOR_LOOK_MS, signal)
+    }
+  }
+
+  async function readTables(
+    statement: Statement,
+    request: QueryRequest,
+    signal: AbortSignal,
+  ): Promise<readonly TableVersion[]> {
     for (const { name } of statement.tables) request.checkTable(name)
     const named = new Set(statement.tables.map(({ name }) => name))
-    const unused = [...request.atVersions.keys()].find((name) => !named.has(name))
-    if (unused !== undefined) {
-      throw new MillraceError('request-invalid', `at_version: the statement does not read table "${unused}"`)
-    }
+    requireNamed('at_version', request.atVersions, named)
+    requireNamed('wait_for', request.waitFor, named)
     if (named.size === 0) return []
+    await waitForVersions(request.waitFor, signal)
     try {
       return await catalog.readTables([...named], {
         at: { versions: request.atVersions, windowMs: parts.timeTravelFineMs },
@@ -118,7 +135,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     { wholeFiles }: Attempt,
   ): Promise<QueryOutcome> {
     receiver.onState('planning')
-    const versions = await readTables(statement, request)
+    const versions = await readTables(statement, request, signal)
+    parts.follower.asked(versions)
     const letGo = await readerRow.hold(versions)
     try {
       const left = () => Math.max(1, deadline - world.clock.monotonicMs())
@@ -249,6 +267,12 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       }
     },
   }
+}
+
+function requireNamed(field: string, versions: ReadonlyMap<string, bigint>, named: ReadonlySet<string>): void {
+  const unused = [...versions.keys()].find((name) => !named.has(name))
+  if (unused === undefined) return
+  throw new MillraceError('request-invalid', `${field}: the statement does not read table "${unused}"`)
 }
 
 /** The engine could not read a file of which only parts are here. */

@@ -144,6 +144,22 @@ describe('answers', () => {
     })
   })
 
+  test('wait_for waits for the version that a write was answered with (G-4), and no longer than the query may take', async () => {
+    const table = await lake.createTable('awaited', { n: 'int' })
+    await lake.addRows(table, 'SELECT i FROM range(3) r(i)')
+    const waiting = (version: number, limit = 20_000) => ({
+      sql: 'SELECT count(*) FROM awaited',
+      wait_for: { awaited: version },
+      timeout_ms: limit,
+    })
+    expect(await json(waiting(1))).toMatchObject({ data: [['3']] })
+    const later = json(waiting(2))
+    await lake.addRows(table, 'SELECT i FROM range(4) r(i)')
+    expect(await later).toMatchObject({ data: [['7']], tables: [{ version: '2' }] })
+    expect(await errorOf(waiting(3, 200))).toMatchObject({ status: 408, error: { code: '57014' } })
+    expect(await errorOf({ ...waiting(1), sql: 'SELECT 1' })).toMatchObject({ status: 400, error: { code: '22023' } })
+  })
+
   test('at_version reads an earlier version of a table, and refuses one that is not to be had', async () => {
     const table = await lake.createTable('counted', { n: 'int' })
     await lake.addRows(table, 'SELECT i FROM range(3) r(i)')

@@ -19,6 +19,7 @@ import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 import { createAdmission } from './admission.ts'
+import { createTableFollower } from './follow-tables.ts'
 import { createPlanner } from './plan/plan-tables.ts'
 import { createStubs } from './plan/stubs.ts'
 import { createTableFileReader } from './plan/table-files.ts'
@@ -104,6 +105,15 @@ export async function startQuery(options: {
     buckets: SECONDS_BUCKETS,
   })
 
+  const follower = createTableFollower({
+    catalog,
+    cache,
+    world,
+    prefetched: metrics.counter({
+      name: 'segments_prefetched_total',
+      help: 'New segments fetched before a query needed them.',
+    }),
+  })
   const runner = createQueryRunner({
     engine,
     catalog,
@@ -119,6 +129,7 @@ export async function startQuery(options: {
     world,
     timeTravelFineMs: Math.min(settings.timeTravel.fineMs, settings.snapshot.minAgeMs),
     retries,
+    follower,
   })
   const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })
   addSqlRoutes(server.app, { settings, world, catalog, runner, queries, seconds, stopping: stopping.signal })
@@ -127,6 +138,7 @@ export async function startQuery(options: {
   await engine.run('SELECT 1')
   health.component('engine').healthy()
   const refreshing = refreshReaderRow()
+  follower.start()
 
   /** A sign of life of the reader row; and the catalog's own, also while nobody asks anything. */
   async function refreshReaderRow(): Promise<void> {
@@ -173,6 +185,7 @@ export async function startQuery(options: {
       await drain()
       await server.close(settings.shutdownMs * CANCEL_SHARE)
       await refreshing
+      await follower.stop()
       await engine.close()
       await cache.close()
       await readerRow.close().catch((error: unknown) => world.log.warn('the reader row stays behind', { error }))

@@ -145,9 +145,8 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
         format: sqlRequest.format,
         timezone: sqlRequest.session?.timezone,
         ...limitsOf(sqlRequest, settings.query),
-        atVersions: new Map(
-          Object.entries(sqlRequest.at_version ?? {}).map(([name, version]) => [name.toLowerCase(), BigInt(version)]),
-        ),
+        atVersions: versionsByTable(sqlRequest.at_version),
+        waitFor: versionsByTable(sqlRequest.wait_for),
         checkTable: (name) => checkTableAccess(request, name),
       },
       {
@@ -184,6 +183,10 @@ function sendError(reply: FastifyReply, error: MillraceError, queryId: string): 
     .header('x-millrace-query-id', queryId)
     .type('application/json')
     .send(errorBody(error, queryId))
+}
+
+function versionsByTable(given: SqlRequest['at_version']): Map<string, bigint> {
+  return new Map(Object.entries(given ?? {}).map(([name, version]) => [name.toLowerCase(), BigInt(version)]))
 }
 
 function limitsOf(request: SqlRequest, limits: Settings['query']) {

@@ -17,6 +17,8 @@ export const CONTENT_TYPES: Readonly<Record<ResultFormat, string>> = {
 
 const QUERY_ID = /^[A-Za-z0-9._:-]{1,128}$/
 
+const tableVersions = z.record(z.string(), z.union([z.int().nonnegative(), z.string().regex(/^\d{1,18}$/)]))
+
 const bodySchema = z.strictObject({
   sql: z.string(),
   params: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).optional(),
@@ -26,7 +28,9 @@ const bodySchema = z.strictObject({
   session: z.strictObject({ timezone: z.string().min(1).max(100).optional() }).optional(),
   query_id: z.string().regex(QUERY_ID).optional(),
   /** Earlier versions of tables, within `time-travel.fine`: `{"flights": 17}`. */
-  at_version: z.record(z.string(), z.union([z.int().nonnegative(), z.string().regex(/^\d{1,18}$/)])).optional(),
+  at_version: tableVersions.optional(),
+  /** Versions that a write's answer named: the query waits until the tables are there. */
+  wait_for: tableVersions.optional(),
   /** List every source of every table with its own freshness. */
   sources: z.boolean().optional(),
 })
@@ -66,7 +70,7 @@ function queryFields(query: Readonly<Record<string, unknown>>): Record<string, u
     if (typeof value !== 'string') throw invalid(`${name}: given more than once`)
     if (name === 'q' || name === 'sql') fields.sql = value
     else if (name === 'timezone') fields.session = { timezone: value }
-    else if (name === 'params' || name === 'at_version') fields[name] = jsonOf(name, value)
+    else if (name === 'params' || name === 'at_version' || name === 'wait_for') fields[name] = jsonOf(name, value)
     else if (name === 'timeout_ms' || name === 'max_rows') fields[name] = /^\d+$/.test(value) ? Number(value) : value
     else if (name === 'sources') fields[name] = value === 'true'
     else fields[name] = value

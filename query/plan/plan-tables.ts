@@ -221,7 +221,9 @@ export function createPlanner(parts: PlannerParts): Planner {
       bloom: pathsOf(footer, needs.bloomColumns),
     })
     stats.bytesNeeded += plan.neededBytes
-    const ranges = options.wholeFiles ? [{ start: 0, end: file.bytes }] : plan.ranges
+    // New segments come whole in one GET: the next question needs other columns of them, and soon they are gone.
+    const isWhole = options.wholeFiles || file.isSegment
+    const ranges = isWhole ? [{ start: 0, end: file.bytes }] : plan.ranges
     const ensured = await fetch(ranges)
     return { path: file.path, localFile: ensured.localFile, footer, ensured }
   }

@@ -18,6 +18,7 @@ export type TableFile = {
   readonly bounds: readonly ColumnBounds[]
   /** The schema its bounds are written in; undefined when only the file itself knows. */
   readonly schema: TableSchema | undefined
+  readonly isSegment: boolean
 }
 
 export type TableFiles = {
@@ -63,7 +64,15 @@ export function createTableFileReader({ store }: { store: ObjectStore }): TableF
 
 function ofSegment(segment: Segment, schemas: readonly TableSchema[]): TableFile {
   const { path, bytes, etag, rowCount, bounds, schemaId } = segment
-  return { path, bytes, etag, rowCount, bounds, schema: schemas.find((schema) => schema.schemaId === schemaId) }
+  return {
+    path,
+    bytes,
+    etag,
+    rowCount,
+    bounds,
+    schema: schemas.find((schema) => schema.schemaId === schemaId),
+    isSegment: true,
+  }
 }
 
 function ofLiveFile(file: LiveFile): TableFile {
@@ -71,7 +80,15 @@ function ofLiveFile(file: LiveFile): TableFile {
   for (const [fieldId, nullCount] of file.nullCounts) {
     bounds.push({ fieldId, nullCount, lower: file.lowerBounds.get(fieldId), upper: file.upperBounds.get(fieldId) })
   }
-  return { path: file.path, bytes: file.bytes, etag: undefined, rowCount: file.rowCount, bounds, schema: undefined }
+  return {
+    path: file.path,
+    bytes: file.bytes,
+    etag: undefined,
+    rowCount: file.rowCount,
+    bounds,
+    schema: undefined,
+    isSegment: false,
+  }
 }
 
 /** False when its bounds prove that no row of the file passes one of the filter lists. */
