@@ -4,6 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { CatalogInspection } from '../../lake/catalog/inspection.ts'
 import { openCatalog } from '../../lake/catalog/open-catalog.ts'
 import { type CheckReport, checkLake } from '../../lake/check/check-lake.ts'
 import { FILE_SCHEME, localFileOf } from '../../lake/object-store/object-path.ts'
@@ -44,7 +45,7 @@ export async function lakeToCheck(yaml = ''): Promise<Lake> {
     for (let round = 0; round < 3; round++) {
       await trips.send(tripLines(round * 40, 40))
       await visits.send(tripLines(round * 10, 10))
-      await lake.millrace.ingest('trips', '{"id":"no number"}', { query: '?on_error=dead-letter' })
+      await lake.millrace.ingest('trips', '{"id":"no number"}', { query: '?errors=dead-letter' })
       await snapshotOf(lake, 'trips')
     }
     await compactor.stop()
@@ -78,6 +79,16 @@ export async function check(lake: Lake, deep: boolean, table?: string): Promise<
       readerSilentMs: settings.sweep.readerSilentMs,
     }
     return await checkLake({ catalog, store, world, settings: ofSettings }, { deep, table })
+  } finally {
+    await catalog.close()
+  }
+}
+
+/** The catalog's rows as the check reads them. */
+export async function inspect({ settings, world }: Lake): Promise<CatalogInspection> {
+  const catalog = await openCatalog({ url: settings.catalog.url, world, asItIs: true })
+  try {
+    return await catalog.inspect()
   } finally {
     await catalog.close()
   }
