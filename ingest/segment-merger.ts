@@ -16,6 +16,7 @@ import type { Catalog, NewSegment, Segment, SegmentMergeResult, Table, Writer } 
 import { checksumOf } from '../lake/checksum.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { concatParquet, footerOf } from '../lake/parquet/concat.ts'
+import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import {
   MERGE_KEY,
   type MergeInput,
@@ -47,10 +48,20 @@ export type MergeOutcome =
   /** No two segments are small enough. */
   | { readonly outcome: 'nothing' }
 
+/** Whole files in memory: what the footer of one says, and several as one. */
+export type SegmentFormat = {
+  footerOf(bytes: Uint8Array): Pick<ParquetFooter, 'keyValues' | 'rowGroups' | 'rowCount'>
+  concat(
+    files: readonly Uint8Array[],
+    keyValues: Readonly<Record<string, string>>,
+  ): { readonly bytes: Uint8Array; readonly footer: Pick<ParquetFooter, 'rowCount'> }
+}
+
 export type SegmentMerger = {
   merge(tableName: string): Promise<MergeOutcome>
 }
 
+const PARQUET: SegmentFormat = { footerOf, concat: concatParquet }
 const FETCHES_AT_ONCE = 8
 const SOURCES_MAX = 5_000
 /** A row group tells about 120 bytes a column in the footer, which every reader of the file reads. */
@@ -78,8 +89,10 @@ export function createSegmentMerger(components: {
   /** So many segments fewer are enough of one merge. */
   winMin: number
   untilAvailable: UntilAvailable
+  /** Default: Parquet. */
+  format?: SegmentFormat
 }): SegmentMerger {
-  const { catalog, store, world, writer, untilAvailable } = components
+  const { catalog, store, world, writer, untilAvailable, format = PARQUET } = components
   const limits: MergeLimits = { bytesMax: components.bytesMax, sourcesMax: SOURCES_MAX, winMin: components.winMin }
   /** Files that are missing or damaged: told once, and left where they are, for people. */
   const unreadable = new Set<string>()
@@ -117,7 +130,7 @@ export function createSegmentMerger(components: {
 
   function read(bytes: Uint8Array, damaged: (what: string, cause: unknown) => MillraceError) {
     try {
-      const footer = footerOf(bytes)
+      const footer = format.footerOf(bytes)
       return { ...footer, merged: readMergeRecord(footer.keyValues) }
     } catch (cause) {
       throw damaged(cause instanceof Error ? cause.message : String(cause), cause)
@@ -157,7 +170,7 @@ export function createSegmentMerger(components: {
     const facts = mergedFacts(inputs, schema)
     const sources = facts.sources.map((each) => ({ ...each, recordedFrom: each.recordedFrom ?? each.range.start }))
     const definition = fetched.at(-1)?.keyValues.get(DEFINITION_KEY)
-    const { bytes, footer } = concatParquet(
+    const { bytes, footer } = format.concat(
       fetched.map((each) => each.bytes),
       {
         [TABLE_KEY]: table.name,
