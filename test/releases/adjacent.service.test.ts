@@ -137,6 +137,7 @@ test('processes of both releases work on one catalog at once, from before the mi
       expect(seen(release, what), `${release}: ${what}; ${replay}`).toBeGreaterThan(0)
     }
   }
+  expect(seen('newer', 'merge committed'), replay).toBeGreaterThan(0)
 })
 
 for (const [fencer, fenced] of [

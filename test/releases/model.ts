@@ -28,7 +28,7 @@ export type LakeState = {
   readonly sources: Readonly<Record<string, SourceState>>
 }
 
-/** `schemasAtFirst` of every table. Throws when reports contradict each other: an offset twice, a segment consumed twice. */
+/** `schemasAtFirst` of every table. Throws when reports contradict each other: an offset twice, a segment consumed or merged twice. */
 export function expectedState(
   tables: readonly string[],
   schemasAtFirst: number,
@@ -41,9 +41,11 @@ export function expectedState(
   const forgotten = new Set(of('forgotten').flatMap(({ paths }) => paths))
 
   const states = tables.map((table): [string, TableState] => {
-    const segments = ticks.flatMap((tick) => tick.segments).filter((segment) => segment.table === table)
+    const merges = of('merge').filter((merge) => merge.table === table)
+    const sealed = ticks.flatMap((tick) => tick.segments).filter((segment) => segment.table === table)
+    const segments = [...sealed, ...merges]
     const ofTable = snapshots.filter((snapshot) => snapshot.table === table)
-    const consumed = ofTable.flatMap((snapshot) => snapshot.consumed)
+    const consumed = [...ofTable.flatMap((snapshot) => snapshot.consumed), ...merges.flatMap((merge) => merge.inputs)]
     requireDistinct(
       segments.map(({ path }) => path),
       'segments committed',

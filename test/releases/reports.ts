@@ -22,6 +22,13 @@ export type Report =
       readonly removed: readonly string[]
       readonly rows: number
     }
+  | {
+      readonly kind: 'merge'
+      readonly table: string
+      readonly inputs: readonly string[]
+      readonly path: string
+      readonly rows: number
+    }
   | { readonly kind: 'schema'; readonly table: string; readonly schemaId: number }
   | { readonly kind: 'forgotten'; readonly paths: readonly string[] }
   /** Counts of what else happened, at the end. */

@@ -5,12 +5,14 @@
  *
  * In each step it does one of what ingest, compactor, sweep and query do: ticks on a source of its own and on one that all
  * share (stale answers come from there), repeated commit ids, idempotency keys that others use too, schemas, leases and
- * snapshot commits, a reader's row, forgetting dead files. What was committed is reported to the parent.
+ * snapshot commits, a reader's row, forgetting dead files; merges of live segments, which the release before cannot make.
+ * What was committed is reported to the parent.
  *
  * Every answer that the protocol does not allow at that place is an error, and ends it with status 1.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Catalog, FlushTick, Table } from '../../lake/catalog/catalog.ts'
+import { mergedSources } from '../../lake/catalog/segment-merge.ts'
 import { segmentOf } from '../../lake/catalog/test-values.ts'
 import { seededRandom } from '../../runtime/test-world.ts'
 import type { SourceKey } from '../../schemas/coverage.ts'
@@ -177,6 +179,36 @@ async function snapshot(): Promise<void> {
   }
 }
 
+/** The newest live segments that have one schema become one. */
+async function merge(): Promise<void> {
+  if (releaseName === 'before') return
+  const [{ table, segments }] = await catalog.readTables([TABLES[below(2)]])
+  const newest = segments.slice(-2 - below(4))
+  const schemaId = newest.at(-1)?.schemaId
+  const inputs = newest.slice(newest.findLastIndex((segment) => segment.schemaId !== schemaId) + 1)
+  if (inputs.length < 2) return
+  const commitId = world.random.uuid()
+  const sources = mergedSources(inputs.map((segment) => segment.sources))
+  const segment = {
+    ...inputs[0],
+    path: `${table.location}/segments/${commitId}.parquet`,
+    rowCount: inputs.reduce((sum, { rowCount }) => sum + rowCount, 0),
+    sources,
+  }
+  const inputSegmentIds = inputs.map(({ segmentId }) => segmentId)
+  const request = { commitId, writer, tableId: table.tableId, inputSegmentIds, segment }
+  const result = await catalog.mergeSegments(request)
+  count(`merge ${result.outcome}`)
+  if (result.outcome !== 'committed') return
+  const { path, rowCount: rows } = segment
+  report({ kind: 'merge', table: table.name, inputs: inputs.map((each) => each.path), path, rows })
+  const again = await catalog.mergeSegments(request)
+  expectThat(
+    again.outcome === 'already-committed' && again.version === result.version,
+    'a repeated merge got another answer',
+  )
+}
+
 async function addSchema(): Promise<void> {
   const table = await tableOf(TABLES[below(2)])
   if (table.schemas.length >= 12) return
@@ -225,8 +257,9 @@ for (let step = 0; step < Number(steps); step += 1) {
   const choice = below(100)
   if (choice < 35) await tick(SHARED)
   else if (choice < 60) await tick(OWN)
-  else if (choice < 80) await snapshot()
-  else if (choice < 84) await addSchema()
+  else if (choice < 78) await snapshot()
+  else if (choice < 83) await merge()
+  else if (choice < 85) await addSchema()
   else if (choice < 90) await read()
   else if (choice < 95) await sweep()
   else if (choice < 98) await catalog.heartbeat(writer, LEASE_MS)
