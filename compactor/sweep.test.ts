@@ -1,0 +1,37 @@
+// What a sweep costs and finds: listings only when a fenced writer may have left files.
+import { expect, test } from 'vitest'
+import { createSampleTable, source } from './sample-table.ts'
+
+test('files of a fenced writer are looked for at once, then less and less often, and again after a find', async () => {
+  const sample = await createSampleTable()
+  let listings = 0
+  const { list } = sample.store
+  sample.store.list = (prefix) => {
+    listings += 1
+    return list(prefix)
+  }
+  const { worker } = await sample.compactor()
+  await sample.tick([source(1)])
+  await worker.turn(sample.table)
+  await worker.close()
+  await sample.sweep(0)
+  expect(listings).toBe(0)
+
+  const dead = await sample.catalog.registerWriter('ingest')
+  const left = `${sample.table.location}/segments/${dead.writerId}-1.parquet`
+  await sample.store.put(left, new Uint8Array(1))
+  await sample.sweep(0)
+  expect(await sample.store.head(left)).toBeDefined()
+  await sample.catalog.retireWriter(dead)
+  expect(await sample.sweep(0)).toMatchObject({ orphanFiles: 1 })
+  expect(listings).toBe(1)
+
+  // A frozen process that woke up for a moment.
+  await sample.store.put(left, new Uint8Array(1))
+  for (let sweep = 0; sweep < 2; sweep += 1) await sample.sweep(0)
+  expect(await sample.store.head(left)).toBeUndefined()
+  const before = listings
+  for (let sweep = 0; sweep < 1000; sweep += 1) await sample.sweep(0)
+  expect(listings - before).toBeLessThan(14)
+  expect(await sample.paths()).toEqual(await sample.referredTo())
+})
