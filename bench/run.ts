@@ -1,8 +1,9 @@
 /**
- * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
+ * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--commits N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
  *
- *   name          ingest, pipeline, query, freshness, s3-bytes, decoder; none: all, in this order
+ *   name          ingest, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
+ *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --out FILE    results as JSON (default: not written)
  *   --write-page  puts the figures into docs/benchmarks.md
  *
@@ -12,12 +13,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { benchDecoder } from './decoder-figures.ts'
+import { benchFlushTick } from './flush-tick.ts'
 import { benchFreshness } from './freshness.ts'
 import { benchIngest } from './ingest.ts'
 import { benchPipeline } from './pipeline.ts'
 import { benchQuery } from './query.ts'
 import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
 import { benchS3Bytes } from './s3-bytes.ts'
+import { benchSnapshotCommits } from './snapshot-commits.ts'
 import { createStage, type Stage } from './stage.ts'
 
 const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>>> = {
@@ -27,26 +30,37 @@ const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>
   freshness: benchFreshness,
   's3-bytes': benchS3Bytes,
   decoder: benchDecoder,
+  'flush-tick': benchFlushTick,
+  'snapshot-commits': ({ say }) => benchSnapshotCommits({ commits, say }),
 }
 const ROWS = 5_000_000
+const COMMITS = 10_000
 const PAGE = new URL('../docs/benchmarks.md', import.meta.url)
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rows: { type: 'string', default: String(ROWS) },
+    commits: { type: 'string', default: String(COMMITS) },
     out: { type: 'string' },
     'write-page': { type: 'boolean', default: false },
   },
 })
 const rows = Number(values.rows)
 if (!Number.isInteger(rows) || rows < 10_000) throw new Error('--rows: a whole number of at least 10000 is expected')
+const commits = Number(values.commits)
+if (!Number.isInteger(commits) || commits < 1) throw new Error('--commits: a whole number of at least 1 is expected')
 const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
 for (const name of names) {
   if (!BENCHMARKS[name]) throw new Error(`no benchmark "${name}"; there are ${Object.keys(BENCHMARKS).join(', ')}`)
 }
 
-const command = ['node bench/run.ts', ...positionals, ...(rows === ROWS ? [] : [`--rows ${rows}`])].join(' ')
+const command = [
+  'node bench/run.ts',
+  ...positionals,
+  ...(rows === ROWS ? [] : [`--rows ${rows}`]),
+  ...(commits === COMMITS ? [] : [`--commits ${commits}`]),
+].join(' ')
 const date = new Date().toISOString().slice(0, 10)
 const results: BenchResult[] = []
 const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`))
