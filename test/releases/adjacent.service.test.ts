@@ -91,7 +91,7 @@ function contents(): Record<string, Record<string, unknown>[]> {
 
 test('a catalog of the release before is taken over: every value is there, and both releases go on with it', async () => {
   await makeTables('before')
-  const reports = await start('before', 'a', 400, SEED).reports
+  const reports = await start('before', 'a', 250, SEED).reports
   const before = contents()
   await (await openCatalogOf('this', url)).close()
   const after = contents()
@@ -105,8 +105,8 @@ test('a catalog of the release before is taken over: every value is there, and b
   expect(after.migrations.slice(0, before.migrations.length)).toEqual(before.migrations)
   await checkEqual(reports)
   const more = await Promise.all([
-    start('this', 'b', 150, SEED + 1).reports,
-    start('before', 'c', 150, SEED + 2).reports,
+    start('this', 'b', 100, SEED + 1).reports,
+    start('before', 'c', 100, SEED + 2).reports,
   ])
   await checkEqual([...reports, ...more.flat()])
 })
@@ -115,10 +115,10 @@ test('processes of both releases work on one catalog at once, from before the mi
   timeout: 120_000,
 }, async () => {
   await makeTables('before')
-  const older = [start('before', 'a', 500, SEED), start('before', 'b', 500, SEED + 1)]
+  const older = [start('before', 'a', 300, SEED), start('before', 'b', 300, SEED + 1)]
   // The older ones are at work, with prepared statements, when the newer ones bring the catalog to their format.
   await Promise.all(older.map(({ firstReport }) => firstReport))
-  const newer = [start('this', 'c', 500, SEED + 2), start('this', 'd', 500, SEED + 3)]
+  const newer = [start('this', 'c', 300, SEED + 2), start('this', 'd', 300, SEED + 3)]
   const reports = (await Promise.all([...older, ...newer].map((each) => each.reports))).flat()
   await checkEqual(reports)
   // Both met the other: without these answers the test would show little.
