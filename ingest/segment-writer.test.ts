@@ -3,6 +3,7 @@ import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
 import { readSegmentRecord, segmentNameOf } from '../lake/rebuild/segment-record.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
+import { sourceKeyText } from '../schemas/coverage.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { createSegmentWriter, recordedSources, rowsOfSources, touchedHours } from './segment-writer.ts'
 import { sampleFeed, sampleKey } from './tick-samples.ts'
@@ -118,14 +119,14 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
   const batches = feeds.map((feed) => ({
     ...feed,
     batch: batchOf('timestamp', [1n]),
-    spans: [span('a', 0, 1, 0n, 5n)],
+    spans: [{ ...span('a', 0, 1, 0n, 5n), keyText: sourceKeyText(sampleKey('a')) }],
   }))
   const [first, second] = segments.plan(batches, {
     commitId: 'c',
     tick: 4,
     settled: 2,
     dropped: [1],
-    advances: [advance('a', 0n, 2n, 5n)],
+    advances: [advance('a', 0n, 2n, 5n)].map((each) => ({ ...each, keyText: sourceKeyText(each) })),
     versionOf: (tableId) => (tableId === 1 ? 12n : undefined),
   })
   const record = readSegmentRecord(first.path, new Map(Object.entries(first.keyValues)))
@@ -151,10 +152,11 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
       ...commit,
       versions: new Map([[1, 12n]]),
       advances: [{ ...sampleKey('a'), range: { start: 2n, end: 5n }, recordedFrom: 0n, isFirst: true, ...counts }],
+      sources: [[0], [0]],
     },
   })
   expect(record?.definition?.columns).toEqual(feeds[0].table.schemas[0].columns)
   const other = readSegmentRecord(second.path, new Map(Object.entries(second.keyValues)))
-  expect(other?.commit).toEqual({ ...commit, versions: new Map(), advances: undefined })
+  expect(other?.commit).toEqual({ ...commit, versions: new Map(), advances: undefined, sources: undefined })
   expect(segmentNameOf(second.path)).toEqual({ writerId: writer.writerId, number: 2 })
 })

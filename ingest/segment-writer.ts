@@ -30,6 +30,7 @@ import {
   WRITER_KEY,
 } from '../lake/rebuild/segment-record.ts'
 import type { World } from '../runtime/world.ts'
+import { sourceKeyText } from '../schemas/coverage.ts'
 import { isMillraceError } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import type { PendingAdvance, RowSpan, SealedBatch } from './open-tick.ts'
@@ -108,7 +109,10 @@ export function createSegmentWriter(components: {
         number += 1
         return { tableId: table.tableId, number }
       })
-      const commits = commitJsons({ ...attempt, parts }, attempt.versionOf)
+      const places = new Map(attempt.advances.map(({ keyText }, place) => [keyText, place]))
+      const placesOf = (recorded: readonly RecordedSource[]) =>
+        recorded.flatMap((source) => places.get(sourceKeyText(source)) ?? [])
+      const commits = commitJsons({ ...attempt, parts, sources: sources.map(placesOf) }, attempt.versionOf)
       return batches.map((sealed, index) => ({
         sealed,
         path: segmentPath(sealed.table.location, writer.writerId, parts[index].number),

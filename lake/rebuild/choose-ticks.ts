@@ -184,17 +184,23 @@ function rivalsOf(candidates: readonly TickCandidate[]): ReadonlyMap<string, Rea
 }
 
 function fits(tick: TickCandidate, certain: SourceRanges, { covered, inTable }: State): boolean {
-  for (const advance of tick.advances) if (!advanceFits(advance, certain, covered)) return false
+  for (const advance of tick.advances) if (!advanceFits(advance, tick.isProven, certain, covered)) return false
   return tick.files.every(({ tableId, sources }) =>
     sources.every(({ source, range }) => !meetsRange(inTable.of(tableSource(tableId, source)), range)),
   )
 }
 
-function advanceFits(advance: TickAdvance, certain: SourceRanges, covered: SourceRanges): boolean {
-  const { source, range, recordedFrom, isFirst } = advance
+function advanceFits(
+  { source, range, recordedFrom, isFirst, isOnce }: TickAdvance,
+  isProven: boolean,
+  certain: SourceRanges,
+  covered: SourceRanges,
+): boolean {
   if (holdsRange(certain.of(source), range)) return true
   const now = covered.of(source)
   if (meetsRange(now, range)) return false
+  // Known committed: what came before was committed as well, and is lost when no file has it.
+  if (isOnce && isProven) return true
   const end = endOf(now)
   // Nothing is known of the source: a tick before this one may have been lost.
   if (end === undefined) return isFirst ?? true

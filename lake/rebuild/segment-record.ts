@@ -5,12 +5,13 @@
  *   millrace.table, .schema-id, .commit-id, .writer-id, .writer-epoch   as plain text
  *   millrace.sources      [[pipeline, source, topic-partition, start, end, rows, recordedFrom, first], …]   what its rows cover
  *   millrace.definition   {format, table, name, location, schema, columns, partition, sort, properties, lastFieldId}
- *   millrace.commit       {format, commitId, tick, settled, dropped, parts, versions[, advances]}
+ *   millrace.commit       {format, commitId, tick, settled, dropped, parts, versions[, advances, sources]}
  *
  * A tick is an attempt at one flush tick, numbered by its process from 1. `parts` are the segments of the attempt, in the
  * order they are written, as [table id, number in the file name]; the path is `<location>/segments/<writer>-<number>.parquet`.
  * Attempts up to `settled` are committed, but those in `dropped` (the newest of them), which never will be. `versions` is the
- * newest version of the segment's table that the process knew committed. `advances` are in the first part only:
+ * newest version of the segment's table that the process knew committed. `advances` are in the first part only, and with them
+ * `sources`, which of them each part has:
  * [[pipeline, source, topic-partition, recordedFrom, start, end, in, dead, filtered, first], …].
  *
  * `recordedFrom` is where the files' record of a source ended before: ticks without rows write no file, and the next one
@@ -78,6 +79,8 @@ export type CommitRecord = {
   readonly versions: ReadonlyMap<number, bigint>
   /** undefined in all parts but the first. */
   readonly advances: readonly RecordedAdvance[] | undefined
+  /** Per part, places in `advances`. */
+  readonly sources: readonly (readonly number[])[] | undefined
 }
 
 export type SegmentRecord = {
@@ -138,10 +141,13 @@ export function definitionJson(table: Table, schemaId: number): string {
 
 /** The texts of all parts of one attempt: what they have in common is built once. */
 export function commitJsons(
-  commit: Omit<CommitRecord, 'versions' | 'advances'> & { readonly advances: readonly RecordedAdvance[] },
+  commit: Required<Omit<CommitRecord, 'versions' | 'advances' | 'sources'>> & {
+    readonly advances: readonly RecordedAdvance[]
+    readonly sources: readonly (readonly number[])[]
+  },
   versionOf: (tableId: number) => bigint | undefined,
 ): string[] {
-  const { commitId, tick, settled, dropped, parts, advances } = commit
+  const { commitId, tick, settled, dropped, parts, advances, sources } = commit
   const common = JSON.stringify({
     format: FORMAT,
     commitId,
@@ -153,7 +159,7 @@ export function commitJsons(
   return parts.map(({ tableId }, index) => {
     const version = versionOf(tableId)
     const versions = version === undefined ? '{}' : `{"${tableId}":"${version}"}`
-    const own = index === 0 ? `,"advances":${advancesJson(advances)}` : ''
+    const own = index === 0 ? `,"advances":${advancesJson(advances)},"sources":${JSON.stringify(sources)}` : ''
     return `${common},"versions":${versions}${own}}`
   })
 }
@@ -239,6 +245,7 @@ type JsonCommit = {
   readonly parts: readonly (readonly [number, number])[]
   readonly versions: Readonly<Record<string, string>>
   readonly advances?: readonly JsonAdvance[]
+  readonly sources?: readonly (readonly number[])[]
 }
 
 /** Also for the text that a merged file keeps of each of its inputs. */
@@ -251,6 +258,7 @@ export function parsedCommit(text: string | undefined): CommitRecord | undefined
     parts: parts.map(([tableId, number]) => ({ tableId, number })),
     versions: new Map(Object.entries(versions).map(([tableId, version]) => [Number(tableId), BigInt(version)])),
     advances: advances?.map(advanceOf),
+    sources: rest.sources,
   }
 }
 

@@ -1,0 +1,339 @@
+/**
+ * From what a bucket holds, and what a catalog still knows, to what the catalog must say: the rebuild's decision, pure
+ * (PROTOCOL 7, ADR 15).
+ *
+ *   1  tables      every folder's shape; two folders of one name or id are a question for a human
+ *   2  snapshots   per table the metadata with the highest (epoch, sequence) whose files all exist
+ *   3  certain     offsets that are consumed whatever else holds: in snapshots, in merged segments, in the catalog
+ *   4  ticks       those that fit and continue without a gap (`choose-ticks.ts`); their files are live
+ *   5  the rest    what every other segment is: part of a snapshot, superseded, behind a gap, for a human …
+ *   6  numbers     coverage exactly of what is in; versions, ids and epochs above all that any file claims
+ *
+ * Nothing is guessed twice: a row is in when its offsets are in, once; offsets that are not in are read again.
+ */
+import type { Coverage } from '../../schemas/coverage.ts'
+import { sourceKeyText } from '../../schemas/coverage.ts'
+import { tableSource } from './choose-ticks.ts'
+import { plannedCoverage } from './coverage-plan.ts'
+import type {
+  BucketFacts,
+  KnownCatalog,
+  KnownTable,
+  MetadataFile,
+  SegmentFile,
+  TableFolder,
+  TableShape,
+} from './facts.ts'
+import { createSourceRanges, type SourceRanges } from './offset-ranges.ts'
+import { joinShapes, shapeOfDefinition } from './table-shape.ts'
+import { decideTicks, type LeftOut } from './tick-plan.ts'
+
+export type PlannedTable = {
+  readonly tableId: number
+  readonly name: string
+  readonly location: string
+  readonly shape: TableShape
+  /** Higher than any version that a file or the catalog claims. */
+  readonly version: bigint
+  readonly metadata: MetadataFile | undefined
+  readonly leaseEpoch: number
+  /** Segments that become live; those that the catalog has already are not among them. */
+  readonly added: readonly { readonly file: SegmentFile; readonly commitId: string }[]
+  /** Live in the catalog, and not any more. */
+  readonly endedSegmentIds: readonly number[]
+  /** Files that nothing will refer to: dead from now on. */
+  readonly deadPaths: readonly string[]
+  /** Nobody's, and not to be deleted before a human decided. */
+  readonly heldPaths: readonly string[]
+  /** False when the catalog says all of this already. */
+  readonly isChanged: boolean
+}
+
+export type Problem = {
+  /**
+   * lost       rows that were committed are gone
+   * broken     a file that should be read cannot be, and something older is used, or nothing
+   * question   a human must say what to do
+   */
+  readonly kind: 'lost' | 'broken' | 'question'
+  readonly text: string
+  readonly paths: readonly string[]
+}
+
+export type RebuildPlan = {
+  readonly tables: readonly PlannedTable[]
+  readonly coverage: readonly Coverage[]
+  readonly bindings: readonly { readonly pipeline: string; readonly tableId: number; readonly topic: string }[]
+  /** All writers whose files are there; epoch undefined when no file says. */
+  readonly writers: readonly { readonly writerId: string; readonly epoch: number | undefined }[]
+  /** New writers get higher ones. */
+  readonly epochMax: number
+  readonly leftOut: readonly LeftOut[]
+  readonly problems: readonly Problem[]
+  readonly notes: readonly string[]
+  /** Rows in snapshots and in live segments afterwards. */
+  readonly rows: { readonly snapshots: number; readonly segments: number }
+}
+
+export type RebuildOptions = {
+  /** Ticks whose only sources are senders without a producer sequence, and which nothing proves committed. */
+  readonly takeUnsequenced: boolean
+}
+
+/** One table while it is being planned. */
+export type TableDraft = {
+  readonly tableId: number
+  readonly name: string
+  readonly folder: TableFolder
+  readonly known: KnownTable | undefined
+  readonly shape: TableShape
+  readonly metadata: MetadataFile | undefined
+}
+
+export function planRebuild(bucket: BucketFacts, known: KnownCatalog, options: RebuildOptions): RebuildPlan {
+  const problems: Problem[] = []
+  const drafts = draftTables(bucket, known, problems)
+  const { certain, inTable } = whatIsCertain(drafts, known)
+  const ticks = decideTicks(drafts, { certain, inTable }, options)
+  problems.push(...ticks.problems)
+  const tables = drafts.map((draft) => finishTable(draft, ticks.live, ticks.leftOut))
+  const coverage = plannedCoverage(drafts, known, ticks)
+  const { writers, epochMax } = writersOf(bucket, known)
+  return {
+    tables,
+    coverage,
+    bindings: bindingsOf(drafts, ticks.live),
+    writers,
+    epochMax,
+    leftOut: ticks.leftOut.filter(({ reason }) => reason !== 'in-snapshot' && reason !== 'merged'),
+    problems,
+    notes: ticks.notes,
+    rows: {
+      snapshots: drafts.reduce((sum, { metadata }) => sum + (metadata?.snapshotRows ?? 0), 0),
+      segments: ticks.liveRows,
+    },
+  }
+}
+
+// ---- tables and their snapshots -------------------------------------------------------------------------------------
+
+function draftTables(bucket: BucketFacts, known: KnownCatalog, problems: Problem[]): TableDraft[] {
+  const drafts: TableDraft[] = []
+  const folders = new Map(bucket.folders.map((folder) => [folder.location, folder]))
+  for (const table of known.tables) {
+    const empty = { location: table.location, metadata: [], segments: [], damaged: [], paths: [] }
+    if (!folders.has(table.location)) folders.set(table.location, empty)
+  }
+  for (const folder of folders.values()) {
+    const table = known.tables.find(({ location }) => location === folder.location)
+    for (const { path, why } of folder.damaged) {
+      problems.push({ kind: 'broken', text: `${path} cannot be read: ${why}`, paths: [path] })
+    }
+    const metadata = chooseMetadata(folder, table, problems)
+    const shape = joinShapes([
+      ...(table ? [table] : []),
+      ...(metadata ? [metadata.shape] : []),
+      ...byAge(folder.segments).flatMap(({ record }) =>
+        record.definition ? [shapeOfDefinition(record.definition)] : [],
+      ),
+    ])
+    const tableId = table?.tableId ?? shape?.tableId
+    const name = table?.name ?? shape?.name ?? folder.segments[0]?.record.table
+    if (!shape || tableId === undefined || name === undefined) {
+      if (folder.paths.length === 0) continue
+      problems.push({
+        kind: 'question',
+        text: `${folder.location}: no file of it says what table it is (files of a release before 0.2 do not); it stays as it is`,
+        paths: [],
+      })
+      continue
+    }
+    drafts.push({ tableId, name, folder, known: table, shape, metadata })
+  }
+  return withoutTwins(drafts, problems)
+}
+
+function byAge(segments: readonly SegmentFile[]): SegmentFile[] {
+  return segments.toSorted(
+    (a, b) => a.record.writerEpoch - b.record.writerEpoch || a.record.schemaId - b.record.schemaId,
+  )
+}
+
+/** Of two folders of one name or id the one that the catalog knows stays; without a catalog that is a human's to say. */
+function withoutTwins(drafts: readonly TableDraft[], problems: Problem[]): TableDraft[] {
+  return drafts.filter((draft) => {
+    const twin = drafts.find(
+      (other) => other !== draft && (other.name === draft.name || other.tableId === draft.tableId),
+    )
+    if (!twin || (draft.known && !twin.known)) return true
+    problems.push({
+      kind: 'question',
+      text: `table "${draft.name}" (id ${draft.tableId}) lies in ${draft.folder.location} and in ${twin.folder.location}: move away the folder that is not to be taken`,
+      paths: [draft.folder.location, twin.folder.location],
+    })
+    return false
+  })
+}
+
+/** The highest (epoch, sequence) whose files all exist; a broken one before it is told. */
+function chooseMetadata(
+  folder: TableFolder,
+  known: KnownTable | undefined,
+  problems: Problem[],
+): MetadataFile | undefined {
+  const inOrder = folder.metadata.toSorted(
+    (a, b) =>
+      b.epoch - a.epoch ||
+      compare(b.sequence, a.sequence) ||
+      Number(b.log.includes(a.path)) - Number(a.log.includes(b.path)),
+  )
+  const isWhole = (each: MetadataFile) => each.missing.length === 0 && each.checkpoint !== undefined
+  const chosen = inOrder.find(isWhole)
+  for (const broken of inOrder.slice(0, chosen ? inOrder.indexOf(chosen) : undefined)) {
+    problems.push({
+      kind: isCommitted(broken, folder, known) ? 'lost' : 'broken',
+      text: `metadata ${broken.path} (epoch ${broken.epoch}, sequence ${broken.sequence}) is newer than what is taken, but ${broken.missing.length} of its files are missing or damaged`,
+      paths: broken.missing,
+    })
+  }
+  return chosen
+}
+
+/** Another metadata was made from it, or the catalog points at it. */
+function isCommitted(metadata: MetadataFile, folder: TableFolder, known: KnownTable | undefined): boolean {
+  return known?.metadataLocation === metadata.path || folder.metadata.some(({ log }) => log.includes(metadata.path))
+}
+
+// ---- what is certain ------------------------------------------------------------------------------------------------
+
+type Certain = {
+  /** Consumed offsets by source. */
+  readonly certain: SourceRanges
+  /** Offsets that a table has in its snapshot, by `tableSource`. */
+  readonly inTable: SourceRanges
+}
+
+function whatIsCertain(drafts: readonly TableDraft[], known: KnownCatalog): Certain {
+  const certain = createSourceRanges()
+  const inTable = createSourceRanges()
+  for (const coverage of known.coverage) {
+    for (const range of coverage.ranges) certain.add(sourceKeyText(coverage), range)
+  }
+  for (const { tableId, metadata } of drafts) {
+    for (const coverage of metadata?.checkpoint ?? []) {
+      for (const range of coverage.ranges) {
+        certain.add(sourceKeyText(coverage), range)
+        inTable.add(tableSource(tableId, sourceKeyText(coverage)), range)
+      }
+    }
+  }
+  return { certain, inTable }
+}
+
+// ---- numbers --------------------------------------------------------------------------------------------------------
+
+function finishTable(
+  draft: TableDraft,
+  live: ReadonlyMap<string, string>,
+  leftOut: readonly LeftOut[],
+): PlannedTable {
+  const { tableId, name, folder, known, shape, metadata } = draft
+  const files = new Map(folder.segments.map((file) => [file.path, file]))
+  const knownLive = new Set(known?.live.map(({ path }) => path))
+  const added = [...live]
+    .filter(([path]) => files.has(path) && !knownLive.has(path))
+    .map(([path, commitId]) => ({ file: files.get(path) as SegmentFile, commitId }))
+    .sort((a, b) => byCommit(a.file, b.file))
+  const endedSegmentIds = (known?.live ?? []).filter(({ path }) => !live.has(path)).map(({ segmentId }) => segmentId)
+  const held = leftOut.filter((each) => each.isHeld && files.has(each.path)).map(({ path }) => path)
+  const heldOrDamaged = new Set([...held, ...folder.damaged.map(({ path }) => path)])
+  const referred = (path: string) =>
+    live.has(path) || metadata?.reachable.has(path) || heldOrDamaged.has(path) || known?.removedPaths.has(path)
+  // A broken newest metadata, and all that a human may want to look at with it, stays.
+  const mayDie = (path: string) =>
+    !folder.metadata.some((each) => each !== metadata && each.missing.length > 0 && each.reachable.has(path))
+  const deadPaths = folder.paths.filter((path) => !referred(path) && mayDie(path))
+  const isChanged =
+    !known || known.metadataLocation !== metadata?.path || added.length > 0 || endedSegmentIds.length > 0
+  return {
+    tableId,
+    name,
+    location: folder.location,
+    shape,
+    version: versionOf(draft, isChanged),
+    metadata,
+    leaseEpoch: Math.max(known?.leaseEpoch ?? 0, ...folder.metadata.map(({ epoch }) => epoch)),
+    added,
+    endedSegmentIds,
+    deadPaths,
+    heldPaths: [...heldOrDamaged],
+    isChanged,
+  }
+}
+
+/** As their ticks followed each other: segments of a source stay in the order of its offsets. */
+function byCommit(a: SegmentFile, b: SegmentFile): number {
+  for (const source of a.record.sources) {
+    const same = b.record.sources.find((each) => sourceKeyText(each) === sourceKeyText(source))
+    if (same) return compare(source.range.start, same.range.start)
+  }
+  return a.record.writerEpoch - b.record.writerEpoch || (a.path < b.path ? -1 : 1)
+}
+
+/** After the highest version that a file claims at most one came with every file of the table. */
+function versionOf({ tableId, folder, known }: TableDraft, isChanged: boolean): bigint {
+  let claimed = known?.version ?? 0n
+  const claim = (version: bigint | undefined) => {
+    if (version !== undefined && version > claimed) claimed = version
+  }
+  for (const { tableVersion } of folder.metadata) claim(tableVersion)
+  for (const { record, merge } of folder.segments) {
+    claim(record.commit?.versions.get(tableId))
+    for (const { commit } of merge?.inputs ?? []) claim(commit?.versions.get(tableId))
+  }
+  if (known && !isChanged && claimed === known.version) return known.version
+  const files = folder.paths.filter((path) => path.includes('/segments/') || path.endsWith('.metadata.json')).length
+  return claimed + BigInt(files) + 1n
+}
+
+function writersOf(bucket: BucketFacts, known: KnownCatalog): Pick<RebuildPlan, 'writers' | 'epochMax'> {
+  const epochs = new Map<string, number | undefined>()
+  for (const { writerId, epoch } of known.writers) epochs.set(writerId, epoch)
+  for (const { segments, paths } of bucket.folders) {
+    for (const path of paths) {
+      for (const writerId of path.slice(path.lastIndexOf('/')).match(WRITER_ID) ?? []) {
+        if (!epochs.has(writerId)) epochs.set(writerId, undefined)
+      }
+    }
+    for (const { record } of segments) epochs.set(record.writerId, record.writerEpoch)
+  }
+  // The first id in a name is the writer's; later ones are random and never known to anybody.
+  const writers = [...epochs].map(([writerId, epoch]) => ({ writerId, epoch }))
+  return { writers, epochMax: Math.max(0, ...writers.map(({ epoch }) => epoch ?? 0)) }
+}
+
+const WRITER_ID = /[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/
+
+const KAFKA_SOURCE = /^kafka:([^:]+):/
+const NO_TOPIC = ''
+
+/** Of all sources whose rows a table has: which pipeline brought them, from which topic. */
+function bindingsOf(drafts: readonly TableDraft[], live: ReadonlyMap<string, string>): RebuildPlan['bindings'] {
+  const bindings = new Map<string, RebuildPlan['bindings'][number]>()
+  const bind = (tableId: number, pipeline: string, source: string) => {
+    for (const topic of new Set([KAFKA_SOURCE.exec(source)?.[1] ?? NO_TOPIC, NO_TOPIC])) {
+      bindings.set(`${tableId}\u0000${pipeline}\u0000${topic}`, { tableId, pipeline, topic })
+    }
+  }
+  for (const { tableId, metadata, folder } of drafts) {
+    for (const { pipeline, source } of metadata?.checkpoint ?? []) bind(tableId, pipeline, source)
+    for (const { path, record } of folder.segments) {
+      if (live.has(path)) for (const { pipeline, source } of record.sources) bind(tableId, pipeline, source)
+    }
+  }
+  return [...bindings.values()]
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
