@@ -56,7 +56,11 @@ export async function bootCompactor(lake: Lake, process: SimulatedProcess): Prom
     world,
     worker,
     sweep: createLakeSweep(lake, process),
-    settings: { intervalMs: shape.compactionIntervalMs, sweepIntervalMs: shape.sweepIntervalMs },
+    settings: {
+      intervalMs: shape.compactionIntervalMs,
+      sweepIntervalMs: shape.sweepIntervalMs,
+      readerRefreshMs: shape.readerSilentMs / 3,
+    },
     onDone: (_, done) => universe.tally(`work done: ${done.kind}`),
     onSwept(report) {
       universe.tally('sweep: dead files deleted', report.deadFiles)

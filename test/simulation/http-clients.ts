@@ -121,17 +121,12 @@ export function createHttpClient(lake: Lake, index: number, doors: () => readonl
   }
 
   function checkThere(sent: Sent, answer: IngestAnswer): void {
-    const there = new Map<string, number>()
-    for (const table of model.tables.values()) {
-      table.rows.forEach((row, at) => {
-        if (row.source.startsWith('http:')) there.set(row.text, table.isDeadLetters ? -1 : at)
-      })
-    }
-    const main = [...model.tables.values()].find((table) => !table.isDeadLetters)
-    for (const { text } of sent.rows) {
-      const at = there.get(text)
+    const [main] = [...model.tables.values()].filter((table) => !table.isDeadLetters)
+    const visible = answer.version === undefined ? undefined : main?.rowsAt[Number(answer.version)]
+    for (const { text, isBad } of sent.rows) {
+      const at = model.placeOfHttpRow(text)
       if (at === undefined) universe.violation('G-4', `${name}: row ${text} was answered committed and is not there`)
-      else if (at >= 0 && answer.version !== undefined && !(at < (main?.rowsAt[Number(answer.version)] ?? 0))) {
+      else if (!isBad && visible !== undefined && at >= visible) {
         universe.violation(
           'G-4',
           `${name}: row ${text} was answered with version ${answer.version}, which is without it`,

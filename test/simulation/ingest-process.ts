@@ -10,15 +10,18 @@ import { createFlusher } from '../../ingest/flusher.ts'
 import { createHttpIntake, type HttpIntake, httpPipeline } from '../../ingest/http-intake.ts'
 import { createIntake, type Intake } from '../../ingest/intake.ts'
 import { createKafkaPipeline, type KafkaPipeline } from '../../ingest/kafka-pipeline.ts'
+import { createLiveSegments } from '../../ingest/live-segments.ts'
 import { createOpenTick } from '../../ingest/open-tick.ts'
+import { createSegmentMerger } from '../../ingest/segment-merger.ts'
 import { createSegmentWriter } from '../../ingest/segment-writer.ts'
 import { createSourceLedger } from '../../ingest/source-ledger.ts'
 import { createIngestTables, type IngestTable } from '../../ingest/tables.ts'
+import { createUntilAvailable } from '../../ingest/until-available.ts'
 import { startUpkeep } from '../../ingest/upkeep.ts'
 import { keepAlive } from '../../lake/writer-heartbeat.ts'
 import { createHealth } from '../../runtime/health.ts'
 import type { Lake } from './lake.ts'
-import { TABLE_COLUMNS, writeRows } from './row-files.ts'
+import { ROW_FORMAT, TABLE_COLUMNS, writeRows } from './row-files.ts'
 import { TOPIC } from './simulated-kafka.ts'
 import { createSimulatedKafkaSource } from './simulated-kafka-source.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
@@ -38,6 +41,8 @@ export type IngestDoors = {
 
 const TICKS_IN_FLIGHT_MAX = 4
 const RECORD_BYTES_MAX = 1000
+const MERGED_BYTES_MAX = 50_000
+const MERGE_WINS_SHARE = 4
 
 export async function bootIngest(
   lake: Lake,
@@ -76,6 +81,27 @@ export async function bootIngest(
     onCreated: () => {},
   })
   let pipeline: KafkaPipeline | undefined
+  const untilAvailable = createUntilAvailable({ world, onTrouble: () => {} })
+  const liveSegments = createLiveSegments({
+    catalog,
+    world,
+    untilAvailable,
+    merger: createSegmentMerger({
+      catalog,
+      store,
+      world,
+      writer,
+      untilAvailable,
+      bytesMax: MERGED_BYTES_MAX,
+      winMin: Math.max(1, Math.floor(shape.segmentsLiveMax / MERGE_WINS_SHARE)),
+      format: ROW_FORMAT,
+    }),
+    max: shape.segmentsLiveMax,
+    onFull: (reason) => {
+      if (reason !== undefined) universe.tally('table full: ingest waits for a compactor')
+    },
+    onCount: (most) => intake.setLiveSegments(most),
+  })
   const flusher = createFlusher({
     catalog,
     store,
@@ -85,7 +111,11 @@ export async function bootIngest(
     filterRows,
     segments: createSegmentWriter({ store, world, writer, writeParquet: writeRows }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
-    onCommitted: () => universe.tally('tick told committed'),
+    makeRoom: (adding) => liveSegments.makeRoom(adding),
+    onCommitted(tick) {
+      liveSegments.committed(tick.versions, tick.segments)
+      universe.tally('tick told committed')
+    },
     onStale(keys) {
       universe.tally('stale source', keys.length)
       for (const key of keys) if (pipeline?.owns(key)) pipeline.becameStale(key)
@@ -137,17 +167,6 @@ export async function bootIngest(
     recordBytesMax: RECORD_BYTES_MAX,
     count: () => {},
   })
-  if (shape.hasUpkeep) {
-    startUpkeep({
-      catalog,
-      writer,
-      world,
-      intake,
-      pipelines: [made],
-      sources: [source],
-      health,
-      segmentsLiveMax: shape.segmentsLiveMax,
-    })
-  }
+  if (shape.hasUpkeep) startUpkeep({ catalog, writer, world, liveSegments, pipelines: [made], sources: [source] })
   opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
 }

@@ -10,10 +10,10 @@
  *   deletion   only what no version has any more, long enough ago, and no reader holds; or what nobody ever referred to,
  *              of a writer that can commit no more
  */
-import type { FlushTick, SnapshotCommit } from '../../lake/catalog/catalog.ts'
-import { reachablePaths, readCheckpoint, readLiveFiles, readMetadata } from '../../lake/iceberg/read.ts'
-import { type SourceAdvance, sourceKeyText } from '../../schemas/coverage.ts'
-import { decodeRows, type Row, rowText } from './row-files.ts'
+import type { FlushTick, NewSegment, SegmentMerge, SnapshotCommit } from '../../lake/catalog/catalog.ts'
+import { createSnapshotReader, reachablePaths, readCheckpoint, readMetadata } from '../../lake/iceberg/read.ts'
+import { type Coverage, type SourceAdvance, sourceKeyText } from '../../schemas/coverage.ts'
+import { decodeRows, type Row } from './row-files.ts'
 import type { CatalogDatabase, Landing } from './simulated-catalog.ts'
 import type { Broker } from './simulated-kafka.ts'
 import type { Bucket } from './simulated-store.ts'
@@ -27,7 +27,11 @@ export type TableModel = {
   /** All rows ever committed, in order; `rowsAt[v]` of them are in version v. */
   readonly rows: Row[]
   readonly rowsAt: number[]
+  /** By name: the place in `rows`. */
+  readonly places: Map<string, number>
   readonly keys: Set<string>
+  /** When a row was last found by a comparison. */
+  readonly foundIn: number[]
   metadataLocation: string | undefined
   /** Live segments and everything the current metadata refers to. */
   live: Set<string>
@@ -58,8 +62,11 @@ export type Model = {
   /** What differs between rows that were read and those the version should have, in words; undefined: nothing. */
   difference(table: TableModel, version: bigint, found: readonly Row[]): string | undefined
   catalogMicros(): bigint
+  /** Rows of HTTP senders have texts of their own. */
+  placeOfHttpRow(text: string): number | undefined
 }
 
+type SnapshotContent = { readonly rows: readonly Row[]; readonly checkpoint: readonly Coverage[] }
 type Removed = { readonly tableId: number; readonly version: bigint; readonly atMicros: bigint }
 
 export function createModel(parts: {
@@ -77,13 +84,13 @@ export function createModel(parts: {
   const removed = new Map<string, Removed>()
   const seenRequestRows = new Set<string>()
   const holds = new Set<Hold>()
+  const httpPlaces = new Map<string, number>()
   const writers: string[] = []
 
-  const one = <R>(sql: string, ...values: (string | number)[]) => {
-    const statement = database.file.prepare(sql)
-    statement.setReadBigInts(true)
-    return statement.get(...values) as R | undefined
-  }
+  const reader = createSnapshotReader({ store: bucket.direct })
+  let comparisons = 0
+
+  const one = <R>(sql: string, ...values: (string | number)[]) => database.prepared(sql).get(...values) as R | undefined
 
   function catalogMicros(): bigint {
     const latest = one<{ latest: bigint }>('SELECT latest FROM clock')?.latest ?? 0n
@@ -100,7 +107,9 @@ export function createModel(parts: {
         version: 0n,
         rows: [],
         rowsAt: [0],
+        places: new Map(),
         keys: new Set(),
+        foundIn: [],
         metadataLocation: undefined,
         live: new Set(),
         liveSegments: new Map(),
@@ -130,6 +139,10 @@ export function createModel(parts: {
       const commit = args[0] as SnapshotCommit
       const answer = answerOf(commit.commitId)
       if (answer) await snapshotLanded(commit, BigInt(answer.version as string))
+    } else if (method === 'mergeSegments') {
+      const merge = args[0] as SegmentMerge
+      const answer = answerOf(merge.commitId)
+      if (answer) await mergeLanded(merge, BigInt(answer.version as string))
     } else if (method === 'expireReaders') {
       for (const hold of holds) if (!hasRow(hold)) hold.isBroken = true
     }
@@ -177,10 +190,25 @@ export function createModel(parts: {
     for (const [tableId, version] of answer.versions) nextVersion(tableId, BigInt(version))
   }
 
+  /** Its rows. */
+  function segmentCommitted(table: TableModel, { path, bytes: length }: NewSegment): readonly Row[] {
+    const bytes = bucket.peek(path)
+    if (!bytes || bytes.length !== length) {
+      violation('G-4', `segment ${path} is committed and ${bytes ? 'has another length' : 'is not there'}`)
+      return []
+    }
+    const { segment_id } = one<{ segment_id: bigint }>('SELECT segment_id FROM segments WHERE path = ?', path)!
+    table.liveSegments.set(Number(segment_id), path)
+    table.live.add(path)
+    return decodeRows(bytes)
+  }
+
   function addRow(table: TableModel, row: Row): void {
     const key = `${row.source} ${row.partition} ${row.offset}`
-    if (table.keys.has(key)) violation('G-2', `row ${rowText(row)} is committed twice`)
+    if (table.keys.has(key)) violation('G-2', `row ${row.name} is committed twice`)
     table.keys.add(key)
+    table.places.set(row.name, table.rows.length)
+    if (row.source.startsWith('http:')) httpPlaces.set(row.text, table.rows.length)
     table.rows.push(row)
   }
 
@@ -214,6 +242,29 @@ export function createModel(parts: {
     for (const problem of truth.problemsOf(advance, rows, seenRequestRows)) violation('G-1', problem)
   }
 
+  // ---- merges of live segments
+
+  async function mergeLanded(merge: SegmentMerge, version: bigint): Promise<void> {
+    tally('landed: merge of live segments')
+    const table = tables.get(merge.tableId)
+    if (!table) return
+    if (isFenced(merge.writer.writerId)) violation('fencing', `merge ${version} landed though its writer is fenced`)
+    nextVersion(table.tableId, version)
+    const atMicros = catalogMicros()
+    for (const id of merge.inputSegmentIds) {
+      const path = table.liveSegments.get(id)
+      table.liveSegments.delete(id)
+      if (path === undefined) violation('G-3', `merge ${version} takes segment ${id}, which is not live`)
+      else {
+        table.live.delete(path)
+        removed.set(path, { tableId: table.tableId, version, atMicros })
+      }
+    }
+    segmentCommitted(table, merge.segment)
+    const problem = difference(table, version, await rowsInFiles(table))
+    if (problem) violation('G-3', `version ${version} of table ${table.tableId}: ${problem}`)
+  }
+
   // ---- snapshots
 
   async function snapshotLanded(commit: SnapshotCommit, version: bigint): Promise<void> {
@@ -236,8 +287,10 @@ export function createModel(parts: {
     table.metadataLocation = commit.metadataLocation
     for (const id of commit.consumedSegmentIds) table.liveSegments.delete(id)
     let reachable: ReadonlySet<string>
+    let snapshot: SnapshotContent
     try {
-      reachable = await reachablePaths(bucket.direct, commit.metadataLocation)
+      snapshot = await readSnapshot(commit.metadataLocation)
+      reachable = await reachablePaths(bucket.direct, commit.metadataLocation, reader)
     } catch (error) {
       violation('G-4', `version ${version} of table ${table.tableId} cannot be read: ${String(error)}`)
       return
@@ -249,24 +302,24 @@ export function createModel(parts: {
     for (const path of live) {
       if (!bucket.peek(path)) violation('G-4', `${path} is live in version ${version} and is not there`)
     }
-    const found = await rowsInFiles(table)
-    const problem = difference(table, version, found)
+    const problem = difference(table, version, [...snapshot.rows, ...liveRows(table)])
     if (problem) violation('G-3', `version ${version} of table ${table.tableId}: ${problem}`)
-    await checkCheckpoint(table, version)
+    checkCheckpoint(table, version, snapshot)
   }
 
-  async function rowsInSnapshot(table: TableModel): Promise<Row[]> {
-    if (table.metadataLocation === undefined) return []
-    const metadata = await readMetadata(bucket.direct, table.metadataLocation)
-    const files = await readLiveFiles(bucket.direct, metadata)
-    return files.flatMap(({ path }) => {
+  async function readSnapshot(metadataLocation: string): Promise<SnapshotContent> {
+    const metadata = await readMetadata(bucket.direct, metadataLocation)
+    const files = await reader.liveFiles(metadata.currentSnapshot)
+    const rows: Row[] = []
+    for (const { path } of files) {
       const bytes = bucket.peek(path)
-      return bytes ? decodeRows(bytes) : []
-    })
+      if (bytes) rows.push(...decodeRows(bytes))
+    }
+    return { rows, checkpoint: await readCheckpoint(bucket.direct, metadata) }
   }
 
-  async function rowsInFiles(table: TableModel): Promise<Row[]> {
-    const rows = await rowsInSnapshot(table)
+  function liveRows(table: TableModel): Row[] {
+    const rows: Row[] = []
     for (const path of table.liveSegments.values()) {
       const bytes = bucket.peek(path)
       if (bytes) rows.push(...decodeRows(bytes))
@@ -274,30 +327,31 @@ export function createModel(parts: {
     return rows
   }
 
+  async function rowsInFiles(table: TableModel): Promise<Row[]> {
+    const rows = table.metadataLocation === undefined ? [] : (await readSnapshot(table.metadataLocation)).rows
+    return [...rows, ...liveRows(table)]
+  }
+
   function difference(table: TableModel, version: bigint, found: readonly Row[]): string | undefined {
     const count = table.rowsAt[Number(version)]
     if (count === undefined) return `no commit made version ${version}`
-    const expected = new Set<string>()
-    for (let i = 0; i < count; i += 1) expected.add(rowText(table.rows[i]))
-    const seen = new Set<string>()
-    for (const row of found) {
-      const text = rowText(row)
-      if (seen.has(text)) return `row ${text} is there twice`
-      if (!expected.has(text)) return `row ${text} is there and was not committed by then`
-      seen.add(text)
+    comparisons += 1
+    for (const { name } of found) {
+      const place = table.places.get(name)
+      if (place === undefined || place >= count) return `row ${name} is there and was not committed by then`
+      if (table.foundIn[place] === comparisons) return `row ${name} is there twice`
+      table.foundIn[place] = comparisons
     }
-    if (seen.size === expected.size) return undefined
-    const missing = [...expected].filter((text) => !seen.has(text))
-    return `${missing.length} rows are missing, the first is ${missing[0]}`
+    if (found.length === count) return undefined
+    const missing = table.rows.slice(0, count).filter((_, place) => table.foundIn[place] !== comparisons)
+    return `${missing.length} rows are missing, the first is ${missing[0].name}`
   }
 
   /** The checkpoint covers every row of the snapshot, and of no source anything from a live segment's first row on. */
-  async function checkCheckpoint(table: TableModel, version: bigint): Promise<void> {
-    const metadata = await readMetadata(bucket.direct, table.metadataLocation!)
-    const checkpoint = await readCheckpoint(bucket.direct, metadata)
+  function checkCheckpoint(table: TableModel, version: bigint, { rows, checkpoint }: SnapshotContent): void {
     const ranges = new Map(checkpoint.map((each) => [`${each.source} ${each.partition}`, each]))
     const counts = new Map<string, number>()
-    for (const { source, partition, offset } of await rowsInSnapshot(table)) {
+    for (const { source, partition, offset } of rows) {
       const key = `${source} ${partition}`
       counts.set(key, (counts.get(key) ?? 0) + 1)
       const isIn = ranges.get(key)?.ranges.some(({ start, end }) => start <= BigInt(offset) && BigInt(offset) < end)
@@ -311,16 +365,11 @@ export function createModel(parts: {
         violation('checkpoint', `version ${version}: ${key} counts ${each.recordsIn} rows, has ${counts.get(key) ?? 0}`)
       }
     }
-    for (const path of table.liveSegments.values()) {
-      for (const { source, partition, offset } of decodeRows(bucket.peek(path) ?? new TextEncoder().encode('[]'))) {
-        const end = ranges.get(`${source} ${partition}`)?.ranges.at(-1)?.end ?? 0n
-        if (BigInt(offset) >= end) continue
-        violation(
-          'checkpoint',
-          `version ${version}: row ${source} ${offset} is live in a segment, below the checkpoint`,
-        )
-        return
-      }
+    for (const { source, partition, offset } of liveRows(table)) {
+      const end = ranges.get(`${source} ${partition}`)?.ranges.at(-1)?.end ?? 0n
+      if (BigInt(offset) >= end) continue
+      violation('checkpoint', `version ${version}: row ${source} ${offset} is live in a segment, below the checkpoint`)
+      return
     }
   }
 
@@ -364,5 +413,6 @@ export function createModel(parts: {
     rowsInFiles,
     difference,
     catalogMicros,
+    placeOfHttpRow: (text) => httpPlaces.get(text),
   }
 }

@@ -6,6 +6,7 @@
 
 import type { Rewriter } from '../../compactor/rewrite.ts'
 import type { Inputs } from '../../compactor/table-worker.ts'
+import type { SegmentFormat } from '../../ingest/segment-merger.ts'
 import type { Writer } from '../../lake/catalog/catalog.ts'
 import type { MappedFile } from '../../lake/file-mapping.ts'
 import type { DataFile, PartitionValue } from '../../lake/iceberg/iceberg.ts'
@@ -22,6 +23,8 @@ export type Row = {
   readonly offset: number
   readonly text: string
   readonly part: number
+  /** All but `part`, in one text: what tells rows apart. */
+  readonly name: string
 }
 
 type JsonRow = readonly [source: string, partition: number, offset: number, text: string, part: number]
@@ -34,25 +37,39 @@ export const TABLE_COLUMNS = [
 const TEXT = new TextEncoder()
 const UTF8 = new TextDecoder()
 
-export function rowText({ source, partition, offset, text }: Row): string {
-  return `${source} ${partition} ${offset} ${text}`
+type NamelessRow = Omit<Row, 'name'>
+
+type KeyValues = Readonly<Record<string, string>>
+
+/** One line of what a footer would say, one line of rows. */
+export function encodeRows(rows: readonly NamelessRow[], keyValues: KeyValues = {}): Uint8Array {
+  const json = rows.map(({ source, partition, offset, text, part }): JsonRow => [source, partition, offset, text, part])
+  return TEXT.encode(`${JSON.stringify(keyValues)}\n${JSON.stringify(json)}`)
 }
 
-export function encodeRows(rows: readonly Row[]): Uint8Array {
-  return TEXT.encode(
-    JSON.stringify(
-      rows.map(({ source, partition, offset, text, part }): JsonRow => [source, partition, offset, text, part]),
-    ),
+/** Objects never change, and the bucket hands out the same bytes again: they are decoded once. */
+const decoded = new WeakMap<Uint8Array, readonly Row[]>()
+
+export function decodeRows(bytes: Uint8Array): readonly Row[] {
+  const known = decoded.get(bytes)
+  if (known) return known
+  const text = UTF8.decode(bytes)
+  const rows = (JSON.parse(text.slice(text.indexOf('\n'))) as JsonRow[]).map(
+    ([source, partition, offset, text, part]) => ({
+      source,
+      partition,
+      offset,
+      text,
+      part,
+      name: `${source} ${partition} ${offset} ${text}`,
+    }),
   )
-}
-
-export function decodeRows(bytes: Uint8Array): Row[] {
-  const rows = JSON.parse(UTF8.decode(bytes)) as JsonRow[]
-  return rows.map(([source, partition, offset, text, part]) => ({ source, partition, offset, text, part }))
+  decoded.set(bytes, rows)
+  return rows
 }
 
 /** In the place of the Parquet writer. Bounds: those of `part`, by which the compactor proves one table partition. */
-export const writeRows: WriteParquet = (batch) => {
+export const writeRows: WriteParquet = (batch, { keyValues }) => {
   const rows = rowsOf(batch)
   const part = batch.schema.columns.find(({ name }) => name === 'part')
   const bounds = part
@@ -65,10 +82,10 @@ export const writeRows: WriteParquet = (batch) => {
         },
       ]
     : []
-  return { bytes: encodeRows(rows), bounds, columnBytes: [] }
+  return { bytes: encodeRows(rows, keyValues), bounds, columnBytes: [] }
 }
 
-function rowsOf(batch: MicroBatch): Row[] {
+function rowsOf(batch: MicroBatch): NamelessRow[] {
   const vector = (name: string) => batch.vectors.find(({ column }) => column.name === name)
   const source = vector('_source')!
   const partition = vector('_partition')!
@@ -101,6 +118,23 @@ function int32(value: number): Uint8Array {
   const bytes = new Uint8Array(4)
   new DataView(bytes.buffer).setInt32(0, value, true)
   return bytes
+}
+
+/** In the place of joining Parquet files by their row groups. */
+export const ROW_FORMAT: SegmentFormat = {
+  footerOf(bytes) {
+    const text = UTF8.decode(bytes)
+    const keyValues = JSON.parse(text.slice(0, text.indexOf('\n'))) as KeyValues
+    return {
+      keyValues: new Map(Object.entries(keyValues)),
+      rowGroups: [{ rowCount: 0, chunks: [] }],
+      rowCount: decodeRows(bytes).length,
+    }
+  },
+  concat(files, keyValues) {
+    const rows = files.flatMap((file) => decodeRows(file))
+    return { bytes: encodeRows(rows, keyValues), footer: { rowCount: rows.length } }
+  },
 }
 
 const rowsOfInput = new WeakMap<MappedFile, readonly Row[]>()

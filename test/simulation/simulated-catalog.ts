@@ -5,7 +5,7 @@
  *
  * Between two runs the database is emptied instead of made anew: migrations and prepared statements cost more than a run.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
 import type { Database } from '../../lake/catalog/database.ts'
@@ -25,6 +25,8 @@ export type CatalogDatabase = {
   readonly queries: Kysely<Database>
   /** Names of all tables that a run fills, dependants first. */
   readonly filled: readonly string[]
+  /** For checkers: integers come as bigints. */
+  prepared(sql: string): StatementSync
 }
 
 /** Opened once in a process of the real machine, used by one run after the other. */
@@ -32,11 +34,20 @@ export async function openDatabase(): Promise<CatalogDatabase> {
   const file = openSqliteFile(undefined, { readOnly: false })
   file.exec('PRAGMA foreign_keys = OFF')
   const queries = new Kysely<Database>({ dialect: sqliteDialect(file) })
-  const { world } = { world: createTestWorld() }
+  const world = createTestWorld()
   await migrate(transactionsOf(queries, world), () => world.clock.nowMicros())
   const names = file.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all() as { name: string }[]
   const filled = names.map(({ name }) => name).filter((name) => !['format', 'migrations', 'clock'].includes(name))
-  return { file, queries, filled }
+  const statements = new Map<string, StatementSync>()
+  const prepared = (sql: string) => {
+    const known = statements.get(sql)
+    if (known) return known
+    const statement = file.prepare(sql)
+    statement.setReadBigInts(true)
+    statements.set(sql, statement)
+    return statement
+  }
+  return { file, queries, filled, prepared }
 }
 
 export function emptyDatabase({ file, filled }: CatalogDatabase): void {
@@ -102,6 +113,7 @@ export function connectCatalog(
 }
 
 function detailOf(method: keyof Catalog, args: readonly unknown[]): string {
-  if (method === 'commitTick' || method === 'commitSnapshot') return (args[0] as { commitId: string }).commitId
+  if (method === 'commitTick' || method === 'commitSnapshot' || method === 'mergeSegments')
+    return (args[0] as { commitId: string }).commitId
   return args.map((arg) => (typeof arg === 'string' || typeof arg === 'number' ? String(arg) : '')).join(' ')
 }

@@ -146,15 +146,16 @@ function checkBounds({ universe, model }: Lake, doors: readonly IngestDoors[]): 
 /** Coverage of the latest incarnation of each log, against its end. */
 function unsettledLogs({ database, broker }: Lake): string[] {
   const { topicId, logs } = broker.topic()
-  const statement = database.file.prepare('SELECT source, partition, range_end FROM coverage')
+  const statement = database.prepared('SELECT source, partition, range_end FROM coverage')
   const ends = new Map<number, { incarnation: number; end: number }>()
   const plain = `kafka:${TOPIC}:${topicId}`
-  for (const row of statement.all() as { source: string; partition: number; range_end: number }[]) {
-    const { source, partition } = row
+  for (const row of statement.all() as { source: string; partition: bigint; range_end: bigint }[]) {
+    const { source } = row
+    const partition = Number(row.partition)
     if (source !== plain && !source.startsWith(`${plain}#`)) continue
     const incarnation = source === plain ? 1 : Number(source.slice(plain.length + 1))
     const known = ends.get(partition)
-    if (!known || incarnation > known.incarnation) ends.set(partition, { incarnation, end: row.range_end })
+    if (!known || incarnation > known.incarnation) ends.set(partition, { incarnation, end: Number(row.range_end) })
   }
   const open = (log: Log) => {
     const known = ends.get(log.partition)

@@ -134,7 +134,7 @@ function drawShape({ random }: Scheduler): Shape {
     flushIntervalMs: between(300, 1500),
     flushRows: whole(4, 20),
     memoryMax: whole(400, 4000),
-    segmentsLiveMax: whole(8, 40),
+    segmentsLiveMax: chance(0.5) ? whole(4, 8) : whole(20, 60),
     leasesMs,
     writerSilentMs: leasesMs * between(0.8, 2),
     readerSilentMs: between(3000, 10_000),
