@@ -102,7 +102,7 @@ function stage(answers: Answer[]) {
 function waiter(tick: OpenTick, key: typeof A, end: bigint, seen: unknown[], more: Partial<Waiter> = {}): void {
   tick.addWaiter({
     keyText: sourceKeyText(key),
-    generation: 2,
+    generation: key === B ? 4 : 2,
     idempotencyKey: undefined,
     tableId: 1,
     range: { start: 0n, end },
@@ -113,7 +113,7 @@ function waiter(tick: OpenTick, key: typeof A, end: bigint, seen: unknown[], mor
   })
 }
 
-/** Sources known from coverage 0, so that their generation is 2. */
+/** Sources known from coverage 0: generation 2 is A's, 4 is B's. */
 function known(ledger: ReturnType<typeof createSourceLedger>): void {
   ledger.reload(A, 0n)
   ledger.reload(B, 0n)
@@ -178,7 +178,7 @@ test('rows of a stale source leave the tick; the rest is sealed again under a ne
   const seenA: unknown[] = []
   const seenB: unknown[] = []
   addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n] })
-  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [3n] })
+  addBlock(tick, FEED, { key: B, generation: 4, start: 0n, ids: [3n] })
   waiter(tick, A, 2n, seenA)
   waiter(tick, B, 1n, seenB)
   await flusher.submit(tick.seal())
@@ -280,14 +280,14 @@ test('files say which attempts before them came to something, and the newest ver
   const { flusher, ledger, attempts } = stage([committed(3n), stale, committed(4n), committed(5n)])
   known(ledger)
   const tick = sampleTick()
-  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })
+  addBlock(tick, FEED, { key: B, generation: 4, start: 0n, ids: [1n] })
   await flusher.submit(tick.seal())
   await flusher.drain()
   addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [2n] })
-  addBlock(tick, FEED, { key: B, generation: 2, start: 1n, ids: [3n] })
+  addBlock(tick, FEED, { key: B, generation: 4, start: 1n, ids: [3n] })
   await flusher.submit(tick.seal())
   await flusher.drain()
-  addBlock(tick, FEED, { key: B, generation: 2, start: 2n, ids: [4n] })
+  addBlock(tick, FEED, { key: B, generation: 4, start: 2n, ids: [4n] })
   await flusher.submit(tick.seal())
   await flusher.drain()
   expect(
@@ -327,7 +327,7 @@ test('a tick in flight whose predecessor lost its files records from where the f
   ledger.reload(B, 0n, UNRECORDED)
   const tick = sampleTick()
   // Rows of B only: A's offsets are recorded by B's file, which B takes with it when it turns out to be stale.
-  addBlock(tick, FEED, { key: B, generation: 2, start: 0n, ids: [1n] })
+  addBlock(tick, FEED, { key: B, generation: 4, start: 0n, ids: [1n] })
   const rowless = { recordsDead: 0, recordsFiltered: 4, recordsIn: 4, logEnd: undefined, caughtUp: false }
   tick.advance({ ...A, range: { start: 0n, end: 4n }, ...rowless }, 2)
   await flusher.submit(tick.seal())

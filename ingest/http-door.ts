@@ -180,7 +180,8 @@ export function addIngestRoutes(
       checkTableAccess(request, name)
       await tables.open(name)
       const [coverage] = await catalog.coverage(httpPipeline(name), [`http:${producer}`])
-      return { table: name, producer, next_sequence: String(coverageEnd(coverage) ?? 0n) }
+      const expired = coverage?.expiredAt === undefined ? {} : { expired: true }
+      return { table: name, producer, next_sequence: String(coverageEnd(coverage) ?? 0n), ...expired }
     },
   )
 

@@ -3,7 +3,8 @@
  *
  * Who sent them decides what a repetition does (PROTOCOL 3, HTTP rules):
  *   producer + sequence   the sequence number of the request's first row. It continues exactly where the producer's
- *                         coverage ends; a covered one is answered "committed", a gap is refused.
+ *                         coverage ends; a covered one is answered "committed", a gap is refused. A producer that was
+ *                         idle for 7 days has expired, but the end of its sequence is kept: it goes on exactly there.
  *   Idempotency-Key       a unique row kept for 24 h: the second request gets the first one's answer.
  *   neither               a lost reply may double the rows.
  *
@@ -66,11 +67,31 @@ export function createHttpIntake(components: {
   world: World
   writerId: string
   recordBytesMax: number
+  /** Whose positions are kept in memory. Default 10,000. */
+  producersMax?: number
   count(what: 'records' | 'dead' | 'unknown-keys', by: number): void
 }): HttpIntake {
   const { catalog, intake, ledger, world } = components
   /** Requests of one producer, and of one key, take turns; others run side by side. */
   const turns = new Map<string, Promise<unknown>>()
+  /** Producers whose position is in memory, the one longest idle first. */
+  const recent = new Map<string, SourceKey>()
+  const producersMax = components.producersMax ?? PRODUCERS_MAX
+
+  /** Of more producers than that, those longest idle are forgotten here and read from their coverage when they come back (G-6). */
+  function remember(key: SourceKey): void {
+    const keyText = sourceKeyText(key)
+    recent.delete(keyText)
+    recent.set(keyText, key)
+    let tries = 0
+    for (const [oldest, oldestKey] of recent) {
+      if (recent.size <= producersMax || tries === DROPS_AT_ONCE) break
+      tries += 1
+      recent.delete(oldest)
+      // In the middle of a request, or its rows are in a tick: another time.
+      if (turns.has(oldest) || !ledger.drop(oldestKey)) recent.set(oldest, oldestKey)
+    }
+  }
 
   function inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
     const before = turns.get(name) ?? Promise.resolve()
@@ -109,8 +130,10 @@ export function createHttpIntake(components: {
     if (!producer) return next
     const end = producer.sequence + BigInt(rows.count)
     if (producer.sequence === next) return next
+    const known = await coverageOf(key)
+    if (known?.expiredAt !== undefined) throw expiredError(producer, next)
     if (end <= next) {
-      if (end > (await coveredTo(key))) await intake.drain()
+      if (end > (coverageEnd(known) ?? 0n)) await intake.drain()
       if (end <= (await coveredTo(key))) return answerRepeated(request, end)
       throw new MillraceError(
         'commit-conflict',
@@ -189,13 +212,7 @@ export function createHttpIntake(components: {
         range: origin.range,
         committed: (version) =>
           resolve({ ...answer(request, rows.count - dead, dead, end), version: version?.toString() }),
-        dropped: (reason) => {
-          try {
-            resolve(answerDropped(request, origin, reason))
-          } catch (error) {
-            reject(error)
-          }
-        },
+        dropped: (reason) => void answerDropped(request, origin, reason).then(resolve, reject),
         failed: reject,
       })
     })
@@ -263,9 +280,9 @@ export function createHttpIntake(components: {
   }
 
   /** The rows left the tick before its commit. Nothing of this request is committed by this process. */
-  function answerDropped(request: IngestRequest, origin: RowOrigin, reason: DropReason): IngestAnswer {
+  async function answerDropped(request: IngestRequest, origin: RowOrigin, reason: DropReason): Promise<IngestAnswer> {
     if (reason.kind === 'duplicate-key') return answerUsedKey(request, reason)
-    const covered = reason.coveredTo ?? 0n
+    const covered = reason.coveredTo ?? (await coveredTo(origin.key))
     if (request.producer && origin.range.end <= covered) return answerRepeated(request, origin.range.end)
     if (request.producer) throw sequenceError(request.producer, request.rows.count, covered)
     throw new MillraceError(
@@ -284,6 +301,7 @@ export function createHttpIntake(components: {
       }
       const name =
         request.idempotencyKey === undefined ? sourceKeyText(key) : `key:${table.name}:${request.idempotencyKey}`
+      remember(key)
       if (request.idempotencyKey === undefined) {
         const landed = await inTurn(name, () => takeInTurn(request, key))
         return landed()
@@ -296,6 +314,11 @@ export function createHttpIntake(components: {
     },
   }
 }
+
+/** About 400 bytes each. */
+const PRODUCERS_MAX = 10_000
+/** More than one, so that those that could not go are made up for. */
+const DROPS_AT_ONCE = 8
 
 const NO_SCHEMA: DecodeFailure = {
   reason: 'no schema could be inferred: this is not a JSON object with fields',
@@ -314,5 +337,17 @@ function sequenceError(producer: { id: string; sequence: bigint }, rows: number,
     'sequence-gap',
     `producer "${producer.id}": sequence ${producer.sequence} with ${rows} rows does not continue at ${expected}; no row of this request was taken`,
     { facts: { expected_sequence: String(expected), rows_taken: 0 } },
+  )
+}
+
+/**
+ * After so long a silence a sequence that was used before is more likely a producer that lost its place than a repetition: it is
+ * told where it stands, and nothing of its request is taken for committed or for new.
+ */
+function expiredError(producer: { id: string; sequence: bigint }, expected: bigint): MillraceError {
+  return new MillraceError(
+    'sequence-gap',
+    `producer "${producer.id}" was idle for 7 days and has expired; all its rows before ${expected} are committed, and sequence ${producer.sequence} does not continue there: go on at ${expected}, or send under another name; no row of this request was taken`,
+    { facts: { expected_sequence: String(expected), rows_taken: 0, expired: true } },
   )
 }

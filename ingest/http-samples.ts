@@ -70,10 +70,12 @@ export type SampleLimits = {
   readonly liveMax?: number
   /** Of a merged segment. Default 32 MiB. */
   readonly mergedBytesMax?: number
+  /** Producers in memory. Default 10,000. */
+  readonly producersMax?: number
 }
 
 export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promise<SampleLake> {
-  const { liveMax = 200, mergedBytesMax = 32 * 1024 ** 2 } = limits
+  const { liveMax = 200, mergedBytesMax = 32 * 1024 ** 2, producersMax } = limits
   const world = createTestWorld({ sleepAdvances: true, seed })
   const catalog = await openCatalog({ url: 'sqlite::memory:', world })
   const store = createMemoryObjectStore({ root: ROOT, world })
@@ -153,6 +155,7 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       world,
       writerId: writer.writerId,
       recordBytesMax: RECORD_BYTES_MAX,
+      producersMax,
       count() {},
     })
     const made: SampleProcess = {

@@ -86,3 +86,18 @@ test('coverage ends with its last range', () => {
   expect(coverageEnd(coverageTo())).toBeUndefined()
   expect(coverageEnd(coverageTo(3n, 9n))).toBe(9n)
 })
+
+test('what is settled may be dropped, what is under way not; made again, it has another generation', () => {
+  const ledger = createSourceLedger()
+  ledger.reload(KEY, 0n)
+  const first = ledger.generation(TEXT)
+  ledger.took(KEY, 3n)
+  expect(ledger.drop(KEY)).toBe(false)
+  ledger.committed(KEY, first, 3n)
+  expect(ledger.drop(KEY)).toBe(true)
+  expect([ledger.size, ledger.generation(TEXT), ledger.next(KEY)]).toEqual([0, 0, undefined])
+  ledger.reload(KEY, 3n)
+  expect(ledger.generation(TEXT)).toBeGreaterThan(first)
+  ledger.becameStale(KEY, undefined)
+  expect(ledger.drop(KEY)).toBe(true)
+})

@@ -47,6 +47,9 @@ export type SourceLedger = {
   /** Everything taken is committed. */
   isSettled(key: SourceKey): boolean
   forget(key: SourceKey): void
+  /** Out of memory, unless rows taken under its generation are not committed: then false. It is reloaded when it comes back. */
+  drop(key: SourceKey): boolean
+  readonly size: number
 }
 
 export function coverageEnd(coverage: Coverage | undefined): bigint | undefined {
@@ -63,6 +66,12 @@ export function filesRecord(coverage: Coverage | undefined): FilesRecord | undef
 
 export function createSourceLedger(): SourceLedger {
   const entries = new Map<string, Entry>()
+  /** Of all sources together: an entry that was dropped and made again never meets rows of its earlier life. */
+  let generations = 0
+  const nextGeneration = () => {
+    generations += 1
+    return generations
+  }
 
   function entry(key: SourceKey): Entry {
     const keyText = sourceKeyText(key)
@@ -70,7 +79,7 @@ export function createSourceLedger(): SourceLedger {
     if (!found) {
       found = {
         key,
-        generation: 1,
+        generation: nextGeneration(),
         next: undefined,
         committed: undefined,
         recorded: undefined,
@@ -89,7 +98,7 @@ export function createSourceLedger(): SourceLedger {
     },
     reload(key, next, recorded) {
       const found = entry(key)
-      found.generation += 1
+      found.generation = nextGeneration()
       found.next = next
       found.committed = next
       found.recorded = recorded
@@ -97,7 +106,7 @@ export function createSourceLedger(): SourceLedger {
     },
     becameStale(key, coverage) {
       const found = entry(key)
-      found.generation += 1
+      found.generation = nextGeneration()
       found.next = undefined
       found.committed = coverageEnd(coverage)
       found.recorded = filesRecord(coverage)
@@ -137,8 +146,17 @@ export function createSourceLedger(): SourceLedger {
       const found = entries.get(sourceKeyText(key))
       if (!found) return
       // The entry stays for its generation: rows taken before may still sit in a sealed tick.
-      found.generation += 1
+      found.generation = nextGeneration()
       found.next = undefined
+    },
+    drop(key) {
+      const found = entries.get(sourceKeyText(key))
+      if (found && found.next !== undefined && found.next !== found.committed) return false
+      entries.delete(sourceKeyText(key))
+      return true
+    },
+    get size() {
+      return entries.size
     },
   }
 }

@@ -35,6 +35,8 @@ export type Coverage = SourceKey & {
   readonly logEnd: bigint | undefined
   /** Catalog clock, microseconds, when the consumer last stood at the log's end with everything before committed. */
   readonly caughtUpAt: bigint | undefined
+  /** Set when the source is an HTTP producer that was idle for long: an empty range where its sequence ended is all that is kept. */
+  readonly expiredAt?: bigint
   /** Up to where the footers of the bucket's own files record this source; undefined when none says. */
   readonly recordedEnd?: bigint | undefined
 }

@@ -229,6 +229,7 @@ export type Catalog = {
   acquireLease(tableId: number, writer: Writer, leaseMs: number): Promise<Lease | undefined>
   releaseLease(lease: Lease): Promise<void>
 
+  /** Asked by name, expired HTTP producers are told too (`expiredAt`); of all sources only those that have coverage. */
   coverage(pipeline: string, sources?: readonly string[]): Promise<readonly Coverage[]>
   /** First use of a source by a pipeline: coverage starts empty at `start` (from auto.offset.reset). No-op if there is one. */
   beginCoverage(key: SourceKey, start: bigint): Promise<Coverage>

@@ -399,6 +399,32 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 1n))).toMatchObject({ outcome: 'stale' })
     })
 
+    test('an expired HTTP producer goes on where it ended, and nowhere else (G-1, G-2)', async () => {
+      const { table, writer } = await started()
+      const producer = { pipeline: 'http:flights', source: 'http:me', partition: 0 }
+      const expire = async () => {
+        await world.advance(8 * 24 * 3_600_000)
+        await catalog.expireRows()
+        expect(await catalog.coverage('http:flights')).toEqual([])
+      }
+      await catalog.commitTick(tickOf(table, writer, 'c1', producer, 0n, 5n))
+      await expire()
+      const expired = { ...producer, ranges: [{ start: 5n, end: 5n }], recordsIn: 0n, expiredAt: expect.any(BigInt) }
+      expect(await other.coverage('http:flights', ['http:me', 'http:you'])).toMatchObject([expired])
+      expect(await catalog.commitTick(tickOf(table, writer, 'c2', producer, 0n, 5n))).toMatchObject({
+        outcome: 'stale',
+        stale: [{ key: producer, coverage: expired }],
+      })
+      expect(await catalog.commitTick(tickOf(table, writer, 'c3', producer, 5n, 7n))).toMatchObject({
+        outcome: 'committed',
+      })
+      expect(await other.coverage('http:flights', ['http:me'])).toMatchObject([
+        { ranges: [{ start: 5n, end: 7n }], recordsIn: 2n },
+      ])
+      await expire()
+      expect(await catalog.coverage('http:flights', ['http:me'])).toMatchObject([{ ranges: [{ start: 7n, end: 7n }] }])
+    })
+
     test('an earlier version is read as it was, as long as it was replaced within the window', async () => {
       const state = await started()
       const { table, writer } = state

@@ -74,6 +74,13 @@ export type CoverageRow = {
   updated_at: Int
   recorded_end: MaybeInt
 }
+export type ExpiredProducerRow = {
+  pipeline: string
+  source: string
+  next_sequence: Int
+  recorded_end: MaybeInt
+  expired_at: Int
+}
 export type PipelineBindingRow = { pipeline: string; table_id: Int; topic: string }
 export type CommitRow = { commit_id: string; kind: string; answer_json: string; committed_at: Int }
 export type IdempotencyKeyRow = {
@@ -116,6 +123,7 @@ export type Database = {
   leases: LeaseRow
   segments: SegmentRow
   coverage: CoverageRow
+  expired_producers: ExpiredProducerRow
   pipeline_bindings: PipelineBindingRow
   commits: CommitRow
   idempotency_keys: IdempotencyKeyRow

@@ -4,9 +4,10 @@
  * row. The sweep deletes bytes first and forgets the tombstone after: if it stops between, a restart deletes a file that
  * is gone, which is no error.
  */
-import { sql } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import type { Log } from '../../runtime/world.ts'
 import type { Catalog } from './catalog.ts'
+import type { CoverageRow, Tx } from './database.ts'
 import type { Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
 
@@ -101,16 +102,42 @@ export function garbage({ read, write }: Transactions, log: Log): Part {
           .deleteFrom('writers')
           .where('fenced_at', '<', now - micros(FENCED_WRITERS_KEPT_MS))
           .execute()
-        return tx
+        const idle = await tx
           .deleteFrom('coverage')
           .where(sql<boolean>`source like 'http:%'`)
           .where('updated_at', '<', now - micros(HTTP_PRODUCERS_KEPT_MS))
-          .returning(['pipeline', 'source', 'range_end'])
+          .returning(['pipeline', 'source', 'range_end', 'recorded_end'])
           .execute()
+        await keepSequences(tx, idle, now)
+        return idle
       })
       for (const { pipeline, source, range_end } of expired) {
         log.info('idle HTTP producer expired', { pipeline, source, nextSequence: String(range_end) })
       }
     },
+  }
+}
+
+type IdleProducer = Pick<Selectable<CoverageRow>, 'pipeline' | 'source' | 'range_end' | 'recorded_end'>
+
+/** A name that comes back goes on where it ended: `(_source, _partition, _offset)` stays unique. */
+async function keepSequences(tx: Tx, idle: readonly IdleProducer[], now: bigint): Promise<void> {
+  for (let from = 0; from < idle.length; from += IDS_AT_ONCE) {
+    const rows = idle.slice(from, from + IDS_AT_ONCE).map(({ range_end, ...row }) => ({
+      ...row,
+      next_sequence: range_end,
+      expired_at: now,
+    }))
+    await tx
+      .insertInto('expired_producers')
+      .values(rows)
+      .onConflict((conflict) =>
+        conflict.columns(['pipeline', 'source']).doUpdateSet({
+          next_sequence: sql<bigint>`excluded.next_sequence`,
+          recorded_end: sql<bigint>`excluded.recorded_end`,
+          expired_at: sql<bigint>`excluded.expired_at`,
+        }),
+      )
+      .execute()
   }
 }

@@ -11,6 +11,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { Tx } from './database.ts'
 import * as first from './migrations/0001-first.ts'
 import * as proof from './migrations/0002-proof.ts'
+import * as expiredProducers from './migrations/0003-expired-producers.ts'
 import type { Transactions } from './transactions.ts'
 
 /** What this release speaks. */
@@ -19,6 +20,7 @@ export const CATALOG_FORMAT = 1n
 const MIGRATIONS: readonly { readonly name: string; readonly up: (tx: Tx) => Promise<void> }[] = [
   { name: '0001-first', up: first.up },
   { name: '0002-proof', up: proof.up },
+  { name: '0003-expired-producers', up: expiredProducers.up },
 ]
 
 export async function migrate(transactions: Transactions, hostMicros: () => bigint): Promise<void> {

@@ -16,6 +16,7 @@ type Part = Pick<Catalog, 'coverage' | 'beginCoverage' | 'touchCaughtUp'>
 
 /** Names in one IN list; well below what any database takes. */
 const NAMES_AT_ONCE = 500
+const HTTP_SOURCE = 'http:'
 
 export function sourceCoverage({ read, write }: Transactions): Part {
   return {
@@ -85,6 +86,31 @@ export async function coverageOfSources(tx: Tx, pipeline: string, sources: reado
       .orderBy('partition')
       .execute()
     found.push(...rows.map(coverageOf))
+  }
+  const known = new Set(found.map(({ source }) => source))
+  const missing = distinct.filter((source) => source.startsWith(HTTP_SOURCE) && !known.has(source))
+  if (missing.length > 0) found.push(...(await expiredProducers(tx, pipeline, missing)))
+  return found
+}
+
+/** Empty coverage at the end of an expired producer's sequence: who goes on there loses nothing and doubles nothing. */
+async function expiredProducers(tx: Tx, pipeline: string, sources: readonly string[]): Promise<Coverage[]> {
+  const found: Coverage[] = []
+  for (let from = 0; from < sources.length; from += NAMES_AT_ONCE) {
+    const rows = await tx
+      .selectFrom('expired_producers')
+      .selectAll()
+      .where('pipeline', '=', pipeline)
+      .where('source', 'in', sources.slice(from, from + NAMES_AT_ONCE))
+      .execute()
+    for (const row of rows) {
+      const key = { pipeline, source: row.source, partition: 0 }
+      const empty = coverageOf({
+        ...emptyCoverage(key, row.next_sequence, row.expired_at),
+        recorded_end: row.recorded_end,
+      })
+      found.push({ ...empty, expiredAt: row.expired_at })
+    }
   }
   return found
 }
