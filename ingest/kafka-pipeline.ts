@@ -91,6 +91,8 @@ export function createKafkaPipeline(components: {
   const { name, tables, catalog, intake, ledger, world } = components
   const assigned = new Map<string, Assigned>()
   const needsDecision = new Map<string, string>()
+  /** Where those logs began and ended when they were last looked at. */
+  const contradicted = new Map<string, AssignedPartition>()
   let source: KafkaSource | undefined
 
   /** The source of the latest incarnation that has coverage. */
@@ -104,7 +106,7 @@ export function createKafkaPipeline(components: {
     return { pipeline: name, source, partition: partition.partition }
   }
 
-  function needDecision(partition: TopicPartition, reason: string): void {
+  function needDecision(partition: AssignedPartition, reason: string): void {
     const command = `millrace decide --pipeline ${name} --topic ${partition.topic} --partition ${partition.partition} --from earliest|latest|<offset>`
     const told = `${reason}; to go on: ${command}`
     // It is looked at again and again: the log needs it once.
@@ -112,11 +114,13 @@ export function createKafkaPipeline(components: {
       world.log.error('topic-partition needs a decision', { pipeline: name, ...partition, reason, command })
     }
     needsDecision.set(topicPartitionKey(partition), told)
+    contradicted.set(topicPartitionKey(partition), partition)
     assigned.delete(topicPartitionKey(partition))
     components.onDecision()
   }
 
-  function startPosition(partition: AssignedPartition, all: readonly Coverage[]): bigint | undefined {
+  /** Where to go on, or why a human has to say so. */
+  function startPosition(partition: AssignedPartition, all: readonly Coverage[]): bigint | string {
     const key = keyOf(partition, all)
     const own = all.find((each) => each.source === key.source && each.partition === key.partition)
     const end = coverageEnd(own)
@@ -125,27 +129,15 @@ export function createKafkaPipeline(components: {
         (each) => each.source.startsWith(`kafka:${partition.topic}:`) && each.partition === partition.partition,
       )
       if (earlier) {
-        needDecision(
-          partition,
-          `topic ${partition.topic} was recreated: its id is ${partition.topicId}, rows came from ${earlier.source}`,
-        )
-        return undefined
+        return `topic ${partition.topic} was recreated: its id is ${partition.topicId}, rows came from ${earlier.source}`
       }
       return BigInt(components.autoOffsetReset === 'earliest' ? partition.logStart : partition.logEnd)
     }
     if (end > BigInt(partition.logEnd)) {
-      needDecision(
-        partition,
-        `coverage ends at ${end}, past the log's end ${partition.logEnd}: the topic was truncated`,
-      )
-      return undefined
+      return `coverage ends at ${end}, past the log's end ${partition.logEnd}: the topic was truncated`
     }
     if (end < BigInt(partition.logStart)) {
-      needDecision(
-        partition,
-        `coverage ends at ${end}, before the log's start ${partition.logStart}: retention has gone past`,
-      )
-      return undefined
+      return `coverage ends at ${end}, before the log's start ${partition.logStart}: retention has gone past`
     }
     return end
   }
@@ -160,7 +152,8 @@ export function createKafkaPipeline(components: {
     for (const partition of partitions) {
       const id = topicPartitionKey(partition)
       const start = startPosition(partition, all)
-      if (start === undefined) {
+      if (typeof start === 'string') {
+        needDecision(partition, start)
         positions.set(id, { at: 'none' })
         continue
       }
@@ -340,14 +333,15 @@ export function createKafkaPipeline(components: {
     },
     async decide(topic, partitionNumber, from) {
       const id = topicPartitionKey({ topic, partition: partitionNumber })
-      const partition = source?.assignments().find((each) => topicPartitionKey(each) === id)
-      if (!partition) {
+      const isAssigned = source?.assignments().some((each) => topicPartitionKey(each) === id)
+      if (!isAssigned) {
         throw new MillraceError(
           'not-found',
           `topic-partition ${id} is not assigned to this process; ask the one that has it`,
         )
       }
-      if (!needsDecision.has(id)) {
+      const partition = contradicted.get(id)
+      if (!needsDecision.has(id) || !partition) {
         throw new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision`)
       }
       const at = from === 'earliest' ? BigInt(partition.logStart) : from === 'latest' ? BigInt(partition.logEnd) : from
@@ -359,6 +353,11 @@ export function createKafkaPipeline(components: {
       }
       const all = await catalog.coverage(name)
       const current = keyOf(partition, all)
+      if (typeof startPosition(partition, all) === 'bigint') {
+        // Decided elsewhere meanwhile, by another process's door: another incarnation would read everything a second time.
+        await source?.restart(partition)
+        throw new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision any more`)
+      }
       const isKnown = all.some((each) => each.source === current.source && each.partition === current.partition)
       const incarnation = isKnown ? incarnationOf(current.source) + 1 : 1
       const coverage = await catalog.beginCoverage({ ...current, source: kafkaSourceText(partition, incarnation) }, at)

@@ -115,5 +115,14 @@ export function connectCatalog(
 function detailOf(method: keyof Catalog, args: readonly unknown[]): string {
   if (method === 'commitTick' || method === 'commitSnapshot' || method === 'mergeSegments')
     return (args[0] as { commitId: string }).commitId
-  return args.map((arg) => (typeof arg === 'string' || typeof arg === 'number' ? String(arg) : '')).join(' ')
+  return args.map(argText).join(' ')
+}
+
+function argText(arg: unknown): string {
+  if (typeof arg !== 'object' || arg === null) return String(arg)
+  if (arg instanceof Map) return [...arg].join(' ')
+  if (Array.isArray(arg)) return arg.map(argText).join(',')
+  if ('source' in arg && 'partition' in arg) return `${arg.source}/${arg.partition}`
+  if ('writerId' in arg) return String(arg.writerId)
+  return 'name' in arg ? String(arg.name) : ''
 }

@@ -1,0 +1,86 @@
+/** What a human's decision does when two processes wait for it. */
+import { expect, test } from 'vitest'
+import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { createTestWorld } from '../runtime/test-world.ts'
+import { createFlusher } from './flusher.ts'
+import { createIntake } from './intake.ts'
+import type { AssignedPartition, KafkaSource } from './kafka/kafka-source.ts'
+import { createKafkaPipeline } from './kafka-pipeline.ts'
+import { createSegmentWriter } from './segment-writer.ts'
+import { createSourceLedger } from './source-ledger.ts'
+import { sampleTick } from './tick-samples.ts'
+
+const PARTITION: AssignedPartition = { topic: 'flights', topicId: 'topic-id', partition: 0, logStart: 13, logEnd: 50 }
+const KEY = { pipeline: 'p', source: 'kafka:flights:topic-id', partition: 0 }
+
+async function openPipelines() {
+  const world = createTestWorld({ sleepAdvances: true })
+  const catalog = await openCatalog({ url: 'sqlite::memory:', world })
+  const writer = await catalog.registerWriter('ingest')
+  const store = {} as Parameters<typeof createFlusher>[0]['store']
+  const open = () => {
+    const ledger = createSourceLedger()
+    const flusher = createFlusher({
+      catalog,
+      store,
+      world,
+      writer,
+      ledger,
+      filterRows: (batch) => batch,
+      segments: createSegmentWriter({ store, world, writer, writeParquet: () => expect.unreachable() }),
+      ticksInFlightMax: 1,
+      onCommitted: () => {},
+      onStale: () => {},
+      onTrouble: () => {},
+      onFatal: (error) => expect.unreachable(String(error)),
+    })
+    const settings = { flushIntervalMs: 1, flushBytes: 1, flushRows: 1, memoryMax: 1, segmentsLiveMax: 1 }
+    const pipeline = createKafkaPipeline({
+      name: 'p',
+      tables: [],
+      autoOffsetReset: 'earliest',
+      recordBytesMax: 1,
+      catalog,
+      intake: createIntake({ tick: sampleTick(), flusher, world, settings }),
+      ledger,
+      world,
+      onTrouble: () => {},
+      onDecision: () => {},
+      count: () => {},
+    })
+    const restarted: number[] = []
+    const source = { assignments: () => [PARTITION], restart: async () => void restarted.push(1) }
+    pipeline.attach(source as unknown as KafkaSource)
+    return { pipeline, restarted }
+  }
+  return { catalog, open }
+}
+
+test('a topic-partition that two processes hold for undecided goes on once (G-2)', async () => {
+  const { catalog, open } = await openPipelines()
+  await catalog.beginCoverage(KEY, 7n)
+  const one = open()
+  const other = open()
+  for (const { pipeline } of [one, other]) {
+    await pipeline.handlers.assigned([PARTITION])
+    expect([...pipeline.state.needsDecision.keys()]).toEqual(['flights/0'])
+  }
+  expect(await one.pipeline.decide('flights', 0, 'earliest')).toMatchObject({ source: `${KEY.source}#2` })
+  const again = other.pipeline.decide('flights', 0, 'earliest')
+  await expect(again).rejects.toMatchObject({ code: 'request-invalid' })
+  expect((await catalog.coverage('p')).map(({ source }) => source)).toEqual([KEY.source, `${KEY.source}#2`])
+  expect(other.restarted).toHaveLength(1)
+  await catalog.close()
+})
+
+test('a decision goes by the log as it was when its position was found outside', async () => {
+  const { catalog, open } = await openPipelines()
+  await catalog.beginCoverage(KEY, 40n)
+  const { pipeline } = open()
+  await pipeline.handlers.assigned([PARTITION])
+  expect(pipeline.state.needsDecision.size).toBe(0)
+  pipeline.handlers.outOfRange({ ...PARTITION, logStart: 45 }, 40)
+  const [coverage] = [await pipeline.decide('flights', 0, 'earliest')]
+  expect(coverage.ranges).toEqual([{ start: 45n, end: 45n }])
+  await catalog.close()
+})
