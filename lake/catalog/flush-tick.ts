@@ -1,78 +1,123 @@
 /**
  * The flush tick: rows become visible. One transaction for everything an ingest process sealed, of all tables.
  *
- *   1. a commit id that landed before gets the same answer again
- *   2. the writer must not be fenced
- *   3. every source must continue exactly where its coverage ends, else the answer names the stale ones
- *   4. no idempotency key may be known
- *   5. segments, coverage, keys and the commit id are written, each table's version grows by one
+ *   1. a commit id that landed before gets the same answer again; the writer must not be fenced (`commit-ids.ts`)
+ *   2. every source must continue exactly where its coverage ends, else the answer names the stale ones
+ *   3. no idempotency key may be known
+ *   4. segments, coverage, keys and the commit id are written, each table's version grows by one
+ *
+ * Three round trips, however many tables and sources there are: lock and read everything, write everything, COMMIT. Rows
+ * are locked in the order of `dialect.ts`, and the time is read when all are held.
  *
  * If we stop before the commit point, a restart sees files that nothing refers to and coverage as it was: the same offsets
  * are read again. If we stop after it, the rows are in, and a retry under the same commit id is told so.
  */
-import { sql } from 'kysely'
 import type { CrashPoint } from '../../runtime/world.ts'
-import { type SourceAdvance, type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
-import { invariant, MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, FlushTick, NewSegment, TickAnswer, TickResult } from './catalog.ts'
+import { type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
+import { invariant } from '../../schemas/errors.ts'
+import type { Catalog, FlushTick, IdempotencyKey, NewSegment, TickAnswer, TickResult } from './catalog.ts'
+import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids.ts'
 import type { Tx } from './database.ts'
-import { boundsText, sourcesText, tickAnswerOf, tickAnswerText } from './rows-as-values.ts'
-import { coverageByKey, emptyCoverage } from './source-coverage.ts'
-import { bumpVersions, insertBinding, NO_TOPIC } from './tables-and-schemas.ts'
-import type { Transactions } from './transactions.ts'
-import { requireLive } from './writers-and-leases.ts'
+import { type CatalogDialect, type RowInsert, type RowLookup, together } from './dialect.ts'
+import { tickAnswerOf, tickAnswerText } from './rows-as-values.ts'
+import { insertSegments } from './segment-rows.ts'
+import { extendCoverage, lockCoverage } from './source-coverage.ts'
+import { bumpVersions, insertBindings, lockTables, NO_TOPIC, requireTables } from './tables-and-schemas.ts'
+import { checkSegments, type JoinedAdvance, joinAdvances } from './tick-checks.ts'
+import type { Time, Transactions } from './transactions.ts'
 
 type Part = Pick<Catalog, 'commitTick' | 'findIdempotencyKey'>
 
-/** Rows of one INSERT; 17 parameters each stay below every database's limit. */
-const ROWS_AT_ONCE = 200
+const USED_KEYS: RowLookup = {
+  table: 'idempotency_keys',
+  keys: { table_id: 'bigint', key: 'text' },
+  select: ['table_id', 'key', 'row_count', 'dead_count', 'version'],
+}
+type UsedKeyRow = {
+  readonly table_id: bigint
+  readonly key: string
+  readonly row_count: bigint
+  readonly dead_count: bigint
+  readonly version: bigint
+}
 
-/** One source's advances of a tick, joined. */
-type Joined = SourceAdvance & { readonly keyText: string }
+const KEYS: RowInsert = {
+  table: 'idempotency_keys',
+  columns: {
+    table_id: 'bigint',
+    key: 'text',
+    row_count: 'bigint',
+    dead_count: 'bigint',
+    version: 'bigint',
+    commit_id: 'text',
+    created_at: 'bigint',
+  },
+}
 
-export function flushTick({ read, write }: Transactions, crashPoint: CrashPoint): Part {
+const SCHEMAS: RowLookup = {
+  table: 'schema_versions',
+  keys: { table_id: 'bigint', schema_id: 'bigint' },
+  select: ['table_id', 'schema_id'],
+}
+
+export function flushTick({ dialect, read, write }: Transactions, crashPoint: CrashPoint): Part {
   /** Pairs of pipeline and table that this process knows to be bound. */
-  const bound = new Set<string>()
+  const bound = new Map<string, readonly [pipeline: string, tableId: number]>()
 
-  async function commit(tx: Tx, tick: FlushTick, advances: readonly Joined[], now: bigint): Promise<TickResult> {
-    const landed = await findCommit(tx, tick.commitId, 'tick')
-    if (landed !== undefined) return { outcome: 'already-committed', ...tickAnswerOf(landed) }
-    await requireLive(tx, tick.writer)
-    const stale = await staleSources(tx, advances)
+  async function commit(tx: Tx, tick: FlushTick, advances: readonly JoinedAdvance[], time: Time): Promise<TickResult> {
+    const [state, landed, stale, tables, used, unknown, now] = await together([
+      lockWriter(tx, dialect, tick.writer),
+      findCommit(tx, tick.commitId),
+      staleSources(tx, dialect, advances),
+      lockTables(tx, dialect, tablesOf(tick)),
+      usedKeys(tx, dialect, tick.idempotencyKeys),
+      unknownSchemas(tx, dialect, tick.segments),
+      time(),
+    ])
+    const answered = answerOrLive(state, landed, tick.writer, tick.commitId, 'tick')
+    if (answered !== undefined) return { outcome: 'already-committed', ...tickAnswerOf(answered) }
     if (stale.length > 0) return { outcome: 'stale', stale }
-    const used = await usedKeys(tx, tick)
     if (used.length > 0) return { outcome: 'duplicate-keys', keys: used }
-    await requireSchemas(tx, tick.segments)
+    for (const { tableId, schemaId, path } of unknown) invariant('segment.schema', false, { tableId, schemaId, path })
+    requireTables(tables, tablesOf(tick))
 
-    const versions = await bumpVersions(
-      tx,
-      tick.segments.map(({ tableId }) => tableId),
-    )
-    await insertSegments(tx, tick, versions, now)
-    await extendCoverage(tx, advances, recordedKeys(tick), now)
-    await insertKeys(tx, tick, versions, now)
-    for (const segment of tick.segments) {
-      for (const { pipeline } of segment.sources) {
-        if (!bound.has(boundText(pipeline, segment.tableId))) {
-          await insertBinding(tx, pipeline, segment.tableId, NO_TOPIC)
-        }
-      }
+    const grown = new Set(tick.segments.map(({ tableId }) => tableId))
+    const versions = new Map([...tables].map(([id, version]) => [id, grown.has(id) ? version + 1n : version]))
+    const answer: TickAnswer = {
+      versions: new Map([...versions].filter(([id]) => grown.has(id))),
+      committedAt: now,
     }
-    const answer: TickAnswer = { versions, committedAt: now }
-    await insertCommit(tx, tick.commitId, 'tick', tickAnswerText(answer), now)
+    await together([
+      bumpVersions(tx, dialect, [...grown]),
+      insertSegments(tx, dialect, tick.segments, versions, { ...tick, now }),
+      extendCoverage(tx, dialect, advances, recordedKeys(tick), now),
+      insertKeys(tx, dialect, tick, versions, now),
+      insertBindings(tx, dialect, unbound(tick)),
+      insertCommit(tx, tick.commitId, 'tick', tickAnswerText(answer), now),
+    ])
     crashPoint('catalog/tick-before-commit')
     return { outcome: 'committed', ...answer }
+  }
+
+  function unbound(tick: FlushTick) {
+    const rows = new Map<string, readonly [pipeline: string, tableId: number, topic: string]>()
+    for (const { tableId, sources } of tick.segments) {
+      for (const { pipeline } of sources) {
+        const text = boundText(pipeline, tableId)
+        if (!bound.has(text)) rows.set(text, [pipeline, tableId, NO_TOPIC])
+      }
+    }
+    return [...rows.values()]
   }
 
   return {
     async commitTick(tick) {
       const advances = joinAdvances(tick.advances)
       checkSegments(tick, advances)
-      const result = await write((tx, now) => commit(tx, tick, advances, now))
+      checkKeys(tick.idempotencyKeys)
+      const result = await write((tx, time) => commit(tx, tick, advances, time))
       if (result.outcome === 'committed') {
-        for (const { tableId, sources } of tick.segments) {
-          for (const { pipeline } of sources) bound.add(boundText(pipeline, tableId))
-        }
+        for (const [pipeline, tableId] of unbound(tick)) bound.set(boundText(pipeline, tableId), [pipeline, tableId])
         crashPoint('catalog/tick-after-commit')
       }
       return result
@@ -80,12 +125,7 @@ export function flushTick({ read, write }: Transactions, crashPoint: CrashPoint)
 
     findIdempotencyKey: (tableId, key) =>
       read(async (tx) => {
-        const row = await tx
-          .selectFrom('idempotency_keys')
-          .select(['row_count', 'dead_count', 'version'])
-          .where('table_id', '=', BigInt(tableId))
-          .where('key', '=', key)
-          .executeTakeFirst()
+        const [row] = await dialect.findRows<UsedKeyRow>(tx, USED_KEYS, [[tableId, key]])
         return row && { rows: Number(row.row_count), dead: Number(row.dead_count), version: row.version }
       }),
   }
@@ -95,61 +135,13 @@ function boundText(pipeline: string, tableId: number): string {
   return `${tableId}\u0000${pipeline}`
 }
 
-/** Several advances of one source must follow each other without a gap; they count as one. */
-function joinAdvances(advances: readonly SourceAdvance[]): Joined[] {
-  const joined = new Map<string, Joined>()
-  for (const advance of advances) {
-    const { range, recordsIn, recordsDead, recordsFiltered } = advance
-    const facts = { ...advance }
-    invariant('tick.range', range.start >= 0n && range.start <= range.end, facts)
-    invariant('tick.partition', Number.isSafeInteger(advance.partition) && advance.partition >= 0, facts)
-    for (const count of [recordsIn, recordsDead, recordsFiltered]) {
-      invariant('tick.counts', Number.isSafeInteger(count) && count >= 0, facts)
-    }
-    invariant('G-1.balance', recordsDead + recordsFiltered <= recordsIn, facts)
-    invariant('G-2.counts', BigInt(recordsIn) <= range.end - range.start, facts)
-    const keyText = sourceKeyText(advance)
-    const before = joined.get(keyText)
-    invariant('G-1.gap', !before || before.range.end === range.start, facts)
-    joined.set(keyText, {
-      ...advance,
-      keyText,
-      range: { start: before?.range.start ?? range.start, end: range.end },
-      recordsIn: recordsIn + (before?.recordsIn ?? 0),
-      recordsDead: recordsDead + (before?.recordsDead ?? 0),
-      recordsFiltered: recordsFiltered + (before?.recordsFiltered ?? 0),
-    })
-  }
-  // One order for everybody, so that two transactions lock rows the same way round.
-  return [...joined.values()].sort((a, b) => (a.keyText < b.keyText ? -1 : 1))
+/** A request whose rows all went elsewhere is committed at the version its table has: that table is locked too. */
+function tablesOf({ segments, idempotencyKeys }: FlushTick): number[] {
+  return [...new Set([...segments, ...idempotencyKeys].map(({ tableId }) => tableId))]
 }
 
-/** Rows of a segment come from offsets that this very tick covers, and are as many as the segment says. */
-function checkSegments(tick: FlushTick, advances: readonly Joined[]): void {
-  const byKey = new Map(advances.map((advance) => [advance.keyText, advance]))
-  for (const segment of tick.segments) {
-    const facts = { path: segment.path, tableId: segment.tableId }
-    invariant('segment.counts', Number.isSafeInteger(segment.rowCount) && segment.rowCount >= 0, facts)
-    invariant('segment.bytes', Number.isSafeInteger(segment.bytes) && segment.bytes >= 0, facts)
-    let rows = 0
-    for (const { range, rows: ofSource, recordedFrom = range.start, ...key } of segment.sources) {
-      invariant('G-1.recorded', recordedFrom >= 0n && recordedFrom <= range.start, { ...facts, ...key, recordedFrom })
-      const advance = byKey.get(sourceKeyText(key))
-      const covered = advance && advance.range.start <= range.start && range.end <= advance.range.end
-      invariant('G-1.covered', covered === true && range.start <= range.end, { ...facts, ...key, range })
-      invariant('G-2.rows', ofSource >= 0 && BigInt(ofSource) <= range.end - range.start, {
-        ...facts,
-        ...key,
-        ofSource,
-      })
-      rows += ofSource
-    }
-    invariant('segment.rows', rows === segment.rowCount, { ...facts, rows, rowCount: segment.rowCount })
-  }
-}
-
-async function staleSources(tx: Tx, advances: readonly Joined[]) {
-  const coverage = await coverageByKey(tx, advances)
+async function staleSources(tx: Tx, dialect: CatalogDialect, advances: readonly JoinedAdvance[]) {
+  const coverage = await lockCoverage(tx, dialect, advances)
   return advances.flatMap((advance) => {
     const known = coverage.get(advance.keyText)
     // A source without coverage may only begin at its first sequence; Kafka's begin elsewhere through beginCoverage.
@@ -160,65 +152,40 @@ async function staleSources(tx: Tx, advances: readonly Joined[]) {
   })
 }
 
-async function usedKeys(tx: Tx, tick: FlushTick) {
-  const used = []
+function checkKeys(keys: readonly IdempotencyKey[]): void {
   const seen = new Set<string>()
-  for (const { tableId, key } of tick.idempotencyKeys) {
+  for (const { tableId, key } of keys) {
     invariant('tick.keys', !seen.has(`${tableId}/${key}`), { tableId, key })
     seen.add(`${tableId}/${key}`)
-    const row = await tx
-      .selectFrom('idempotency_keys')
-      .select(['row_count', 'dead_count', 'version'])
-      .where('table_id', '=', BigInt(tableId))
-      .where('key', '=', key)
-      .executeTakeFirst()
-    if (!row) continue
-    used.push({ tableId, key, rows: Number(row.row_count), dead: Number(row.dead_count), version: row.version })
-  }
-  return used
-}
-
-async function requireSchemas(tx: Tx, segments: readonly NewSegment[]): Promise<void> {
-  for (const { tableId, schemaId, path } of segments) {
-    const row = await tx
-      .selectFrom('schema_versions')
-      .select('schema_id')
-      .where('table_id', '=', BigInt(tableId))
-      .where('schema_id', '=', BigInt(schemaId))
-      .executeTakeFirst()
-    invariant('segment.schema', row !== undefined, { tableId, schemaId, path })
   }
 }
 
-async function insertSegments(
-  tx: Tx,
-  tick: FlushTick,
-  versions: ReadonlyMap<number, bigint>,
-  now: bigint,
-): Promise<void> {
-  const rows = tick.segments.map((segment) => ({
-    table_id: segment.tableId,
-    schema_id: segment.schemaId,
-    path: segment.path,
-    row_count: segment.rowCount,
-    bytes: segment.bytes,
-    etag: segment.etag ?? null,
-    checksum: segment.checksum ?? null,
-    bounds_json: boundsText(segment.bounds),
-    sources_json: sourcesText(segment.sources),
-    touched_grain: segment.touched.grain,
-    touched_json: JSON.stringify(segment.touched.values),
-    commit_id: tick.commitId,
-    writer_id: tick.writer.writerId,
-    added_version: versions.get(segment.tableId) as bigint,
-    added_at: now,
+/** Asked for when their tables are locked: two ticks with one key take turns. */
+async function usedKeys(tx: Tx, dialect: CatalogDialect, keys: readonly IdempotencyKey[]) {
+  const rows = await dialect.findRows<UsedKeyRow>(
+    tx,
+    USED_KEYS,
+    keys.map(({ tableId, key }) => [tableId, key]),
+  )
+  return rows.map((row) => ({
+    tableId: Number(row.table_id),
+    key: row.key,
+    rows: Number(row.row_count),
+    dead: Number(row.dead_count),
+    version: row.version,
   }))
-  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
-    await tx
-      .insertInto('segments')
-      .values(rows.slice(from, from + ROWS_AT_ONCE))
-      .execute()
-  }
+}
+
+/** Segments of schemas that the catalog does not know. */
+async function unknownSchemas(tx: Tx, dialect: CatalogDialect, segments: readonly NewSegment[]) {
+  const wanted = new Map(segments.map((segment) => [`${segment.tableId}/${segment.schemaId}`, segment]))
+  const rows = await dialect.findRows<{ table_id: bigint; schema_id: bigint }>(
+    tx,
+    SCHEMAS,
+    [...wanted.values()].map(({ tableId, schemaId }) => [tableId, schemaId]),
+  )
+  for (const row of rows) wanted.delete(`${row.table_id}/${row.schema_id}`)
+  return [...wanted.values()]
 }
 
 /** Sources that a file of this very tick records. */
@@ -226,99 +193,24 @@ function recordedKeys(tick: FlushTick): ReadonlySet<string> {
   return new Set(tick.segments.flatMap(({ sources }) => sources.map(sourceKeyText)))
 }
 
-/** One statement for up to 200 sources: a new row, or one more range that touches the last. */
-async function extendCoverage(
+async function insertKeys(
   tx: Tx,
-  advances: readonly Joined[],
-  recorded: ReadonlySet<string>,
+  dialect: CatalogDialect,
+  { commitId, idempotencyKeys }: FlushTick,
+  versions: ReadonlyMap<number, bigint>,
   now: bigint,
 ): Promise<void> {
-  for (let from = 0; from < advances.length; from += ROWS_AT_ONCE) {
-    const some = advances.slice(from, from + ROWS_AT_ONCE)
-    const result = await tx
-      .insertInto('coverage')
-      .values(
-        some.map((advance) => ({
-          ...emptyCoverage(advance, advance.range.start, now),
-          range_end: advance.range.end,
-          records_in: BigInt(advance.recordsIn),
-          records_dead: BigInt(advance.recordsDead),
-          records_filtered: BigInt(advance.recordsFiltered),
-          log_end: advance.logEnd ?? null,
-          caught_up_at: advance.caughtUp ? now : null,
-          recorded_end: recorded.has(advance.keyText) ? advance.range.end : null,
-        })),
-      )
-      .onConflict((conflict) =>
-        conflict
-          .columns(['pipeline', 'source', 'partition'])
-          .doUpdateSet({
-            range_end: sql<bigint>`excluded.range_end`,
-            records_in: sql<bigint>`coverage.records_in + excluded.records_in`,
-            records_dead: sql<bigint>`coverage.records_dead + excluded.records_dead`,
-            records_filtered: sql<bigint>`coverage.records_filtered + excluded.records_filtered`,
-            log_end: sql<bigint>`coalesce(excluded.log_end, coverage.log_end)`,
-            caught_up_at: sql<bigint>`coalesce(excluded.caught_up_at, coverage.caught_up_at)`,
-            updated_at: sql<bigint>`excluded.updated_at`,
-            recorded_end: sql<bigint>`coalesce(excluded.recorded_end, coverage.recorded_end)`,
-          })
-          .whereRef('coverage.range_end', '=', 'excluded.range_start'),
-      )
-      .executeTakeFirst()
-    const written = Number(result.numInsertedOrUpdatedRows ?? 0n)
-    if (written !== some.length) {
-      throw new MillraceError('commit-conflict', `coverage of ${some.length - written} sources moved during the commit`)
-    }
-  }
-}
-
-async function insertKeys(tx: Tx, tick: FlushTick, versions: ReadonlyMap<number, bigint>, now: bigint): Promise<void> {
-  for (const { tableId, key, rows, dead = 0 } of tick.idempotencyKeys) {
-    // A request whose rows all went elsewhere is committed at the version the table has.
-    const version =
-      versions.get(tableId) ??
-      (
-        await tx
-          .selectFrom('tables')
-          .select('version')
-          .where('table_id', '=', BigInt(tableId))
-          .executeTakeFirstOrThrow()
-      ).version
-    await tx
-      .insertInto('idempotency_keys')
-      .values({
-        table_id: tableId,
-        key,
-        row_count: rows,
-        dead_count: dead,
-        version,
-        commit_id: tick.commitId,
-        created_at: now,
-      })
-      .execute()
-  }
-}
-
-export type CommitKind = 'tick' | 'snapshot' | 'merge'
-
-/** The answer of a commit that landed. */
-export async function findCommit(tx: Tx, commitId: string, kind: CommitKind): Promise<string | undefined> {
-  const row = await tx
-    .selectFrom('commits')
-    .select(['kind', 'answer_json'])
-    .where('commit_id', '=', commitId)
-    .executeTakeFirst()
-  if (!row) return undefined
-  invariant('commit.kind', row.kind === kind, { commitId, kind, known: row.kind })
-  return row.answer_json
-}
-
-export async function insertCommit(
-  tx: Tx,
-  commitId: string,
-  kind: CommitKind,
-  answer: string,
-  now: bigint,
-): Promise<void> {
-  await tx.insertInto('commits').values({ commit_id: commitId, kind, answer_json: answer, committed_at: now }).execute()
+  await dialect.insertRows(
+    tx,
+    KEYS,
+    idempotencyKeys.map(({ tableId, key, rows, dead = 0 }) => [
+      tableId,
+      key,
+      rows,
+      dead,
+      versions.get(tableId) as bigint,
+      commitId,
+      now,
+    ]),
+  )
 }

@@ -2,13 +2,13 @@
  * Everything the catalog says of the lake, for `millrace check`: read in one transaction, so that it hangs together, and
  * changing nothing. What is wrong in it is not decided here.
  */
-import { SqliteAdapter, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Coverage } from '../../schemas/coverage.ts'
 import type { Lease, Segment, Table, Writer } from './catalog.ts'
 import type { Tx } from './database.ts'
 import { coverageOf, segmentOf } from './rows-as-values.ts'
 import { tableById } from './tables-and-schemas.ts'
-import type { Transactions } from './transactions.ts'
+import type { Time, Transactions } from './transactions.ts'
 
 /** Times are microseconds of the catalog's clock. */
 export type InspectedWriter = Writer & {
@@ -48,13 +48,13 @@ export type Inspection = {
 
 const DAMAGES_MAX = 20
 
-export function inspection({ read }: Transactions): Inspection {
+export function inspection({ dialect, read }: Transactions): Inspection {
   return {
     inspect: () => read(inspectAll),
 
     storageDamage: () =>
       read(async (tx) => {
-        if (!(tx.getExecutor().adapter instanceof SqliteAdapter)) return []
+        if (dialect.name !== 'sqlite') return []
         const query = sql<{ integrity_check: string }>`PRAGMA integrity_check(${sql.raw(String(DAMAGES_MAX))})`
         const { rows } = await query.execute(tx)
         return rows.map((row) => row.integrity_check).filter((line) => line !== 'ok')
@@ -62,7 +62,7 @@ export function inspection({ read }: Transactions): Inspection {
   }
 }
 
-async function inspectAll(tx: Tx, readAt: bigint): Promise<CatalogInspection> {
+async function inspectAll(tx: Tx, time: Time): Promise<CatalogInspection> {
   const rows = await tx
     .selectFrom('tables')
     .select(['table_id', 'created_at', 'snapshot_rows'])
@@ -84,7 +84,7 @@ async function inspectAll(tx: Tx, readAt: bigint): Promise<CatalogInspection> {
   const coverage = await tx.selectFrom('coverage').selectAll().execute()
   const bindings = await tx.selectFrom('pipeline_bindings').select(['pipeline', 'table_id']).distinct().execute()
   return {
-    readAt,
+    readAt: await time(),
     tables,
     writers: writers.map((row) => ({
       writerId: row.writer_id,

@@ -9,6 +9,7 @@
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Tx } from './database.ts'
+import type { CatalogDialect } from './dialect.ts'
 import * as first from './migrations/0001-first.ts'
 import * as proof from './migrations/0002-proof.ts'
 import * as expiredProducers from './migrations/0003-expired-producers.ts'
@@ -17,14 +18,17 @@ import type { Transactions } from './transactions.ts'
 /** What this release speaks. */
 export const CATALOG_FORMAT = 1n
 
-const MIGRATIONS: readonly { readonly name: string; readonly up: (tx: Tx) => Promise<void> }[] = [
+const MIGRATIONS: readonly {
+  readonly name: string
+  readonly up: (tx: Tx, dialect: CatalogDialect) => Promise<void>
+}[] = [
   { name: '0001-first', up: first.up },
   { name: '0002-proof', up: proof.up },
   { name: '0003-expired-producers', up: expiredProducers.up },
 ]
 
 export async function migrate(transactions: Transactions, hostMicros: () => bigint): Promise<void> {
-  await transactions.writeBare(async (tx) => {
+  await transactions.migrate(async (tx) => {
     await tx.schema
       .createTable('migrations')
       .ifNotExists()
@@ -35,7 +39,7 @@ export async function migrate(transactions: Transactions, hostMicros: () => bigi
     if (applied.size > 0) await checkFormat(tx)
     for (const { name, up } of MIGRATIONS) {
       if (applied.has(name)) continue
-      await up(tx)
+      await up(tx, transactions.dialect)
       await tx.insertInto('migrations').values({ name, applied_at: hostMicros() }).execute()
     }
   })
@@ -43,7 +47,7 @@ export async function migrate(transactions: Transactions, hostMicros: () => bigi
 
 /** For those who only look: nothing is brought up to date. */
 export async function requireMigrated(transactions: Transactions): Promise<void> {
-  await transactions.writeBare(async (tx) => {
+  await transactions.migrate(async (tx) => {
     const tables = await tx.introspection.getTables()
     if (!tables.some(({ name }) => name === 'migrations')) {
       throw new MillraceError('not-found', 'there is no catalog yet')

@@ -17,18 +17,17 @@ import type { CrashPoint } from '../../runtime/world.ts'
 import { sourceKeyText } from '../../schemas/coverage.ts'
 import { invariant, isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, NewSegment, SegmentMerge, SegmentMergeResult } from './catalog.ts'
+import { beginCommit, insertCommit } from './commit-ids.ts'
 import type { Tx } from './database.ts'
-import { findCommit, insertCommit } from './flush-tick.ts'
-import { boundsText, snapshotAnswerOf, snapshotAnswerText, sourcesOf, sourcesText } from './rows-as-values.ts'
-import { bumpVersions } from './tables-and-schemas.ts'
-import type { Transactions } from './transactions.ts'
-import { requireLive } from './writers-and-leases.ts'
+import { type CatalogDialect, together } from './dialect.ts'
+import { snapshotAnswerOf, snapshotAnswerText, sourcesOf, sourcesText } from './rows-as-values.ts'
+import { insertSegments, insertTombstones, removeSegments } from './segment-rows.ts'
+import { bumpVersions, lockTables, requireTables } from './tables-and-schemas.ts'
+import type { Time, Transactions } from './transactions.ts'
 
 type Part = Pick<Catalog, 'mergeSegments' | 'liveSegments'>
 
-const ROWS_AT_ONCE = 200
-
-export function segmentMerge({ read, write }: Transactions, crashPoint: CrashPoint): Part {
+export function segmentMerge({ dialect, read, write }: Transactions, crashPoint: CrashPoint): Part {
   return {
     async mergeSegments(merge) {
       invariant('merge.inputs', new Set(merge.inputSegmentIds).size === merge.inputSegmentIds.length, {
@@ -38,7 +37,7 @@ export function segmentMerge({ read, write }: Transactions, crashPoint: CrashPoi
         tableId: merge.tableId,
       })
       try {
-        const result = await write((tx, now) => mergeIn(tx, merge, now, crashPoint))
+        const result = await write((tx, time) => mergeIn(tx, dialect, merge, time, crashPoint))
         if (result.outcome === 'committed') crashPoint('catalog/merge-after-commit')
         return result
       } catch (error) {
@@ -73,32 +72,47 @@ export function segmentMerge({ read, write }: Transactions, crashPoint: CrashPoi
   }
 }
 
-async function mergeIn(tx: Tx, merge: SegmentMerge, now: bigint, crashPoint: CrashPoint): Promise<SegmentMergeResult> {
-  const landed = await findCommit(tx, merge.commitId, 'merge')
-  if (landed !== undefined) return { outcome: 'already-committed', version: snapshotAnswerOf(landed) }
-  await requireLive(tx, merge.writer)
+async function mergeIn(
+  tx: Tx,
+  dialect: CatalogDialect,
+  merge: SegmentMerge,
+  time: Time,
+  crashPoint: CrashPoint,
+): Promise<SegmentMergeResult> {
+  const { commitId, writer, tableId } = merge
+  const answered = await beginCommit(tx, dialect, writer, commitId, 'merge')
+  if (answered !== undefined) return { outcome: 'already-committed', version: snapshotAnswerOf(answered) }
   // The table's row first, as every commit does: what is read after it cannot move any more.
-  const versions = await bumpVersions(tx, [merge.tableId])
-  const version = versions.get(merge.tableId) as bigint
-  await checkInputs(tx, merge)
-  await removeInputs(tx, merge, version, now)
-  await insertMerged(tx, merge, version, now)
-  await insertCommit(tx, merge.commitId, 'merge', snapshotAnswerText(version), now)
+  const versions = await lockTables(tx, dialect, [tableId])
+  requireTables(versions, [tableId])
+  const version = (versions.get(tableId) as bigint) + 1n
+  const inputs = await checkInputs(tx, merge)
+  const now = await time()
+  await together([
+    bumpVersions(tx, dialect, [tableId]),
+    removeSegments(tx, dialect, merge.inputSegmentIds, version, now),
+    insertTombstones(tx, dialect, tableId, inputs, version, now),
+    insertSegments(tx, dialect, [merge.segment], new Map([[tableId, version]]), { commitId, writer, now }),
+    insertCommit(tx, commitId, 'merge', snapshotAnswerText(version), now),
+  ])
   crashPoint('catalog/merge-before-commit')
   return { outcome: 'committed', version }
 }
 
-async function checkInputs(tx: Tx, merge: SegmentMerge): Promise<void> {
+type Input = { readonly segmentId: number; readonly path: string }
+
+async function checkInputs(tx: Tx, merge: SegmentMerge): Promise<Input[]> {
   const live = await tx
     .selectFrom('segments')
-    .select(['segment_id', 'schema_id', 'row_count', 'sources_json'])
+    .select(['segment_id', 'path', 'schema_id', 'row_count', 'sources_json'])
     .where('table_id', '=', BigInt(merge.tableId))
     .where('removed_version', 'is', null)
     .orderBy('segment_id')
     .execute()
   const wanted = new Set(merge.inputSegmentIds)
   const taken = new Set<string>()
-  const inputs: NewSegment['sources'][] = []
+  const inputs: Input[] = []
+  const inputSources: NewSegment['sources'][] = []
   let rows = 0
   for (const row of live) {
     const sources = sourcesOf(row.sources_json)
@@ -108,15 +122,17 @@ async function checkInputs(tx: Tx, merge: SegmentMerge): Promise<void> {
       continue
     }
     for (const source of sources) taken.add(sourceKeyText(source))
-    inputs.push(sources)
+    inputs.push({ segmentId: Number(row.segment_id), path: row.path })
+    inputSources.push(sources)
     rows += Number(row.row_count)
     invariant('merge.schema', row.schema_id === BigInt(merge.segment.schemaId), { ...row })
   }
   if (wanted.size > 0) throw conflict(`segments ${[...wanted].slice(0, 10).join(', ')} are not live`)
   const { segment } = merge
   invariant('G-1.merged-rows', rows === segment.rowCount, { rows, merged: segment.rowCount, path: segment.path })
-  const sources = sourcesText(mergedSources(inputs))
+  const sources = sourcesText(mergedSources(inputSources))
   invariant('G-1.merged-sources', sources === sourcesText(segment.sources), { path: segment.path })
+  return inputs
 }
 
 function conflict(reason: string): MillraceError {
@@ -140,51 +156,4 @@ export function mergedSources(inputs: readonly NewSegment['sources'][]): NewSegm
     }
   }
   return [...merged.values()]
-}
-
-async function removeInputs(tx: Tx, merge: SegmentMerge, version: bigint, now: bigint): Promise<void> {
-  const ids = [...merge.inputSegmentIds].sort((a, b) => a - b).map(BigInt)
-  for (let from = 0; from < ids.length; from += ROWS_AT_ONCE) {
-    const some = ids.slice(from, from + ROWS_AT_ONCE)
-    const removed = await tx
-      .updateTable('segments')
-      .set({ removed_version: version, removed_at: now })
-      .where('segment_id', 'in', some)
-      .where('removed_version', 'is', null)
-      .returning(['segment_id', 'path'])
-      .execute()
-    if (removed.length !== some.length) throw conflict('inputs were removed during the commit')
-    const tombstones = removed.map(({ segment_id, path }) => ({
-      table_id: merge.tableId,
-      path,
-      segment_id,
-      removed_version: version,
-      removed_at: now,
-    }))
-    await tx.insertInto('tombstones').values(tombstones).execute()
-  }
-}
-
-async function insertMerged(tx: Tx, merge: SegmentMerge, version: bigint, now: bigint): Promise<void> {
-  const { segment } = merge
-  await tx
-    .insertInto('segments')
-    .values({
-      table_id: segment.tableId,
-      schema_id: segment.schemaId,
-      path: segment.path,
-      row_count: segment.rowCount,
-      bytes: segment.bytes,
-      etag: segment.etag ?? null,
-      checksum: segment.checksum ?? null,
-      bounds_json: boundsText(segment.bounds),
-      sources_json: sourcesText(segment.sources),
-      touched_grain: segment.touched.grain,
-      touched_json: JSON.stringify(segment.touched.values),
-      commit_id: merge.commitId,
-      writer_id: merge.writer.writerId,
-      added_version: version,
-      added_at: now,
-    })
-    .execute()
 }

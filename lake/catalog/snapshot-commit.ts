@@ -1,8 +1,8 @@
 /**
  * The snapshot commit: the lease holder swaps a table's metadata from exactly the one it read.
  *
- *   1. a commit id that landed before gets the same answer again
- *   2. the writer must not be fenced, and the lease must be its own: holder and epoch
+ *   1. a commit id that landed before gets the same answer again; the writer must not be fenced (`commit-ids.ts`)
+ *   2. the lease must be its own: holder and epoch
  *   3. metadata_location must be the expected one; consumed segments must be live, and older live segments of the same
  *      sources must be consumed with them: a snapshot's coverage is a prefix
  *   4. consumed segments and removed files get the new version as their removed_version and a tombstone each; nothing
@@ -16,21 +16,23 @@ import type { CrashPoint } from '../../runtime/world.ts'
 import { sourceKeyText } from '../../schemas/coverage.ts'
 import { invariant, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, SnapshotCommit, SnapshotResult } from './catalog.ts'
+import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids.ts'
 import type { Tx } from './database.ts'
-import { findCommit, insertCommit } from './flush-tick.ts'
+import { type CatalogDialect, together } from './dialect.ts'
 import { metadataChecksumText, snapshotAnswerOf, snapshotAnswerText, sourcesOf } from './rows-as-values.ts'
-import type { Transactions } from './transactions.ts'
-import { requireLive } from './writers-and-leases.ts'
-
-const ROWS_AT_ONCE = 200
+import { insertTombstones, removeSegments } from './segment-rows.ts'
+import { OvertakenError, type Time, type Transactions } from './transactions.ts'
 
 type LiveSegment = { readonly segmentId: number; readonly path: string; readonly sourceKeys: readonly string[] }
 
-export function snapshotCommit({ write }: Transactions, crashPoint: CrashPoint): Pick<Catalog, 'commitSnapshot'> {
+export function snapshotCommit(
+  { dialect, write }: Transactions,
+  crashPoint: CrashPoint,
+): Pick<Catalog, 'commitSnapshot'> {
   return {
     async commitSnapshot(commit) {
       checkCommit(commit)
-      const result = await write((tx, now) => commitIn(tx, commit, now, crashPoint))
+      const result = await write((tx, time) => commitIn(tx, dialect, commit, time, crashPoint))
       if (result.outcome === 'committed') crashPoint('catalog/snapshot-after-commit')
       return result
     },
@@ -49,40 +51,66 @@ function checkCommit(commit: SnapshotCommit): void {
   invariant('snapshot.segments', new Set(commit.consumedSegmentIds).size === commit.consumedSegmentIds.length, facts)
 }
 
-async function commitIn(tx: Tx, commit: SnapshotCommit, now: bigint, crashPoint: CrashPoint): Promise<SnapshotResult> {
-  const landed = await findCommit(tx, commit.commitId, 'snapshot')
-  if (landed !== undefined) return { outcome: 'already-committed', version: snapshotAnswerOf(landed) }
-  await requireLive(tx, commit.writer)
-  await requireLease(tx, commit)
-  const consumed = await consumedSegments(tx, commit)
-  if (typeof consumed === 'string') return { outcome: 'conflict', reason: consumed }
-
-  const version = await swapMetadata(tx, commit)
-  if (version === undefined) {
+async function commitIn(
+  tx: Tx,
+  dialect: CatalogDialect,
+  commit: SnapshotCommit,
+  time: Time,
+  crashPoint: CrashPoint,
+): Promise<SnapshotResult> {
+  const [state, landed, lease, table, consumed, now] = await together([
+    lockWriter(tx, dialect, commit.writer),
+    findCommit(tx, commit.commitId),
+    lockLease(tx, dialect, commit.tableId),
+    lockTable(tx, dialect, commit.tableId),
+    consumedSegments(tx, commit),
+    time(),
+  ])
+  const answered = answerOrLive(state, landed, commit.writer, commit.commitId, 'snapshot')
+  if (answered !== undefined) return { outcome: 'already-committed', version: snapshotAnswerOf(answered) }
+  requireLease(lease, commit)
+  if (!table || (table.metadata_location ?? undefined) !== commit.expectedMetadataLocation) {
     return { outcome: 'conflict', reason: 'the metadata location is not the expected one any more' }
   }
-  await removeSegments(tx, consumed, version, now)
-  await insertTombstones(tx, commit, consumed, version, now)
-  await tx
-    .insertInto('snapshots')
-    .values({
-      table_id: commit.tableId,
+  if (typeof consumed === 'string') return { outcome: 'conflict', reason: consumed }
+
+  const version = table.version + 1n
+  await together([
+    swapMetadata(tx, commit),
+    removeSegments(
+      tx,
+      dialect,
+      consumed.map(({ segmentId }) => segmentId),
       version,
-      metadata_location: commit.metadataLocation,
-      epoch: commit.lease.epoch,
-      rows_added: commit.rowsAdded,
-      snapshot_rows: commit.snapshotRows,
-      commit_id: commit.commitId,
-      committed_at: now,
-    })
-    .execute()
-  await insertCommit(tx, commit.commitId, 'snapshot', snapshotAnswerText(version), now)
+      now,
+    ),
+    insertTombstones(tx, dialect, commit.tableId, removedFiles(commit, consumed), version, now),
+    insertSnapshot(tx, commit, version, now),
+    insertCommit(tx, commit.commitId, 'snapshot', snapshotAnswerText(version), now),
+  ])
   crashPoint('catalog/snapshot-before-commit')
   return { outcome: 'committed', version }
 }
 
-async function requireLease(tx: Tx, { lease, tableId }: SnapshotCommit): Promise<void> {
-  const row = await tx.selectFrom('leases').selectAll().where('table_id', '=', BigInt(tableId)).executeTakeFirst()
+function lockLease(tx: Tx, dialect: CatalogDialect, tableId: number) {
+  return tx
+    .selectFrom('leases')
+    .select(['holder', 'epoch'])
+    .where('table_id', '=', BigInt(tableId))
+    .modifyEnd(dialect.locked)
+    .executeTakeFirst()
+}
+
+function lockTable(tx: Tx, dialect: CatalogDialect, tableId: number) {
+  return tx
+    .selectFrom('tables')
+    .select(['version', 'metadata_location'])
+    .where('table_id', '=', BigInt(tableId))
+    .modifyEnd(dialect.locked)
+    .executeTakeFirst()
+}
+
+function requireLease(row: Awaited<ReturnType<typeof lockLease>>, { lease, tableId }: SnapshotCommit): void {
   if (row && row.holder === lease.holder && row.epoch === BigInt(lease.epoch)) return
   const now = row ? `epoch ${row.epoch}, holder "${row.holder}"` : 'nobody'
   throw new MillraceError('lease-lost', `lease of table ${tableId} with epoch ${lease.epoch} is gone; now ${now}`)
@@ -118,9 +146,9 @@ async function consumedSegments(tx: Tx, commit: SnapshotCommit): Promise<LiveSeg
 }
 
 /** The commit itself: one conditional UPDATE that names the old metadata and the lease's epoch. */
-async function swapMetadata(tx: Tx, commit: SnapshotCommit): Promise<bigint | undefined> {
+async function swapMetadata(tx: Tx, commit: SnapshotCommit): Promise<void> {
   const { expectedMetadataLocation: expected, lease, tableId } = commit
-  const row = await tx
+  const { numUpdatedRows } = await tx
     .updateTable('tables')
     .set({
       metadata_location: commit.metadataLocation,
@@ -141,44 +169,28 @@ async function swapMetadata(tx: Tx, commit: SnapshotCommit): Promise<bigint | un
           .where('leases.holder', '=', lease.holder),
       ),
     )
-    .returning('version')
     .executeTakeFirst()
-  return row?.version
+  if (numUpdatedRows !== 1n) throw new OvertakenError('the table moved during the commit')
 }
 
-async function removeSegments(tx: Tx, consumed: readonly LiveSegment[], version: bigint, now: bigint): Promise<void> {
-  for (let from = 0; from < consumed.length; from += ROWS_AT_ONCE) {
-    const ids = consumed.slice(from, from + ROWS_AT_ONCE).map(({ segmentId }) => BigInt(segmentId))
-    const changed = await tx
-      .updateTable('segments')
-      .set({ removed_version: version, removed_at: now })
-      .where('segment_id', 'in', ids)
-      .where('removed_version', 'is', null)
-      .executeTakeFirst()
-    if (changed.numUpdatedRows !== BigInt(ids.length)) {
-      throw new MillraceError('commit-conflict', `segments of table were removed during the commit`)
-    }
-  }
-}
-
-async function insertTombstones(
-  tx: Tx,
-  commit: SnapshotCommit,
-  consumed: readonly LiveSegment[],
-  version: bigint,
-  now: bigint,
-): Promise<void> {
+function removedFiles({ removedPaths }: SnapshotCommit, consumed: readonly LiveSegment[]) {
   const segmentPaths = new Set(consumed.map(({ path }) => path))
-  const files = new Set(commit.removedPaths.filter((path) => !segmentPaths.has(path)))
-  const common = { table_id: commit.tableId, removed_version: version, removed_at: now }
-  const rows = [
-    ...consumed.map(({ segmentId, path }) => ({ ...common, path, segment_id: segmentId })),
-    ...[...files].map((path) => ({ ...common, path, segment_id: null })),
-  ]
-  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
-    await tx
-      .insertInto('tombstones')
-      .values(rows.slice(from, from + ROWS_AT_ONCE))
-      .execute()
-  }
+  const files = new Set(removedPaths.filter((path) => !segmentPaths.has(path)))
+  return [...consumed, ...[...files].map((path) => ({ path, segmentId: undefined }))]
+}
+
+async function insertSnapshot(tx: Tx, commit: SnapshotCommit, version: bigint, now: bigint): Promise<void> {
+  await tx
+    .insertInto('snapshots')
+    .values({
+      table_id: commit.tableId,
+      version,
+      metadata_location: commit.metadataLocation,
+      epoch: commit.lease.epoch,
+      rows_added: commit.rowsAdded,
+      snapshot_rows: commit.snapshotRows,
+      commit_id: commit.commitId,
+      committed_at: now,
+    })
+    .execute()
 }

@@ -2,144 +2,223 @@
  * Coverage: which offsets each pipeline consumed of each source. The only position there is; a flush tick extends it from
  * exactly where it ends (`flush-tick.ts`), everything else here reads it or says how fresh it is.
  */
+
 import type { Selectable } from 'kysely'
 import type { Coverage, SourceKey } from '../../schemas/coverage.ts'
 import { sourceKeyText } from '../../schemas/coverage.ts'
 import { invariant } from '../../schemas/errors.ts'
 import type { Catalog } from './catalog.ts'
-import type { CoverageRow, Tx } from './database.ts'
+import { mustBeLive } from './commit-ids.ts'
+import type { CoverageRow, ExpiredProducerRow, Tx } from './database.ts'
+import type { CatalogDialect, RowInsert, RowLookup, RowUpdate } from './dialect.ts'
 import { coverageOf } from './rows-as-values.ts'
-import type { Transactions } from './transactions.ts'
-import { requireLive } from './writers-and-leases.ts'
+import type { JoinedAdvance } from './tick-checks.ts'
+import { OvertakenError, type Transactions } from './transactions.ts'
 
 type Part = Pick<Catalog, 'coverage' | 'beginCoverage' | 'touchCaughtUp'>
+type Row = Selectable<CoverageRow>
 
-/** Names in one IN list; well below what any database takes. */
-const NAMES_AT_ONCE = 500
+const KEY = { pipeline: 'text', source: 'text', partition: 'bigint' } as const
+
+const COLUMNS = [
+  'pipeline',
+  'source',
+  'partition',
+  'earlier_ranges_json',
+  'range_start',
+  'range_end',
+  'records_in',
+  'records_dead',
+  'records_filtered',
+  'log_end',
+  'caught_up_at',
+  'updated_at',
+  'recorded_end',
+]
+
+const FOUND: RowLookup = { table: 'coverage', keys: KEY, select: COLUMNS }
+const LOCKED: RowLookup = { ...FOUND, lock: 'all' }
+const FREE: RowLookup = { ...FOUND, lock: 'free' }
+
+const INSERTED = {
+  ...KEY,
+  earlier_ranges_json: 'text',
+  range_start: 'bigint',
+  range_end: 'bigint',
+  records_in: 'bigint',
+  records_dead: 'bigint',
+  records_filtered: 'bigint',
+  log_end: 'bigint',
+  caught_up_at: 'bigint',
+  updated_at: 'bigint',
+  recorded_end: 'bigint',
+} as const
+
+const BEGUN: RowInsert = { table: 'coverage', columns: INSERTED, ending: 'on conflict do nothing' }
+
+/** A new row, or one more range that touches the last. */
+const EXTENDED: RowInsert = {
+  table: 'coverage',
+  columns: INSERTED,
+  ending: `on conflict (pipeline, source, partition) do update set
+    range_end = excluded.range_end,
+    records_in = coverage.records_in + excluded.records_in,
+    records_dead = coverage.records_dead + excluded.records_dead,
+    records_filtered = coverage.records_filtered + excluded.records_filtered,
+    log_end = coalesce(excluded.log_end, coverage.log_end),
+    caught_up_at = coalesce(excluded.caught_up_at, coverage.caught_up_at),
+    updated_at = excluded.updated_at,
+    recorded_end = coalesce(excluded.recorded_end, coverage.recorded_end)
+    where coverage.range_end = excluded.range_start`,
+}
+
+const EXPIRED: RowLookup = {
+  table: 'expired_producers',
+  keys: { pipeline: 'text', source: 'text' },
+  select: ['pipeline', 'source', 'next_sequence', 'recorded_end', 'expired_at'],
+}
+type ExpiredProducer = Selectable<ExpiredProducerRow>
+
+/** Only these expire. */
 const HTTP_SOURCE = 'http:'
 
-export function sourceCoverage({ read, write }: Transactions): Part {
+const CAUGHT_UP: RowUpdate = { table: 'coverage', set: { caught_up_at: 'bigint', log_end: 'bigint' }, keys: KEY }
+
+export function sourceCoverage({ dialect, read, write }: Transactions): Part {
   return {
     coverage: (pipeline, sources) =>
       read(async (tx) => {
-        if (sources) return coverageOfSources(tx, pipeline, sources)
-        const rows = await tx
+        const all = tx
           .selectFrom('coverage')
           .selectAll()
           .where('pipeline', '=', pipeline)
           .orderBy('source')
           .orderBy('partition')
-          .execute()
-        return rows.map(coverageOf)
+        const rows = await (sources ? all.where(dialect.textIn('source', [...new Set(sources)])) : all).execute()
+        const found = rows.map(coverageOf)
+        if (!sources) return found
+        const known = new Set(found.map(({ source }) => source))
+        const missing = sources.filter((source) => !known.has(source))
+        return [
+          ...found,
+          ...(await expiredProducers(
+            tx,
+            dialect,
+            missing.map((source) => [pipeline, source]),
+          )),
+        ]
       }),
 
     beginCoverage: (key, start) => {
       invariant('coverage.start', start >= 0n, { ...key, start })
-      return write(async (tx, now) => {
-        await tx
-          .insertInto('coverage')
-          .values(emptyCoverage(key, start, now))
-          .onConflict((conflict) => conflict.doNothing())
-          .execute()
-        return coverageOf(
-          await tx
-            .selectFrom('coverage')
-            .selectAll()
-            .where('pipeline', '=', key.pipeline)
-            .where('source', '=', key.source)
-            .where('partition', '=', BigInt(key.partition))
-            .executeTakeFirstOrThrow(),
-        )
+      return write(async (tx, time) => {
+        await dialect.insertRows(tx, BEGUN, [
+          [...keyOf(key), '[]', start, start, 0, 0, 0, null, null, await time(), null],
+        ])
+        const [row] = await dialect.findRows<Row>(tx, FOUND, [keyOf(key)])
+        // Between the two an idle producer may have expired.
+        if (!row) throw new OvertakenError('coverage was expired')
+        return coverageOf(row)
       })
     },
 
     touchCaughtUp: async (writer, keys) => {
       if (keys.length === 0) return
-      await write(async (tx, now) => {
-        await requireLive(tx, writer)
-        for (const key of keys) {
-          // Coverage that ends elsewhere belongs to another process now: what we know of it says nothing.
-          await tx
-            .updateTable('coverage')
-            .set({ caught_up_at: now, log_end: key.logEnd })
-            .where('pipeline', '=', key.pipeline)
-            .where('source', '=', key.source)
-            .where('partition', '=', BigInt(key.partition))
-            .where('range_end', '=', key.end)
-            .execute()
-        }
+      await write(async (tx, time) => {
+        const state = await tx
+          .selectFrom('writers')
+          .select(['epoch', 'fenced_at'])
+          .where('writer_id', '=', writer.writerId)
+          .executeTakeFirst()
+        mustBeLive(state, writer)
+        // A source that a tick is writing to is passed over: that tick says how fresh it is.
+        const rows = await dialect.findRows<Row>(tx, FREE, keys.map(keyOf))
+        const ends = new Map(
+          rows.map((row) => [sourceKeyText({ ...row, partition: Number(row.partition) }), row.range_end]),
+        )
+        // Coverage that ends elsewhere belongs to another process now: what we know of it says nothing.
+        const same = keys.filter((key) => ends.get(sourceKeyText(key)) === key.end)
+        const now = await time()
+        await dialect.updateRows(
+          tx,
+          CAUGHT_UP,
+          same.map((key) => [now, key.logEnd, ...keyOf(key)]),
+        )
       })
     },
   }
 }
 
-export async function coverageOfSources(tx: Tx, pipeline: string, sources: readonly string[]): Promise<Coverage[]> {
-  const found: Coverage[] = []
-  const distinct = [...new Set(sources)]
-  for (let from = 0; from < distinct.length; from += NAMES_AT_ONCE) {
-    const rows = await tx
-      .selectFrom('coverage')
-      .selectAll()
-      .where('pipeline', '=', pipeline)
-      .where('source', 'in', distinct.slice(from, from + NAMES_AT_ONCE))
-      .orderBy('source')
-      .orderBy('partition')
-      .execute()
-    found.push(...rows.map(coverageOf))
-  }
-  const known = new Set(found.map(({ source }) => source))
-  const missing = distinct.filter((source) => source.startsWith(HTTP_SOURCE) && !known.has(source))
-  if (missing.length > 0) found.push(...(await expiredProducers(tx, pipeline, missing)))
+function keyOf({ pipeline, source, partition }: SourceKey) {
+  return [pipeline, source, partition] as const
+}
+
+/** Coverage of these sources by key text, expired producers' too; nobody else moves it until this transaction ends. */
+export async function lockCoverage(
+  tx: Tx,
+  dialect: CatalogDialect,
+  keys: readonly SourceKey[],
+): Promise<Map<string, Coverage>> {
+  const rows = await dialect.findRows<Row>(tx, LOCKED, keys.map(keyOf))
+  const found = new Map(rows.map(coverageOf).map((coverage) => [sourceKeyText(coverage), coverage]))
+  const missing = keys.filter((key) => !found.has(sourceKeyText(key)))
+  const expired = await expiredProducers(
+    tx,
+    dialect,
+    missing.map(({ pipeline, source }) => [pipeline, source]),
+  )
+  for (const coverage of expired) found.set(sourceKeyText(coverage), coverage)
   return found
 }
 
 /** Empty coverage at the end of an expired producer's sequence: who goes on there loses nothing and doubles nothing. */
-async function expiredProducers(tx: Tx, pipeline: string, sources: readonly string[]): Promise<Coverage[]> {
-  const found: Coverage[] = []
-  for (let from = 0; from < sources.length; from += NAMES_AT_ONCE) {
-    const rows = await tx
-      .selectFrom('expired_producers')
-      .selectAll()
-      .where('pipeline', '=', pipeline)
-      .where('source', 'in', sources.slice(from, from + NAMES_AT_ONCE))
-      .execute()
-    for (const row of rows) {
-      const key = { pipeline, source: row.source, partition: 0 }
-      const empty = coverageOf({
-        ...emptyCoverage(key, row.next_sequence, row.expired_at),
-        recorded_end: row.recorded_end,
-      })
-      found.push({ ...empty, expiredAt: row.expired_at })
-    }
-  }
-  return found
+async function expiredProducers(
+  tx: Tx,
+  dialect: CatalogDialect,
+  keys: readonly (readonly [pipeline: string, source: string])[],
+): Promise<Coverage[]> {
+  const rows = await dialect.findRows<ExpiredProducer>(
+    tx,
+    EXPIRED,
+    keys.filter(([, source]) => source.startsWith(HTTP_SOURCE)),
+  )
+  return rows.map((row) => ({
+    pipeline: row.pipeline,
+    source: row.source,
+    partition: 0,
+    ranges: [{ start: row.next_sequence, end: row.next_sequence }],
+    recordsIn: 0n,
+    recordsDead: 0n,
+    recordsFiltered: 0n,
+    logEnd: undefined,
+    caughtUpAt: undefined,
+    recordedEnd: row.recorded_end ?? undefined,
+    expiredAt: row.expired_at,
+  }))
 }
 
-/** Coverage of all these sources, by key text. */
-export async function coverageByKey(tx: Tx, keys: readonly SourceKey[]): Promise<Map<string, Coverage>> {
-  const sources = Map.groupBy(keys, ({ pipeline }) => pipeline)
-  const found = new Map<string, Coverage>()
-  for (const [pipeline, ofPipeline] of sources) {
-    const names = ofPipeline.map(({ source }) => source)
-    for (const coverage of await coverageOfSources(tx, pipeline, names)) found.set(sourceKeyText(coverage), coverage)
-  }
-  return found
-}
-
-export function emptyCoverage(key: SourceKey, start: bigint, now: bigint): Selectable<CoverageRow> {
-  return {
-    pipeline: key.pipeline,
-    source: key.source,
-    partition: BigInt(key.partition),
-    earlier_ranges_json: '[]',
-    range_start: start,
-    range_end: start,
-    records_in: 0n,
-    records_dead: 0n,
-    records_filtered: 0n,
-    log_end: null,
-    caught_up_at: null,
-    updated_at: now,
-    recorded_end: null,
-  }
+/** @param recorded key texts of the sources that files of this tick record */
+export async function extendCoverage(
+  tx: Tx,
+  dialect: CatalogDialect,
+  advances: readonly JoinedAdvance[],
+  recorded: ReadonlySet<string>,
+  now: bigint,
+): Promise<void> {
+  const rows = advances.map((advance) => [
+    ...keyOf(advance),
+    '[]',
+    advance.range.start,
+    advance.range.end,
+    advance.recordsIn,
+    advance.recordsDead,
+    advance.recordsFiltered,
+    advance.logEnd ?? null,
+    advance.caughtUp ? now : null,
+    now,
+    recorded.has(advance.keyText) ? advance.range.end : null,
+  ])
+  const written = await dialect.insertRows(tx, EXTENDED, rows)
+  if (written === rows.length) return
+  throw new OvertakenError(`coverage of ${rows.length - written} sources moved during the commit`)
 }

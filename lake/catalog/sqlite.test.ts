@@ -11,7 +11,9 @@ import { describeCatalog } from './conformance.ts'
 import type { Database } from './database.ts'
 import * as first from './migrations/0001-first.ts'
 import { openCatalog } from './open-catalog.ts'
-import { openSqliteFile, sqliteDialect } from './sqlite-dialect.ts'
+import { openSqliteFile } from './sqlite-database.ts'
+import { SQLITE } from './sqlite-dialect.ts'
+import { sqliteDialect } from './sqlite-driver.ts'
 import { newTableOf } from './test-values.ts'
 
 describeCatalog('SQLite in memory', async () => {
@@ -69,7 +71,7 @@ test('a catalog of the release before is brought up with its rows, and that rele
     const before = new Kysely<Database>({ dialect: sqliteDialect(openSqliteFile(path, { readOnly: false })) })
     await before.transaction().execute(async (tx) => {
       await sql`create table migrations (name text primary key, applied_at bigint not null)`.execute(tx)
-      await first.up(tx)
+      await first.up(tx, SQLITE)
       await sql`insert into migrations values ('0001-first', 1)`.execute(tx)
       await sql`insert into coverage (pipeline, source, partition, earlier_ranges_json, range_start, range_end, records_in,
         records_dead, records_filtered, log_end, caught_up_at, updated_at)

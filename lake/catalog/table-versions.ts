@@ -5,11 +5,11 @@
  */
 import type { Coverage } from '../../schemas/coverage.ts'
 import { invariant, MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, ReadTablesOptions, Segment, TableVersion } from './catalog.ts'
+import type { Catalog, Segment, Table, TableVersion } from './catalog.ts'
 import type { Tx } from './database.ts'
+import type { CatalogDialect, RowInsert } from './dialect.ts'
 import { readPastVersion } from './past-version.ts'
-import { coverageOf, segmentOf } from './rows-as-values.ts'
-import { tableById } from './tables-and-schemas.ts'
+import { coverageOf, segmentOf, tableOf } from './rows-as-values.ts'
 import type { Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
 
@@ -19,27 +19,43 @@ type Part = Pick<Catalog, 'readTables' | 'setReader' | 'dropReader' | 'expireRea
 const SEGMENTS_KEPT_MAX = 20_000
 const IDS_AT_ONCE = 500
 
-export function tableVersions({ read, write }: Transactions): Part {
+const READERS: RowInsert = {
+  table: 'readers',
+  columns: { reader_id: 'text', table_id: 'bigint', oldest_version: 'bigint', seen_at: 'bigint' },
+}
+
+export function tableVersions({ dialect, read, write }: Transactions): Part {
   const decoded = new Map<string, Segment>()
   return {
     readTables: (names, options = {}) =>
-      read(async (tx, readAt) => {
+      read(async (tx, time) => {
+        const readAt = await time()
+        const tables = await tablesByName(tx, dialect, names)
+        const ids = tables.map(({ tableId }) => tableId)
+        const coverage = options.coverage === false ? undefined : await coverageOfTables(tx, dialect, ids)
+        const live = await liveSegments(tx, dialect, decoded, ids)
         const versions: TableVersion[] = []
-        for (const name of names) versions.push(await tableVersion(tx, decoded, name, options, readAt))
+        for (const table of tables) {
+          const asked = options.at?.versions.get(table.name)
+          const common = { table, coverage: coverage?.get(table.tableId) ?? [], readAt }
+          if (options.at && asked !== undefined) {
+            const past = await readPastVersion(tx, table, asked, readAt - micros(options.at.windowMs))
+            const segments = await segmentsById(tx, dialect, past.segmentIds)
+            versions.push({ ...common, version: asked, metadataLocation: past.metadataLocation, segments })
+            continue
+          }
+          const { version, metadataLocation } = table
+          versions.push({ ...common, version, metadataLocation, segments: live.get(table.tableId) ?? [] })
+        }
         return versions
       }),
 
     setReader: (readerId, oldest) =>
-      write(async (tx, now) => {
+      write(async (tx, time) => {
         await tx.deleteFrom('readers').where('reader_id', '=', readerId).execute()
-        if (oldest.size === 0) return
-        const rows = [...oldest].map(([tableId, version]) => ({
-          reader_id: readerId,
-          table_id: tableId,
-          oldest_version: version,
-          seen_at: now,
-        }))
-        await tx.insertInto('readers').values(rows).execute()
+        const now = await time()
+        const rows = [...oldest].map(([tableId, version]) => [readerId, tableId, version, now] as const)
+        await dialect.insertRows(tx, READERS, rows)
       }),
 
     dropReader: (readerId) =>
@@ -48,7 +64,8 @@ export function tableVersions({ read, write }: Transactions): Part {
       }),
 
     expireReaders: (silentMs) =>
-      write(async (tx, now) => {
+      write(async (tx, time) => {
+        const now = await time()
         const gone = await tx
           .deleteFrom('readers')
           .where('seen_at', '<', now - micros(silentMs))
@@ -59,41 +76,32 @@ export function tableVersions({ read, write }: Transactions): Part {
   }
 }
 
-async function tableVersion(
-  tx: Tx,
-  decoded: Map<string, Segment>,
-  name: string,
-  { coverage: withCoverage = true, at }: ReadTablesOptions,
-  readAt: bigint,
-): Promise<TableVersion> {
-  const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
-  if (!row) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
-  const table = await tableById(tx, Number(row.table_id))
-  const coverage = withCoverage ? await coverageOfTable(tx, row.table_id) : []
-  const asked = at?.versions.get(name)
-  if (at && asked !== undefined) {
-    const past = await readPastVersion(tx, table, asked, readAt - micros(at.windowMs))
-    const segments = await segmentsById(tx, past.segmentIds)
-    return { table, version: asked, metadataLocation: past.metadataLocation, segments, coverage, readAt }
-  }
-  const segments = await liveSegments(tx, decoded, row.table_id)
-  return {
-    table,
-    version: table.version,
-    metadataLocation: table.metadataLocation,
-    segments,
-    coverage,
-    readAt,
-  }
+/** In the order of the names. */
+async function tablesByName(tx: Tx, dialect: CatalogDialect, names: readonly string[]): Promise<Table[]> {
+  const rows = await tx.selectFrom('tables').selectAll().where(dialect.textIn('name', names)).execute()
+  const ids = rows.map(({ table_id }) => table_id)
+  const schemas = await tx
+    .selectFrom('schema_versions')
+    .selectAll()
+    .where(dialect.idIn('table_id', ids))
+    .orderBy('schema_id')
+    .execute()
+  const schemasOf = Map.groupBy(schemas, ({ table_id }) => table_id)
+  const byName = new Map(rows.map((row) => [row.name, tableOf(row, schemasOf.get(row.table_id) ?? [])]))
+  return names.map((name) => {
+    const table = byName.get(name)
+    if (!table) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
+    return table
+  })
 }
 
-async function segmentsById(tx: Tx, ids: readonly bigint[]): Promise<Segment[]> {
+async function segmentsById(tx: Tx, dialect: CatalogDialect, ids: readonly bigint[]): Promise<Segment[]> {
   const segments: Segment[] = []
   for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
     const rows = await tx
       .selectFrom('segments')
       .selectAll()
-      .where('segment_id', 'in', ids.slice(from, from + IDS_AT_ONCE))
+      .where(dialect.idIn('segment_id', ids.slice(from, from + IDS_AT_ONCE)))
       .orderBy('segment_id')
       .execute()
     segments.push(...rows.map(segmentOf))
@@ -101,34 +109,54 @@ async function segmentsById(tx: Tx, ids: readonly bigint[]): Promise<Segment[]> 
   return segments
 }
 
-async function coverageOfTable(tx: Tx, tableId: bigint): Promise<readonly Coverage[]> {
+/** By table: coverage of every pipeline that feeds it. */
+async function coverageOfTables(
+  tx: Tx,
+  dialect: CatalogDialect,
+  tableIds: readonly number[],
+): Promise<Map<number, Coverage[]>> {
+  const bindings = await tx
+    .selectFrom('pipeline_bindings')
+    .select(['pipeline', 'table_id'])
+    .distinct()
+    .where(dialect.idIn('table_id', tableIds))
+    .orderBy('pipeline')
+    .execute()
   const rows = await tx
     .selectFrom('coverage')
     .selectAll()
-    .where('pipeline', 'in', (feeding) =>
-      feeding
-        .selectFrom('pipeline_bindings')
-        .select('pipeline_bindings.pipeline')
-        .where('pipeline_bindings.table_id', '=', tableId),
-    )
+    .where(dialect.textIn('pipeline', [...new Set(bindings.map(({ pipeline }) => pipeline))]))
     .orderBy('pipeline')
     .orderBy('source')
     .orderBy('partition')
     .execute()
-  return rows.map(coverageOf)
+  const ofPipeline = Map.groupBy(rows.map(coverageOf), ({ pipeline }) => pipeline)
+  const found = new Map<number, Coverage[]>()
+  for (const { pipeline, table_id } of bindings) {
+    const tableId = Number(table_id)
+    const before = found.get(tableId) ?? []
+    found.set(tableId, before.concat(ofPipeline.get(pipeline) ?? []))
+  }
+  return found
 }
 
 /** Decoding bounds and sources is most of a read's cost (60 µs a segment): only what was not seen before is decoded. */
-async function liveSegments(tx: Tx, decoded: Map<string, Segment>, tableId: bigint): Promise<readonly Segment[]> {
+async function liveSegments(
+  tx: Tx,
+  dialect: CatalogDialect,
+  decoded: Map<string, Segment>,
+  tableIds: readonly number[],
+): Promise<Map<number, readonly Segment[]>> {
   const live = await tx
     .selectFrom('segments')
-    .select(['segment_id', 'path'])
-    .where('table_id', '=', tableId)
+    .select(['table_id', 'segment_id', 'path'])
+    .where(dialect.idIn('table_id', tableIds))
     .where('removed_version', 'is', null)
+    .orderBy('table_id')
     .orderBy('segment_id')
     .execute()
   const unknown = live.filter(({ path }) => !decoded.has(path)).map(({ segment_id }) => segment_id)
-  for (const segment of await segmentsById(tx, unknown)) decoded.set(segment.path, segment)
+  for (const segment of await segmentsById(tx, dialect, unknown)) decoded.set(segment.path, segment)
   const segments = live.map(({ path }) => {
     const segment = decoded.get(path)
     invariant('catalog.segment', segment !== undefined, { path })
@@ -140,5 +168,5 @@ async function liveSegments(tx: Tx, decoded: Map<string, Segment>, tableId: bigi
     if (decoded.size <= Math.max(SEGMENTS_KEPT_MAX, segments.length)) break
     decoded.delete(oldest)
   }
-  return segments
+  return Map.groupBy(segments, ({ tableId }) => tableId)
 }

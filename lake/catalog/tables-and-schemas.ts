@@ -5,27 +5,33 @@
  *
  * Each method is one transaction: if we stop before it, a restart sees nothing of it; after it, all of it.
  */
-import { sql } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import { MillraceError } from '../../schemas/errors.ts'
 import { type Column, FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
 import type { Catalog, Table } from './catalog.ts'
-import type { Tx } from './database.ts'
+import type { TableRow, Tx } from './database.ts'
+import type { CatalogDialect, RowInsert } from './dialect.ts'
 import { schemaOf, tableOf } from './rows-as-values.ts'
-import type { Transactions } from './transactions.ts'
+import { OvertakenError, type Transactions } from './transactions.ts'
 
 type Part = Pick<
   Catalog,
   'createTable' | 'findTable' | 'getTable' | 'listTables' | 'addSchema' | 'versions' | 'bindPipeline'
 >
 
-export function tablesAndSchemas({ read, write }: Transactions): Part {
+export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
   return {
     createTable: (table) => {
       checkColumns(table.name, table.columns ?? [])
       const schema = table.columns && withHidden(table.columns)
-      return write(async (tx, now) => {
-        const taken = await tx.selectFrom('tables').select('table_id').where('name', '=', table.name).executeTakeFirst()
-        if (taken) throw new MillraceError('already-exists', `table "${table.name}" already exists`)
+      return write(async (tx, time, mayHaveLanded) => {
+        const taken = await tx.selectFrom('tables').selectAll().where('name', '=', table.name).executeTakeFirst()
+        if (taken) {
+          // Locations are made for one table each: this is the row of our own earlier attempt.
+          if (mayHaveLanded && taken.location === table.location) return tableById(tx, Number(taken.table_id))
+          throw new MillraceError('already-exists', `table "${table.name}" already exists`)
+        }
+        const now = await time()
         const row = await tx
           .insertInto('tables')
           .values({
@@ -50,8 +56,8 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
 
     findTable: (name) =>
       read(async (tx) => {
-        const row = await tx.selectFrom('tables').select('table_id').where('name', '=', name).executeTakeFirst()
-        return row && tableById(tx, Number(row.table_id))
+        const row = await tx.selectFrom('tables').selectAll().where('name', '=', name).executeTakeFirst()
+        return row && withSchemas(tx, row)
       }),
 
     getTable: (tableId) => read((tx) => tableById(tx, tableId)),
@@ -60,16 +66,14 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
       read(async (tx) => {
         const rows = await tx.selectFrom('tables').selectAll().orderBy('name').execute()
         const schemas = await tx.selectFrom('schema_versions').selectAll().orderBy('schema_id').execute()
-        return rows.map((row) =>
-          tableOf(
-            row,
-            schemas.filter((schema) => schema.table_id === row.table_id),
-          ),
-        )
+        const byTable = Map.groupBy(schemas, (schema) => schema.table_id)
+        return rows.map((row) => tableOf(row, byTable.get(row.table_id) ?? []))
       }),
 
     addSchema: (tableId, expectedSchemas, columns) =>
-      write(async (tx, now) => {
+      write(async (tx, time) => {
+        // Of two that add a schema at once the second reads on when the first has landed.
+        await lockTables(tx, dialect, [tableId])
         const table = await tableById(tx, tableId)
         if (table.schemas.length !== expectedSchemas) return undefined
         checkColumns(table.name, columns)
@@ -82,7 +86,7 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
           )
         }
         const all = withHidden(columns)
-        await insertSchema(tx, tableId, expectedSchemas, all, now)
+        await insertSchema(tx, tableId, expectedSchemas, all, await time())
         await tx
           .updateTable('tables')
           .set({ last_field_id: Math.max(table.lastFieldId, largestFieldId(columns)) })
@@ -99,6 +103,8 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
 
     bindPipeline: (pipeline, tableIds, topics) =>
       write(async (tx) => {
+        // Two pipelines that come at once take turns.
+        await lockTables(tx, dialect, tableIds)
         for (const tableId of new Set(tableIds)) {
           const table = await tableById(tx, tableId)
           const bound = await tx
@@ -113,9 +119,12 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
               `pipelines "${other.pipeline}" and "${pipeline}" both read topic "${other.topic}" into table "${table.name}": every row would be there twice`,
             )
           }
-          for (const topic of topics.length === 0 ? [NO_TOPIC] : new Set(topics)) {
-            await insertBinding(tx, pipeline, tableId, topic)
-          }
+          const bindings = topics.length === 0 ? [NO_TOPIC] : [...new Set(topics)]
+          await insertBindings(
+            tx,
+            dialect,
+            bindings.map((topic) => [pipeline, tableId, topic] as const),
+          )
         }
       }),
   }
@@ -124,40 +133,67 @@ export function tablesAndSchemas({ read, write }: Transactions): Part {
 /** Bindings are only added: what a pipeline once fed stays in the table. */
 export const NO_TOPIC = ''
 
-export async function insertBinding(tx: Tx, pipeline: string, tableId: number, topic: string): Promise<void> {
-  await tx
-    .insertInto('pipeline_bindings')
-    .values({ pipeline, table_id: tableId, topic })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+const BINDINGS: RowInsert = {
+  table: 'pipeline_bindings',
+  columns: { pipeline: 'text', table_id: 'bigint', topic: 'text' },
+  ending: 'on conflict do nothing',
+}
+
+export async function insertBindings(
+  tx: Tx,
+  dialect: CatalogDialect,
+  bindings: readonly (readonly [pipeline: string, tableId: number, topic: string])[],
+): Promise<void> {
+  await dialect.insertRows(tx, BINDINGS, bindings)
 }
 
 export async function tableById(tx: Tx, tableId: number): Promise<Table> {
   const row = await tx.selectFrom('tables').selectAll().where('table_id', '=', BigInt(tableId)).executeTakeFirst()
   if (!row) throw new MillraceError('undefined-table', `there is no table with id ${tableId}`)
+  return withSchemas(tx, row)
+}
+
+async function withSchemas(tx: Tx, row: Selectable<TableRow>): Promise<Table> {
   const schemas = await tx
     .selectFrom('schema_versions')
     .selectAll()
-    .where('table_id', '=', BigInt(tableId))
+    .where('table_id', '=', row.table_id)
     .orderBy('schema_id')
     .execute()
   return tableOf(row, schemas)
 }
 
-/** Adds one to the version of each table; returns the new versions. Rows are locked in id order. */
-export async function bumpVersions(tx: Tx, tableIds: readonly number[]): Promise<Map<number, bigint>> {
-  const versions = new Map<number, bigint>()
-  for (const tableId of [...new Set(tableIds)].sort((a, b) => a - b)) {
-    const row = await tx
-      .updateTable('tables')
-      .set({ version: sql<bigint>`version + 1` })
-      .where('table_id', '=', BigInt(tableId))
-      .returning('version')
-      .executeTakeFirst()
-    if (!row) throw new MillraceError('undefined-table', `there is no table with id ${tableId}`)
-    versions.set(tableId, row.version)
-  }
-  return versions
+/** Versions of these tables, as far as they exist; nobody else moves them until this transaction ends. */
+export async function lockTables(
+  tx: Tx,
+  dialect: CatalogDialect,
+  tableIds: readonly number[],
+): Promise<Map<number, bigint>> {
+  if (tableIds.length === 0) return new Map()
+  const rows = await tx
+    .selectFrom('tables')
+    .select(['table_id', 'version'])
+    .where(dialect.idIn('table_id', tableIds))
+    .orderBy('table_id')
+    .modifyEnd(dialect.locked)
+    .execute()
+  return new Map(rows.map(({ table_id, version }) => [Number(table_id), version]))
+}
+
+export function requireTables(found: ReadonlyMap<number, bigint>, tableIds: readonly number[]): void {
+  const missing = tableIds.find((tableId) => !found.has(tableId))
+  if (missing !== undefined) throw new MillraceError('undefined-table', `there is no table with id ${missing}`)
+}
+
+/** Adds one to the version of each table. Their rows are locked. */
+export async function bumpVersions(tx: Tx, dialect: CatalogDialect, tableIds: readonly number[]): Promise<void> {
+  if (tableIds.length === 0) return
+  const { numUpdatedRows } = await tx
+    .updateTable('tables')
+    .set({ version: sql<bigint>`version + 1` })
+    .where(dialect.idIn('table_id', tableIds))
+    .executeTakeFirst()
+  if (numUpdatedRows !== BigInt(tableIds.length)) throw new OvertakenError('tables went during the commit')
 }
 
 async function insertSchema(

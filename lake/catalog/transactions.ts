@@ -1,90 +1,105 @@
 /**
- * How the catalog's methods touch the database: `read` sees one version of everything, `write` is one transaction under
- * the write lock, and both try again, without blocking the process, while another process holds what they need.
+ * How the catalog's methods touch the database: `read` sees one version of everything, `write` is one transaction whose
+ * conditions hold at its commit, and both try again, without blocking the process, while another process holds what they need
+ * or the database is away.
  *
- * Work given to them may run more than once (a busy database makes it start again), so it touches nothing but the
- * transaction it is given. It sees the time of the catalog's clock, which never runs backwards: the later of the host's
- * clock and the latest time any process of this catalog has written.
+ * Work given to them may run more than once, so it touches nothing but the transaction it is given. When the connection was
+ * lost, an earlier run may have landed although nobody said so: every write here is one that may land twice (it finds its
+ * commit id, its own row, or nothing left to do), and `mayHaveLanded` tells those that must know.
+ *
+ * The time is that of the catalog's clock, which never runs backwards. Ask for it when the locks are held: a table's later
+ * version then never has an earlier time.
  */
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import type { Db, Tx } from './database.ts'
+import type { CatalogDatabase } from './catalog-database.ts'
+import type { Tx } from './database.ts'
+import type { CatalogDialect } from './dialect.ts'
+
+export type Time = () => Promise<bigint>
 
 export type Transactions = {
-  read<T>(work: (tx: Tx, now: bigint) => Promise<T>): Promise<T>
-  write<T>(work: (tx: Tx, now: bigint) => Promise<T>): Promise<T>
-  /** Without a clock, for the migration that makes it. */
-  writeBare<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  readonly dialect: CatalogDialect
+  read<T>(work: (tx: Tx, time: Time) => Promise<T>): Promise<T>
+  write<T>(work: (tx: Tx, time: Time, mayHaveLanded: boolean) => Promise<T>): Promise<T>
+  /** Migrations, one process at a time. */
+  migrate<T>(work: (tx: Tx) => Promise<T>): Promise<T>
 }
 
-export type TransactionParts = {
-  readonly writer: Db
-  /** Its transactions see one version; may be the writer itself. */
-  readonly reader: Db
+/** Between two statements of a transaction somebody else was first: the whole transaction runs again and sees it. */
+export class OvertakenError extends Error {
+  constructor(what: string) {
+    super(what)
+    this.name = 'OvertakenError'
+  }
+}
+
+export type Waiting = Pick<CatalogDatabase, 'judge' | 'translateError'> & {
   readonly world: World
   /** How long a busy database is asked again before `catalog-busy`. */
   readonly busyMs: number
-  readonly isBusy: (error: unknown) => boolean
-  readonly translateError: (error: unknown) => unknown
 }
 
 const PAUSE_FIRST_MS = 1
 const PAUSE_MAX_MS = 50
+const COLLISIONS_MAX = 5
 
-export function createTransactions(parts: TransactionParts): Transactions {
-  const { writer, reader, world } = parts
-  let latest = 0n
-
-  /** Called in a transaction, so that what was read stays true. */
-  async function clockTime(tx: Tx): Promise<bigint> {
-    const stored = await tx.selectFrom('clock').select('latest').where('id', '=', 1n).executeTakeFirstOrThrow()
-    const host = world.clock.nowMicros()
-    if (stored.latest > latest) latest = stored.latest
-    if (host > latest) latest = host
-    return latest
-  }
-
-  const again = <T>(work: () => Promise<T>) => retryWhileBusy(parts, work)
-
+export function createTransactions(database: CatalogDatabase, world: World, busyMs: number): Transactions {
+  const { dialect } = database
+  const waiting: Waiting = { world, busyMs, judge: database.judge, translateError: database.translateError }
   return {
-    read: (work) =>
-      again(() =>
-        reader
-          .transaction()
-          .setAccessMode('read only')
-          .execute(async (tx) => work(tx, await clockTime(tx))),
-      ),
+    dialect,
+    read: (work) => retryWhileBusy(waiting, () => database.read((tx) => work(tx, () => database.time(tx)))),
     write: (work) =>
-      again(() =>
-        writer.transaction().execute(async (tx) => {
-          const now = await clockTime(tx)
-          const result = await work(tx, now)
-          await tx.updateTable('clock').set({ latest: now }).where('id', '=', 1n).where('latest', '<', now).execute()
+      retryWhileBusy(waiting, (mayHaveLanded) =>
+        database.write(async (tx) => {
+          let asked: bigint | undefined
+          const time = async () => {
+            asked = await database.time(tx)
+            return asked
+          }
+          const result = await work(tx, time, mayHaveLanded)
+          if (asked !== undefined) await database.keepTime(tx, asked)
           return result
         }),
       ),
-    writeBare: (work) => again(() => writer.transaction().execute(work)),
+    migrate: (work) =>
+      retryWhileBusy(waiting, () =>
+        database.write(async (tx) => {
+          await database.lockMigrations(tx)
+          return work(tx)
+        }),
+      ),
   }
 }
 
 /** Runs `work` until it is not busy; pauses grow and are jittered, so that processes do not meet again and again. */
-export async function retryWhileBusy<T>(
-  parts: Pick<TransactionParts, 'world' | 'busyMs' | 'isBusy' | 'translateError'>,
-  work: () => Promise<T>,
-): Promise<T> {
+export async function retryWhileBusy<T>(parts: Waiting, work: (mayHaveLanded: boolean) => Promise<T>): Promise<T> {
   const { clock, random } = parts.world
   const startedMs = clock.monotonicMs()
+  let mayHaveLanded = false
+  let collisions = 0
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await work()
+      return await work(mayHaveLanded)
     } catch (error) {
-      if (!parts.isBusy(error)) throw parts.translateError(error)
+      const trouble = error instanceof OvertakenError ? 'again' : parts.judge(error)
+      if (trouble === 'lost') mayHaveLanded = true
+      if (trouble === 'collision') collisions += 1
+      if (trouble === 'final' || collisions > COLLISIONS_MAX) throw parts.translateError(error)
       const waitedMs = clock.monotonicMs() - startedMs
-      if (waitedMs >= parts.busyMs) {
-        throw new MillraceError('catalog-busy', `the catalog was busy for ${Math.round(waitedMs)} ms`, { cause: error })
-      }
+      if (waitedMs >= parts.busyMs) throw busyError(trouble, Math.round(waitedMs), error)
       const longest = Math.min(PAUSE_MAX_MS, PAUSE_FIRST_MS * 2 ** Math.min(attempt, 10))
       await clock.sleep(longest * (0.5 + random.float() / 2))
     }
   }
+}
+
+function busyError(trouble: string, waitedMs: number, cause: unknown): MillraceError {
+  if (trouble !== 'lost') return new MillraceError('catalog-busy', `the catalog was busy for ${waitedMs} ms`, { cause })
+  const why =
+    cause instanceof Error ? cause.message || ('code' in cause ? String(cause.code) : cause.name) : String(cause)
+  return new MillraceError('catalog-busy', `the catalog's database did not answer for ${waitedMs} ms: ${why}`, {
+    cause,
+  })
 }

@@ -8,10 +8,10 @@
  */
 
 import type { Random } from '../../runtime/world.ts'
-import { MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, Lease, Writer } from './catalog.ts'
+import type { Catalog, Lease } from './catalog.ts'
+import { requireLive } from './commit-ids.ts'
 import type { Tx } from './database.ts'
-import type { Transactions } from './transactions.ts'
+import { OvertakenError, type Transactions } from './transactions.ts'
 
 type Part = Pick<
   Catalog,
@@ -26,17 +26,26 @@ type Part = Pick<
 
 const NOBODY = ''
 
-export function writersAndLeases({ read, write }: Transactions, random: Random): Part {
+export function writersAndLeases({ dialect, read, write }: Transactions, random: Random): Part {
   return {
     registerWriter: (kind) => {
       const writerId = random.uuid()
-      return write(async (tx, now) => {
+      return write(async (tx, time, mayHaveLanded) => {
+        if (mayHaveLanded) {
+          const own = await tx
+            .selectFrom('writers')
+            .select('epoch')
+            .where('writer_id', '=', writerId)
+            .executeTakeFirst()
+          if (own) return { writerId, epoch: Number(own.epoch), kind }
+        }
+        const now = await time()
         const { latest } = await tx
           .selectFrom('writers')
           .select((all) => all.fn.max('epoch').as('latest'))
           .executeTakeFirstOrThrow()
         const epoch = Number(latest ?? 0n) + 1
-        await tx
+        const inserted = await tx
           .insertInto('writers')
           .values({
             writer_id: writerId,
@@ -47,14 +56,17 @@ export function writersAndLeases({ read, write }: Transactions, random: Random):
             retired_at: null,
             fenced_at: null,
           })
-          .execute()
+          .onConflict((conflict) => conflict.column('epoch').doNothing())
+          .executeTakeFirst()
+        if (inserted.numInsertedOrUpdatedRows !== 1n) throw new OvertakenError('another writer took the epoch')
         return { writerId, epoch, kind }
       })
     },
 
     heartbeat: (writer, leaseMs) =>
-      write(async (tx, now) => {
-        await requireLive(tx, writer)
+      write(async (tx, time) => {
+        await requireLive(tx, dialect, writer)
+        const now = await time()
         await tx
           .updateTable('writers')
           .set({ heartbeat_at: now })
@@ -78,7 +90,8 @@ export function writersAndLeases({ read, write }: Transactions, random: Random):
       }),
 
     retireWriter: (writer) =>
-      write(async (tx, now) => {
+      write(async (tx, time) => {
+        const now = await time()
         await tx
           .updateTable('writers')
           .set({ retired_at: now, fenced_at: now })
@@ -89,12 +102,27 @@ export function writersAndLeases({ read, write }: Transactions, random: Random):
       }),
 
     fenceSilentWriters: (silentMs) =>
-      write(async (tx, now) => {
+      write(async (tx, time) => {
+        const now = await time()
+        // A writer whose row is locked is about to commit: it is not silent, and is looked at again by the next sweep. Whoever
+        // is fenced here had either committed before, or finds out when it locks its row.
+        const silent = await tx
+          .selectFrom('writers')
+          .select('writer_id')
+          .where('fenced_at', 'is', null)
+          .where('heartbeat_at', '<', now - micros(silentMs))
+          .orderBy('epoch')
+          .modifyEnd(dialect.lockedIfFree)
+          .execute()
         await tx
           .updateTable('writers')
           .set({ fenced_at: now })
-          .where('fenced_at', 'is', null)
-          .where('heartbeat_at', '<', now - micros(silentMs))
+          .where(
+            dialect.textIn(
+              'writer_id',
+              silent.map((row) => row.writer_id),
+            ),
+          )
           .execute()
         const rows = await tx
           .selectFrom('writers')
@@ -117,19 +145,24 @@ export function writersAndLeases({ read, write }: Transactions, random: Random):
       }),
 
     acquireLease: (tableId, writer, leaseMs) =>
-      write(async (tx, now) => {
-        await requireLive(tx, writer)
-        const until = now + micros(leaseMs)
+      write(async (tx, time) => {
+        await requireLive(tx, dialect, writer)
         const held = await tx
           .selectFrom('leases')
           .selectAll()
           .where('table_id', '=', BigInt(tableId))
+          .modifyEnd(dialect.locked)
           .executeTakeFirst()
+        const now = await time()
+        const until = now + micros(leaseMs)
         if (!held) {
-          await tx
+          const first = { table_id: tableId, holder: writer.writerId, epoch: 1, until }
+          const inserted = await tx
             .insertInto('leases')
-            .values({ table_id: tableId, holder: writer.writerId, epoch: 1, until })
-            .execute()
+            .values(first)
+            .onConflict((conflict) => conflict.column('table_id').doNothing())
+            .executeTakeFirst()
+          if (inserted.numInsertedOrUpdatedRows !== 1n) throw new OvertakenError('another writer took the lease')
           return { tableId, holder: writer.writerId, epoch: 1, until }
         }
         const mine = held.holder === writer.writerId
@@ -155,18 +188,6 @@ export function writersAndLeases({ read, write }: Transactions, random: Random):
           .execute()
       }),
   }
-}
-
-/** Throws `writer-fenced` unless this registration may still commit. */
-export async function requireLive(tx: Tx, writer: Writer): Promise<void> {
-  const row = await tx
-    .selectFrom('writers')
-    .select(['epoch', 'fenced_at'])
-    .where('writer_id', '=', writer.writerId)
-    .executeTakeFirst()
-  if (row && row.fenced_at === null && row.epoch === BigInt(writer.epoch)) return
-  const why = row ? 'was fenced: it was silent for too long, or had ended' : 'is not registered'
-  throw new MillraceError('writer-fenced', `writer ${writer.writerId} (epoch ${writer.epoch}) ${why}`)
 }
 
 async function isLive(tx: Tx, writerId: string): Promise<boolean> {

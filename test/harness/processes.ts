@@ -35,6 +35,8 @@ export type ProcessOptions = {
   readonly cwd?: string
   readonly ready?: ReadyWhen
   readonly readyTimeoutMs?: number
+  /** Another user, for servers that refuse to run as root. */
+  readonly user?: { readonly uid: number; readonly gid: number }
   /** Let descendants live on when the leader ends (until the test process ends). Default false. */
   readonly leaveDescendants?: boolean
 }
@@ -70,6 +72,7 @@ export async function startProcess(options: ProcessOptions): Promise<StartedProc
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
+    ...options.user,
   })
   await spawned(child, options)
   const started = wrapChild(child, options)
@@ -90,6 +93,7 @@ export async function runToEnd(options: Omit<ProcessOptions, 'ready' | 'readyTim
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
+    ...options.user,
   })
   const stdout: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer | string) => stdout.push(Buffer.from(chunk)))

@@ -11,7 +11,8 @@ import type { Catalog } from '../../lake/catalog/catalog.ts'
 import type { Database } from '../../lake/catalog/database.ts'
 import { migrate } from '../../lake/catalog/migrations.ts'
 import { catalogOver } from '../../lake/catalog/open-catalog.ts'
-import { isBusy, openSqliteFile, sqliteDialect, sqliteError } from '../../lake/catalog/sqlite-dialect.ts'
+import { openSqliteFile, sqliteDatabase } from '../../lake/catalog/sqlite-database.ts'
+import { sqliteDialect } from '../../lake/catalog/sqlite-driver.ts'
 import { createTransactions } from '../../lake/catalog/transactions.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import type { World } from '../../runtime/world.ts'
@@ -55,14 +56,7 @@ export function emptyDatabase({ file, filled }: CatalogDatabase): void {
 }
 
 function transactionsOf(queries: Kysely<Database>, world: World) {
-  return createTransactions({
-    writer: queries,
-    reader: queries,
-    world,
-    busyMs: 1000,
-    isBusy,
-    translateError: sqliteError,
-  })
+  return createTransactions(sqliteDatabase(queries, queries, world), world, 1000)
 }
 
 /** The catalog without any way in between, acting for this world. */

@@ -16,21 +16,21 @@
  */
 import { type CreateTableBuilder, sql } from 'kysely'
 import type { Tx } from '../database.ts'
-import { identityColumn } from '../sqlite-dialect.ts'
+import type { CatalogDialect } from '../dialect.ts'
 
 type Columns = CreateTableBuilder<string, string>
 
-export async function up(tx: Tx): Promise<void> {
+export async function up(tx: Tx, { identity, text: textType }: CatalogDialect): Promise<void> {
   const table = (name: string): Columns => tx.schema.createTable(name) as Columns
   const int = (builder: Columns, name: string): Columns =>
     builder.addColumn(name, 'bigint', (column) => column.notNull())
   const text = (builder: Columns, name: string): Columns =>
-    builder.addColumn(name, 'text', (column) => column.notNull())
+    builder.addColumn(name, textType, (column) => column.notNull())
   const ints = (builder: Columns, ...names: string[]): Columns => names.reduce(int, builder)
   const texts = (builder: Columns, ...names: string[]): Columns => names.reduce(text, builder)
   const maybeInts = (builder: Columns, ...names: string[]): Columns =>
     names.reduce<Columns>((before, name) => before.addColumn(name, 'bigint'), builder)
-  const withIdentity = (name: string, id: string): Columns => table(name).addColumn(id, 'integer', identityColumn)
+  const withIdentity = (name: string, id: string): Columns => table(name).addColumn(id, identity.type, identity.build)
   const ofTable = (builder: Columns): Columns =>
     builder.addColumn('table_id', 'bigint', (column) => column.notNull().references('tables.table_id'))
 
@@ -48,8 +48,8 @@ export async function up(tx: Tx): Promise<void> {
 
   await ints(
     texts(withIdentity('tables', 'table_id'), 'location', 'partition_json', 'sort_json', 'properties_json')
-      .addColumn('name', 'text', (column) => column.notNull().unique())
-      .addColumn('metadata_location', 'text'),
+      .addColumn('name', textType, (column) => column.notNull().unique())
+      .addColumn('metadata_location', textType),
     'version',
     'last_field_id',
     'snapshot_rows',
@@ -62,7 +62,7 @@ export async function up(tx: Tx): Promise<void> {
   await maybeInts(
     ints(
       text(
-        table('writers').addColumn('writer_id', 'text', (column) => column.primaryKey()),
+        table('writers').addColumn('writer_id', textType, (column) => column.primaryKey()),
         'kind',
       ).addColumn('epoch', 'bigint', (column) => column.notNull().unique()),
       'registered_at',
@@ -93,8 +93,8 @@ export async function up(tx: Tx): Promise<void> {
       'commit_id',
       'writer_id',
     )
-      .addColumn('path', 'text', (column) => column.notNull().unique())
-      .addColumn('etag', 'text'),
+      .addColumn('path', textType, (column) => column.notNull().unique())
+      .addColumn('etag', textType),
     'removed_version',
     'removed_at',
   )
@@ -125,7 +125,7 @@ export async function up(tx: Tx): Promise<void> {
 
   await int(
     texts(
-      table('commits').addColumn('commit_id', 'text', (column) => column.primaryKey()),
+      table('commits').addColumn('commit_id', textType, (column) => column.primaryKey()),
       'kind',
       'answer_json',
     ),

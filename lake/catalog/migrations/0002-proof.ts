@@ -9,13 +9,14 @@
  *   coverage.recorded_end        up to where the footers of the bucket's own files record this source
  */
 import type { Tx } from '../database.ts'
+import type { CatalogDialect } from '../dialect.ts'
 
-export async function up(tx: Tx): Promise<void> {
+export async function up(tx: Tx, { text }: CatalogDialect): Promise<void> {
   await tx.schema
     .alterTable('idempotency_keys')
     .addColumn('dead_count', 'bigint', (column) => column.notNull().defaultTo(0))
     .execute()
-  await tx.schema.alterTable('segments').addColumn('checksum', 'text').execute()
-  await tx.schema.alterTable('tables').addColumn('metadata_checksum', 'text').execute()
+  await tx.schema.alterTable('segments').addColumn('checksum', text).execute()
+  await tx.schema.alterTable('tables').addColumn('metadata_checksum', text).execute()
   await tx.schema.alterTable('coverage').addColumn('recorded_end', 'bigint').execute()
 }

@@ -5,12 +5,13 @@
  *   expired_producers   where the sequence of an expired producer ended; about 100 bytes each, for ever
  */
 import type { Tx } from '../database.ts'
+import type { CatalogDialect } from '../dialect.ts'
 
-export async function up(tx: Tx): Promise<void> {
+export async function up(tx: Tx, { text }: CatalogDialect): Promise<void> {
   await tx.schema
     .createTable('expired_producers')
-    .addColumn('pipeline', 'text', (column) => column.notNull())
-    .addColumn('source', 'text', (column) => column.notNull())
+    .addColumn('pipeline', text, (column) => column.notNull())
+    .addColumn('source', text, (column) => column.notNull())
     .addColumn('next_sequence', 'bigint', (column) => column.notNull())
     .addColumn('recorded_end', 'bigint')
     .addColumn('expired_at', 'bigint', (column) => column.notNull())

@@ -1,0 +1,30 @@
+/** The catalog on PostgreSQL: the conformance suite against a real server, each catalog with connections of its own. */
+import { afterAll, beforeAll } from 'vitest'
+import { createTestWorld } from '../../runtime/test-world.ts'
+import { holdClock, moveHeldClock, type PostgresServer, startPostgres } from '../../test/harness/postgres.ts'
+import type { Catalog } from './catalog.ts'
+import { describeCatalog } from './conformance.ts'
+import { openCatalog } from './open-catalog.ts'
+
+let server: PostgresServer
+beforeAll(async () => {
+  server = await startPostgres()
+})
+afterAll(() => server?.stop())
+
+describeCatalog('PostgreSQL', async () => {
+  const url = await server.createDatabase()
+  await holdClock(url, createTestWorld().clock.nowMicros())
+  const opened: Catalog[] = []
+  return {
+    async open(world) {
+      const catalog = await openCatalog({ url, world })
+      opened.push(catalog)
+      return catalog
+    },
+    moveClock: (ms) => moveHeldClock(url, ms),
+    async close() {
+      for (const catalog of opened) await catalog.close()
+    },
+  }
+})
