@@ -8,12 +8,12 @@
  * catalog files come and go.
  */
 import type { Coverage } from '../../schemas/coverage.ts'
-import { isMillraceError } from '../../schemas/errors.ts'
-import type { Table } from '../catalog/catalog.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import type { Segment, Table } from '../catalog/catalog.ts'
 import type { InspectedTable } from '../catalog/inspection.ts'
 import { checksumOf } from '../checksum.ts'
 import { type Checkpoint, coverageIn, loadCheckpoint } from '../iceberg/checkpoint.ts'
-import type { Snapshot, TableMetadata } from '../iceberg/iceberg.ts'
+import type { TableMetadata } from '../iceberg/iceberg.ts'
 import { decodeManifest, decodeManifestList, type ManifestFile, STATUS } from '../iceberg/manifest.ts'
 import { checkpointPaths, inParallel, parseMetadataBytes } from '../iceberg/read.ts'
 import {
@@ -41,6 +41,9 @@ export type ReferenceReader = {
   read(table: InspectedTable): Promise<TableReferences>
 }
 
+/** Bytes that are not what they should be, or that this release cannot read, or a path that no store serves. */
+const UNREADABLE: readonly string[] = ['file-damaged', 'format-too-new', 'request-invalid']
+
 type ListedFile = {
   readonly path: string
   readonly bytes: number
@@ -48,147 +51,143 @@ type ListedFile = {
   readonly rowCount: number
 }
 
+/** What is known of one table so far. */
+type Gathered = {
+  readonly table: Table
+  readonly references: Map<string, Reference>
+  readonly findings: Finding[]
+  complete: boolean
+}
+
 /** Lists and manifests never change: each is read once, however often the tables are looked at. */
-export function createReferenceReader({
-  store,
-  everyCheckpoint,
-}: {
+export function createReferenceReader(components: {
   store: ObjectStore
   /** Also those of older snapshots. */
   everyCheckpoint: boolean
 }): ReferenceReader {
+  const { store, everyCheckpoint } = components
   const decoded = new Map<string, unknown>()
 
   async function read({ table, segments }: InspectedTable): Promise<TableReferences> {
-    const references = new Map<string, Reference>()
-    const findings: Finding[] = []
-    let complete = true
-
-    function refer(reference: Reference): Reference {
-      const known = references.get(reference.path)
-      // The same file from several snapshots, the current one first; what another one knows besides is added.
-      const joined = { ...reference, ...known, sha256: known?.sha256 ?? reference.sha256 }
-      references.set(reference.path, joined)
-      return joined
-    }
-
-    async function open<Content>(
-      reference: Reference,
-      decode: (bytes: Uint8Array) => Content,
-    ): Promise<Content | undefined> {
-      if (decoded.has(reference.path)) return decoded.get(reference.path) as Content
-      try {
-        const { bytes } = await store.get(reference.path)
-        const checksum = checksumOf(bytes)
-        if (checksum !== (reference.checksum ?? checksum)) {
-          complete = false
-          findings.push(
-            fileFinding('altered', reference, `checksum ${reference.checksum}`, `${checksum} in ${bytes.length} bytes`),
-          )
-          // What it says may be wrong in any place: it is not believed.
-          return undefined
-        }
-        const content = decode(bytes)
-        decoded.set(reference.path, content)
-        return content
-      } catch (error) {
-        complete = false
-        if (isMillraceError(error, 'file-missing')) return undefined
-        if (!isMillraceError(error) || !['file-damaged', 'format-too-new', 'request-invalid'].includes(error.code)) {
-          throw error
-        }
-        const kind = error.code === 'request-invalid' ? 'dangling' : 'altered'
-        findings.push(fileFinding(kind, reference, `a readable ${reference.kind}`, error.message))
-        return undefined
-      }
-    }
-
-    for (const segment of segments) {
-      refer({
-        path: segment.path,
-        kind: 'segment',
-        table: table.name,
-        referredBy: CATALOG,
-        needed: true,
-        bytes: segment.bytes,
-        etag: segment.etag,
-        checksum: segment.checksum,
-        rowCount: segment.rowCount,
-      })
-    }
-    if (table.metadataLocation === undefined) {
-      return { references, findings, complete, metadata: undefined, snapshotRows: 0, checkpoint: [] }
-    }
+    const gathered: Gathered = { table, references: new Map(), findings: [], complete: true }
+    const { references, findings } = gathered
+    for (const segment of segments) refer(gathered, segmentReference(table, segment))
     const location = table.metadataLocation
-    const metadata = await open(refer(metadataReference(table, location)), (bytes) =>
-      parseMetadataBytes(bytes, location),
-    )
+    if (location === undefined) {
+      return { references, findings, complete: true, metadata: undefined, snapshotRows: 0, checkpoint: [] }
+    }
+    const reference = refer(gathered, metadataReference(table, location))
+    const metadata = await open(gathered, reference, (bytes) => parseMetadataBytes(bytes, location))
     if (!metadata) {
-      return { references, findings, complete, metadata, snapshotRows: undefined, checkpoint: undefined }
+      return { references, findings, complete: false, metadata, snapshotRows: undefined, checkpoint: undefined }
     }
-    for (const reference of olderMetadata(table, metadata, location)) refer(reference)
+    for (const older of olderMetadata(table, metadata, location)) refer(gathered, older)
+    const manifests = await readLists(gathered, metadata, location)
+    const snapshotRows = await readManifests(gathered, manifests)
+    const checkpoint = await readCheckpoints(gathered, metadata)
+    return { references, findings, complete: gathered.complete, metadata, snapshotRows, checkpoint }
+  }
 
-    const manifests = new Map<string, ManifestFile>()
-    let currentManifests: readonly ManifestFile[] | undefined = metadata.currentSnapshot ? undefined : []
-    const newestFirst = metadata.snapshots.toSorted((a, b) => Number(isCurrent(b)) - Number(isCurrent(a)))
-    function isCurrent(snapshot: Snapshot): boolean {
-      return snapshot === metadata?.currentSnapshot
+  /** undefined: it cannot be read, which is a finding, or it is not there, which the listing will tell. */
+  async function open<Content>(
+    gathered: Gathered,
+    reference: Reference,
+    decode: (bytes: Uint8Array) => Content,
+  ): Promise<Content | undefined> {
+    if (decoded.has(reference.path)) return decoded.get(reference.path) as Content
+    try {
+      const { bytes } = await store.get(reference.path)
+      const checksum = checksumOf(bytes)
+      if (checksum !== (reference.checksum ?? checksum)) {
+        // What it says may be wrong in any place: it is not believed.
+        throw new MillraceError('file-damaged', `checksum ${checksum} of ${bytes.length} bytes`)
+      }
+      const content = decode(bytes)
+      decoded.set(reference.path, content)
+      return content
+    } catch (error) {
+      gathered.complete = false
+      if (isMillraceError(error, 'file-missing')) return undefined
+      if (!isMillraceError(error) || !UNREADABLE.includes(error.code)) throw error
+      const { checksum, kind } = reference
+      const expected = checksum === undefined ? `a readable ${kind}` : `checksum ${checksum}`
+      gathered.findings.push(fileFinding('altered', reference, expected, error.message))
+      return undefined
     }
-    for (const snapshot of newestFirst) {
-      const needed = isCurrent(snapshot)
-      const place = { table: table.name, needed, referredBy: location }
-      const { summary } = snapshot
+  }
+
+  /** Manifests of all snapshots, and those of the current one by path; undefined when its list cannot be read. */
+  async function readLists(gathered: Gathered, metadata: TableMetadata, location: string): Promise<Manifests> {
+    const manifests = new Map<string, ManifestFile>()
+    const { currentSnapshot, snapshots } = metadata
+    let current: ReadonlySet<string> | undefined = currentSnapshot ? undefined : new Set()
+    const others = snapshots.filter((snapshot) => snapshot !== currentSnapshot)
+    for (const snapshot of currentSnapshot ? [currentSnapshot, ...others] : others) {
+      const needed = snapshot === currentSnapshot
+      const place = { table: gathered.table.name, needed, referredBy: location }
+      const { summary, manifestList: path } = snapshot
       const [own, ...bases] = checkpointPaths(snapshot)
-      if (own !== undefined) refer({ ...place, path: own, kind: 'checkpoint', sha256: summary[CHECKPOINT_HASH_KEY] })
-      for (const base of bases) refer({ ...place, path: base, kind: 'checkpoint' })
-      const path = snapshot.manifestList
-      const list = refer({ ...place, path, kind: 'manifest list', checksum: summary[MANIFEST_LIST_CHECKSUM_KEY] })
-      const listed = await open(list, (bytes) => decodeManifestList(bytes, path))
-      if (needed) currentManifests = listed
+      const sha256 = summary[CHECKPOINT_HASH_KEY]
+      if (own !== undefined) refer(gathered, { ...place, path: own, kind: 'checkpoint', sha256 })
+      for (const base of bases) refer(gathered, { ...place, path: base, kind: 'checkpoint' })
+      const checksum = summary[MANIFEST_LIST_CHECKSUM_KEY]
+      const list = refer(gathered, { ...place, path, kind: 'manifest list', checksum })
+      const listed = await open(gathered, list, (bytes) => decodeManifestList(bytes, path))
+      if (needed) current = listed && new Set(listed.map((manifest) => manifest.path))
       for (const manifest of listed ?? []) {
         manifests.set(manifest.path, manifest)
-        const { bytes, checksum } = manifest
-        refer({ ...place, path: manifest.path, kind: 'manifest', referredBy: path, bytes, checksum })
+        const { bytes } = manifest
+        refer(gathered, {
+          ...place,
+          path: manifest.path,
+          kind: 'manifest',
+          referredBy: path,
+          bytes,
+          checksum: manifest.checksum,
+        })
       }
     }
-    const current = new Set(currentManifests?.map(({ path }) => path))
-    let snapshotRows: number | undefined = currentManifests && 0
-    await inParallel([...manifests.values()], async (manifest) => {
-      const reference = references.get(manifest.path) as Reference
-      const needed = current.has(manifest.path)
-      const files = await open(reference, (bytes) => liveFiles(bytes, manifest.path))
-      if (!files) {
-        if (needed) snapshotRows = undefined
-        return
-      }
-      const rows = files.reduce((sum, file) => sum + file.rowCount, 0)
+    return { all: [...manifests.values()], current }
+  }
+
+  /** Rows of the current snapshot. */
+  async function readManifests(gathered: Gathered, { all, current }: Manifests): Promise<number | undefined> {
+    let snapshotRows: number | undefined = current && 0
+    await inParallel(all, async (manifest) => {
+      const reference = gathered.references.get(manifest.path) as Reference
+      const needed = current?.has(manifest.path) ?? false
+      const files = await open(gathered, reference, (bytes) => liveFiles(bytes, manifest.path))
+      const rows = files?.reduce((sum, file) => sum + file.rowCount, 0)
       const listedRows = Number(manifest.addedRows + manifest.existingRows)
-      if (rows !== listedRows) {
-        findings.push(
-          fileFinding('unbalanced', reference, `${listedRows} rows (${reference.referredBy})`, `${rows} rows`),
-        )
+      if (rows !== undefined && rows !== listedRows) {
+        const expected = `${listedRows} rows, as ${reference.referredBy} says`
+        gathered.findings.push(fileFinding('unbalanced', reference, expected, `${rows} rows`))
       }
-      if (needed && snapshotRows !== undefined) snapshotRows += rows
-      for (const file of files) {
-        refer({ ...file, kind: 'data file', table: table.name, referredBy: manifest.path, needed })
+      if (needed) snapshotRows = rows === undefined || snapshotRows === undefined ? undefined : snapshotRows + rows
+      for (const file of files ?? []) {
+        refer(gathered, {
+          ...file,
+          kind: 'data file',
+          table: gathered.table.name,
+          referredBy: manifest.path,
+          needed,
+        })
       }
     })
-
-    const checkpoint = await readCheckpoints(metadata, references, findings)
-    return { references, findings, complete, metadata, snapshotRows, checkpoint }
+    return snapshotRows
   }
 
   /** Coverage of the current snapshot; on the way, what the whole checkpoints are held to that others build on. */
   async function readCheckpoints(
+    { references, findings }: Gathered,
     metadata: TableMetadata,
-    references: Map<string, Reference>,
-    findings: Finding[],
   ): Promise<readonly Coverage[] | undefined> {
-    let coverage: readonly Coverage[] | undefined
     const { currentSnapshot } = metadata
-    const others = everyCheckpoint ? metadata.snapshots.filter((each) => each !== currentSnapshot) : []
+    if (!currentSnapshot) return []
+    let coverage: readonly Coverage[] | undefined
     let loaded: Checkpoint | undefined
-    for (const snapshot of currentSnapshot ? [currentSnapshot, ...others] : []) {
+    const others = everyCheckpoint ? metadata.snapshots.filter((each) => each !== currentSnapshot) : []
+    for (const snapshot of [currentSnapshot, ...others]) {
       const paths = checkpointPaths(snapshot)
       const whole = references.get(paths.at(-1) ?? '')
       if (snapshot !== currentSnapshot && whole?.sha256 !== undefined) continue
@@ -205,10 +204,27 @@ export function createReferenceReader({
         if (reference) findings.push(fileFinding('altered', reference, 'the sha256 it is named with', error.message))
       }
     }
-    return currentSnapshot ? coverage : []
+    return coverage
   }
 
   return { read }
+}
+
+type Manifests = { readonly all: readonly ManifestFile[]; readonly current: ReadonlySet<string> | undefined }
+
+/** The same file from several snapshots: the current one counts, and what another one knows besides is added. */
+function refer({ references }: Gathered, reference: Reference): Reference {
+  const known = references.get(reference.path)
+  const [first, second] = known && (known.needed || !reference.needed) ? [known, reference] : [reference, known]
+  const joined = { ...second, ...first, sha256: first.sha256 ?? second?.sha256 }
+  references.set(reference.path, joined)
+  return joined
+}
+
+function segmentReference(table: Table, segment: Segment): Reference {
+  const { path, bytes, etag, checksum, rowCount } = segment
+  const place = { path, kind: 'segment', table: table.name, referredBy: CATALOG, needed: true } as const
+  return { ...place, bytes, etag, checksum, rowCount }
 }
 
 function metadataReference(table: Table, path: string): Reference {
@@ -216,21 +232,22 @@ function metadataReference(table: Table, path: string): Reference {
   return { path, kind: 'metadata', table: name, referredBy: CATALOG, needed: true, checksum: metadataChecksum }
 }
 
-/** Each metadata's name begins with its sequence number; the snapshot after it tells its checksum, as long as it is listed. */
+/**
+ * A snapshot tells the checksum of the metadata it was made from: the last one whose name begins with the sequence number
+ * before its own. Those from which only snapshots left again, and those before the oldest snapshot, stay unknown.
+ */
 function olderMetadata(table: Table, metadata: TableMetadata, location: string): Reference[] {
   const bySequence = new Map(metadata.snapshots.map((snapshot) => [snapshot.sequenceNumber, snapshot]))
-  return metadataLogOf(metadata).map(({ path }) => {
-    const sequence = /\/(\d+)-[^/]*$/.exec(path)?.[1]
-    const next = sequence === undefined ? undefined : bySequence.get(BigInt(sequence) + 1n)
-    return {
-      path,
-      kind: 'older metadata',
-      table: table.name,
-      referredBy: location,
-      needed: false,
-      checksum: next?.summary[BASE_METADATA_CHECKSUM_KEY],
-    }
-  })
+  const place = { kind: 'older metadata', table: table.name, referredBy: location, needed: false } as const
+  const older: Reference[] = []
+  const known = new Set<bigint>()
+  for (const { path } of metadataLogOf(metadata).toReversed()) {
+    const sequence = BigInt(/\/(\d+)-[^/]*$/.exec(path)?.[1] ?? -1)
+    const next = known.has(sequence) ? undefined : bySequence.get(sequence + 1n)
+    known.add(sequence)
+    older.push({ ...place, path, checksum: next?.summary[BASE_METADATA_CHECKSUM_KEY] })
+  }
+  return older
 }
 
 /** Without bounds: of a large table they would take most of the memory. */
