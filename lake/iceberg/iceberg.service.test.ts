@@ -20,6 +20,7 @@ import type { DataFile, TableMetadata } from './iceberg.ts'
 import { partitionPath } from './partition-path.ts'
 import { partitionValue } from './partition-transform.ts'
 import { readCheckpoint, readLiveFiles, readMetadata } from './read.ts'
+import { UNPARTITIONED_SPEC_ID } from './table-metadata.ts'
 import { prepareSnapshot } from './write.ts'
 
 /** Name, type of ours, SQL over the row number `i`. */
@@ -164,7 +165,9 @@ async function commitChain(store: ObjectStore, location: string): Promise<TableM
     [await writeFile(store, table, 40, 100)],
     halves.map((file) => file.path),
   )
-  await commit('append', [await writeFile(store, table, 160, 220)], [])
+  // One file beside the table's partitioning, as rows of many table partitions are kept.
+  const last = await writeFile(store, table, 160, 220)
+  await commit('append', [{ ...last, partition: [], specId: UNPARTITIONED_SPEC_ID }], [])
   return { ...(base as TableMetadata), at: table.metadataLocation as string }
 }
 
@@ -224,14 +227,8 @@ describe('other engines read what we commit', () => {
     const store = createLocalObjectStore({ root, world: createTestWorld() })
     const metadata = await commitChain(store, `${root}/everything-1`)
     const live = await readLiveFiles(store, metadata)
-    expect(live.map((file) => file.partition).sort()).toEqual(
-      [
-        [-1, 0, -1000],
-        [0, 0, -1000],
-        [1, 0, -1000],
-        [2, 0, -1000],
-      ].sort(),
-    )
+    expect(live.map((file) => file.partition).sort()).toEqual([[-1, 0, -1000], [0, 0, -1000], [1, 0, -1000], []].sort())
+    expect(live.filter(({ specId }) => specId === UNPARTITIONED_SPEC_ID).length).toBe(1)
     const first = live.find((file) => file.partition[0] === -1)!
     expect(Buffer.from(first.upperBounds.get(fieldId('name'))!).toString()).toBe(`${'ü'.repeat(15)}ý`)
     expect(first.upperBounds.has(fieldId('ratio'))).toBe(false)

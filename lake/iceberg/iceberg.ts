@@ -30,6 +30,8 @@ export type DataFile = {
   readonly splitOffsets: readonly number[]
   /** The table's sort order, only when the file was checked to be in it; else 0. */
   readonly sortOrderId: number
+  /** Of the partition spec that `partition` is of; left out: the table's own. See `UNPARTITIONED_SPEC_ID`. */
+  readonly specId?: number
   /** CRC32C of the file's bytes (`checksum.ts`); undefined when an older release wrote it. */
   readonly checksum?: string
 }

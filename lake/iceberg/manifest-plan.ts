@@ -1,6 +1,7 @@
 /**
  * Which manifests a new snapshot has: those of its parent as they are, those with removed files written anew, one for
- * the added files, and, beyond `manifestsMax`, the smallest joined to one. Pure; reading and writing is `write.ts`.
+ * the added files, and, beyond `manifestsMax`, the smallest joined to one, all by partition spec, of which a manifest has one.
+ * Pure; reading and writing is `write.ts`.
  *
  *   kept      same file as in the parent; only read when it is joined or may hold a removed file
  *   written   entries: ADDED by this snapshot, EXISTING with their own sequence numbers, DELETED by this snapshot
@@ -10,12 +11,13 @@
 import { invariant, MillraceError } from '../../schemas/errors.ts'
 import type { DataFile } from './iceberg.ts'
 import { type ManifestEntry, type ManifestFile, STATUS } from './manifest.ts'
+import { TABLE_SPEC_ID } from './table-metadata.ts'
 
 export type ManifestDraft =
   | { readonly kind: 'kept'; readonly manifest: ManifestFile }
-  | { readonly kind: 'written'; readonly entries: readonly ManifestEntry[] }
+  | { readonly kind: 'written'; readonly specId: number; readonly entries: readonly ManifestEntry[] }
 
-export function addedEntries(files: readonly DataFile[], snapshotId: bigint): readonly ManifestEntry[] {
+function addedEntries(files: readonly DataFile[], snapshotId: bigint): readonly ManifestEntry[] {
   // No sequence number: whoever reads takes that of the manifest list, as the spec says for added files.
   return files.map((file) => ({
     status: STATUS.added,
@@ -47,7 +49,7 @@ export function removeFiles(
       removed.push(entry.file)
       return { ...entry, status: STATUS.deleted, snapshotId }
     })
-    return { kind: 'written', entries }
+    return { kind: 'written', specId: manifest.specId, entries }
   })
   const found = new Set(removed.map((file) => file.path))
   for (const path of remove) {
@@ -64,6 +66,15 @@ export function liveEntries(entries: readonly ManifestEntry[]): readonly Manifes
 /** Entries of a kept manifest as they stand in one that joins it. */
 export function joinedEntries(entries: readonly ManifestEntry[]): readonly ManifestEntry[] {
   return liveEntries(entries).map((entry) => ({ ...entry, status: STATUS.existing }))
+}
+
+export function addedDrafts(files: readonly DataFile[], snapshotId: bigint): readonly ManifestDraft[] {
+  const bySpec = Map.groupBy(files, (file) => file.specId ?? TABLE_SPEC_ID)
+  return [...bySpec].map(([specId, list]) => ({ kind: 'written', specId, entries: addedEntries(list, snapshotId) }))
+}
+
+export function specIdOf(draft: ManifestDraft): number {
+  return draft.kind === 'written' ? draft.specId : draft.manifest.specId
 }
 
 function sizeOf(draft: ManifestDraft): number {

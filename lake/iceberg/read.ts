@@ -10,7 +10,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import type { LiveFile, Snapshot, TableMetadata } from './iceberg.ts'
 import { decodeManifest, decodeManifestList, type ManifestEntry, type ManifestFile, STATUS } from './manifest.ts'
-import { CHECKPOINT_BASE_KEY, CHECKPOINT_KEY, metadataLogOf, parseMetadata } from './table-metadata.ts'
+import { CHECKPOINT_BASE_KEY, CHECKPOINT_KEY, metadataLogOf, parseMetadata, TABLE_SPEC_ID } from './table-metadata.ts'
 
 export { readCheckpoint } from './checkpoint.ts'
 
@@ -124,11 +124,11 @@ type Inherited = {
 const inheritedRows = new WeakMap<readonly ManifestEntry[], Inherited>()
 
 function inheritedOf(decoded: readonly ManifestEntry[], manifest: ManifestFile): Inherited {
-  const { addedSnapshotId: snapshotId, sequenceNumber, path } = manifest
+  const { addedSnapshotId: snapshotId, sequenceNumber } = manifest
   const known = inheritedRows.get(decoded)
   if (known?.snapshotId === snapshotId && known.sequenceNumber === sequenceNumber) return known
   const entries = decoded.map((entry) => inherited(entry, manifest))
-  const made = { snapshotId, sequenceNumber, entries, live: liveFilesOf(entries, path) }
+  const made = { snapshotId, sequenceNumber, entries, live: liveFilesOf(entries, manifest) }
   inheritedRows.set(decoded, made)
   return made
 }
@@ -144,11 +144,16 @@ function inherited(entry: ManifestEntry, manifest: ManifestFile): ManifestEntry 
   }
 }
 
-function liveFilesOf(entries: readonly ManifestEntry[], manifestPath: string): readonly LiveFile[] {
+function liveFilesOf(
+  entries: readonly ManifestEntry[],
+  { path: manifestPath, specId }: ManifestFile,
+): readonly LiveFile[] {
+  const ofSpec = specId === TABLE_SPEC_ID ? {} : { specId }
   return entries
     .filter(({ status }) => status !== STATUS.deleted)
     .map((entry) => ({
       ...entry.file,
+      ...ofSpec,
       snapshotId: entry.snapshotId ?? 0n,
       sequenceNumber: entry.sequenceNumber ?? 0n,
       manifestPath,

@@ -30,6 +30,13 @@ export const TABLE_VERSION_PROPERTY = 'millrace.table-version'
 /** Columns that are JSON: Iceberg knows them as strings. */
 export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
 
+export const TABLE_SPEC_ID = 0
+/**
+ * A partition spec without fields, beside the table's own: of files with rows of many table partitions that are too few, or too
+ * odd, for files of their own (ADR 16). Its number keeps clear of those that a changed partitioning may take.
+ */
+export const UNPARTITIONED_SPEC_ID = 1000
+
 const FORMAT_VERSION = 2
 const NO_SNAPSHOT = -1n
 const LAST_PARTITION_ID_MIN = 999
@@ -150,8 +157,8 @@ export function firstMetadata(table: Table, tableUuid: string): JsonObject {
     'last-column-id': table.lastFieldId,
     'current-schema-id': 0,
     schemas: [],
-    'default-spec-id': 0,
-    'partition-specs': [{ 'spec-id': 0, fields: partitionSpecFields(table) }],
+    'default-spec-id': TABLE_SPEC_ID,
+    'partition-specs': [{ 'spec-id': TABLE_SPEC_ID, fields: partitionSpecFields(table) }],
     'last-partition-id': Math.max(LAST_PARTITION_ID_MIN, ...table.partition.map((field) => field.partitionFieldId)),
     'default-sort-order-id': table.sort.length > 0 ? 1 : 0,
     'sort-orders': [
@@ -193,6 +200,13 @@ export function withSchemas(raw: JsonObject, table: Table): JsonObject {
     'last-column-id': Math.max(Number(bigintOf(raw, 'last-column-id')), table.lastFieldId, ...fieldIds),
     properties: { ...(isJsonObject(raw.properties) ? raw.properties : {}), ...definitionProperties(table) },
   }
+}
+
+/** The spec without fields stands in metadata once a file needs it, and stays. */
+export function withUnpartitionedSpec(raw: JsonObject): JsonObject {
+  const specs = listOf(raw, 'partition-specs')
+  if (specs.some((spec) => spec['spec-id'] === UNPARTITIONED_SPEC_ID)) return raw
+  return { ...raw, 'partition-specs': [...specs, { 'spec-id': UNPARTITIONED_SPEC_ID, fields: [] }] }
 }
 
 export function schemaJson(schema: TableSchema): JsonObject {

@@ -27,7 +27,7 @@ import {
   STATUS,
   summarizePartitions,
 } from './manifest.ts'
-import { addedEntries, chooseJoined, joinedEntries, type ManifestDraft, removeFiles } from './manifest-plan.ts'
+import { addedDrafts, chooseJoined, joinedEntries, type ManifestDraft, removeFiles, specIdOf } from './manifest-plan.ts'
 import { type SpecField, specFields } from './manifest-schema.ts'
 import { type NextMetadata, nextMetadata, unreachablePaths } from './next-metadata.ts'
 import { createSnapshotReader, inParallel, type SnapshotReader } from './read.ts'
@@ -38,9 +38,10 @@ import {
   metadataOf,
   partitionSpecFields,
   schemaJson,
+  TABLE_SPEC_ID,
+  UNPARTITIONED_SPEC_ID,
+  withUnpartitionedSpec,
 } from './table-metadata.ts'
-
-const SPEC_ID = 0
 
 /** @param reader keeps manifests between commits; without one they are read anew */
 export async function prepareSnapshot(
@@ -68,7 +69,7 @@ async function prepare(
       continue
     }
     const path = `${folder}/${writerId}-${world.random.uuid()}-m${i}.avro`
-    const { bytes, manifest } = manifestOf(request, path, draft.entries, snapshotId, sequenceNumber)
+    const { bytes, manifest } = manifestOf(request, path, draft, snapshotId, sequenceNumber)
     await files.put(path, bytes, 'iceberg/after-manifest')
     reader.remember(path, draft.entries)
     manifests.push(manifest)
@@ -103,7 +104,9 @@ async function prepare(
       ...(table.metadataChecksum === undefined ? {} : { [BASE_METADATA_CHECKSUM_KEY]: table.metadataChecksum }),
     },
   }
-  const next = nextMetadata(request, snapshot, snapshot.timestampMs)
+  const plain = nextMetadata(request, snapshot, snapshot.timestampMs)
+  const isPlain = manifests.every(({ specId }) => specId !== UNPARTITIONED_SPEC_ID)
+  const next = isPlain ? plain : { ...plain, raw: withUnpartitionedSpec(plain.raw) }
   const written = await putMetadata(request, files, next, sequenceNumber)
   const removedPaths = [
     ...next.droppedMetadata,
@@ -205,10 +208,8 @@ function checkRequest({ table, base, add, remove, operation }: SnapshotRequest):
   invariant('G-2.added-is-not-removed', !remove.some((path) => paths.has(path)), facts)
   invariant('iceberg.append-removes-nothing', operation !== 'append' || remove.length === 0, facts)
   for (const file of add) {
-    invariant('iceberg.partition-values', file.partition.length === table.partition.length, {
-      ...facts,
-      path: file.path,
-    })
+    const fields = file.specId === UNPARTITIONED_SPEC_ID ? 0 : table.partition.length
+    invariant('iceberg.partition-values', file.partition.length === fields, { ...facts, path: file.path })
     invariant('iceberg.file-has-rows', file.rowCount > 0 && file.bytes > 0, { ...facts, path: file.path })
   }
 }
@@ -238,35 +239,39 @@ async function draftManifests(
     const rowsOut = add.reduce((sum, file) => sum + file.rowCount, 0)
     invariant('G-2.replace-keeps-rows', rowsIn === rowsOut, { table: request.table.name, rowsIn, rowsOut })
   }
-  const all: ManifestDraft[] = [...old]
-  if (add.length > 0) all.push({ kind: 'written', entries: addedEntries(add, snapshotId) })
+  const all: ManifestDraft[] = [...old, ...addedDrafts(add, snapshotId)]
   const joined = chooseJoined(all, manifestsMax)
   if (joined.size === 0) return { drafts: all, removed }
-  const contents = await inParallel(
-    [...joined].sort((a, b) => a - b),
-    async (i) => {
-      const draft = all[i]
-      return draft.kind === 'written' ? draft.entries : joinedEntries(await reader.manifest(draft.manifest))
-    },
+  const drafts = all.filter((_, i) => !joined.has(i))
+  const bySpec = Map.groupBy(
+    all.filter((_, i) => joined.has(i)),
+    specIdOf,
   )
-  const rest = all.filter((_, i) => !joined.has(i))
-  return { drafts: [...rest, { kind: 'written', entries: contents.flat() }], removed }
+  for (const [specId, parts] of bySpec) {
+    const contents = await inParallel(parts, async (draft) =>
+      draft.kind === 'written' ? draft.entries : joinedEntries(await reader.manifest(draft.manifest)),
+    )
+    drafts.push(parts.length === 1 ? parts[0] : { kind: 'written', specId, entries: contents.flat() })
+  }
+  return { drafts, removed }
 }
 
 function manifestOf(
   { table }: SnapshotRequest,
   path: string,
-  entries: readonly ManifestEntry[],
+  { specId, entries }: { readonly specId: number; readonly entries: readonly ManifestEntry[] },
   snapshotId: bigint,
   sequenceNumber: bigint,
 ): { bytes: Uint8Array; manifest: ManifestFile } {
-  const spec: readonly SpecField[] = specFields(table)
+  const isPartitioned = specId !== UNPARTITIONED_SPEC_ID
+  invariant('iceberg.spec', specId === TABLE_SPEC_ID || !isPartitioned, { table: table.name, specId })
+  const spec: readonly SpecField[] = isPartitioned ? specFields(table) : []
   const schema = table.schemas.at(-1)!
   const metadata = {
     schema: JSON.stringify(schemaJson(schema)),
     'schema-id': String(schema.schemaId),
-    'partition-spec': JSON.stringify(partitionSpecFields(table)),
-    'partition-spec-id': String(SPEC_ID),
+    'partition-spec': JSON.stringify(isPartitioned ? partitionSpecFields(table) : []),
+    'partition-spec-id': String(specId),
     'format-version': '2',
     content: 'data',
   }
@@ -283,7 +288,7 @@ function manifestOf(
       path,
       bytes: bytes.length,
       checksum: checksumOf(bytes),
-      specId: SPEC_ID,
+      specId,
       sequenceNumber,
       minSequenceNumber: smallest,
       addedSnapshotId: snapshotId,
