@@ -14,8 +14,9 @@
  *   and no other chosen tick has any of them, and each of its files lies wholly outside its table's snapshot.
  *
  * A tick that fits and shares nothing with another is taken at once. Where ticks exclude each other all ways are looked at
- * (up to `STATES_MAX`, then the most promising), and the best set wins: most ticks known to be committed, then the furthest
- * reach of sources that cannot be read again, then of the others, then most rows, then the highest writers' epochs.
+ * (up to `STATES_MAX`, then the most promising), and the best set wins: most ticks known to be committed, then most rows whose
+ * offsets are certain (nobody reads them again), then the furthest reach of sources that cannot be read again, then of the
+ * others, then most rows, then the highest writers' epochs.
  */
 import type { OffsetRange } from '../../schemas/coverage.ts'
 import { endOf, holdsRange, lengthOf, meetsRange, type SourceRanges } from './offset-ranges.ts'
@@ -34,9 +35,8 @@ export type TickAdvance = {
 /** A file of a tick that is not in its table's snapshot. */
 export type TickFile = {
   readonly tableId: number
-  readonly rows: number
-  /** Whole ranges that the file stands for in its table. */
-  readonly sources: readonly { readonly source: string; readonly range: OffsetRange }[]
+  /** Whole ranges that the file stands for in its table, and how many rows came from each. */
+  readonly sources: readonly { readonly source: string; readonly range: OffsetRange; readonly rows: number }[]
 }
 
 export type TickCandidate = {
@@ -237,10 +237,18 @@ function meritOf({ chosen, covered }: State, certain: SourceRanges): bigint[] {
     if (once.has(source)) onceReach += gained
     else reach += gained
   }
-  const rows = chosen.reduce((sum, { files }) => sum + files.reduce((total, file) => total + file.rows, 0), 0)
+  let rows = 0
+  let certainRows = 0
+  for (const { files } of chosen) {
+    for (const each of files.flatMap(({ sources }) => sources)) {
+      rows += each.rows
+      if (holdsRange(certain.of(each.source), each.range)) certainRows += each.rows
+    }
+  }
   const epochs = chosen.reduce((sum, { epoch }) => sum + epoch, 0)
   return [
     BigInt(chosen.filter(({ isProven }) => isProven).length),
+    BigInt(certainRows),
     onceReach,
     reach,
     BigInt(rows),

@@ -232,11 +232,7 @@ function whatIsCertain(drafts: readonly TableDraft[], known: KnownCatalog): Cert
 
 // ---- numbers --------------------------------------------------------------------------------------------------------
 
-function finishTable(
-  draft: TableDraft,
-  live: ReadonlyMap<string, string>,
-  leftOut: readonly LeftOut[],
-): PlannedTable {
+function finishTable(draft: TableDraft, live: ReadonlyMap<string, string>, leftOut: readonly LeftOut[]): PlannedTable {
   const { tableId, name, folder, known, shape, metadata } = draft
   const files = new Map(folder.segments.map((file) => [file.path, file]))
   const knownLive = new Set(known?.live.map(({ path }) => path))
@@ -280,8 +276,8 @@ function byCommit(a: SegmentFile, b: SegmentFile): number {
   return a.record.writerEpoch - b.record.writerEpoch || (a.path < b.path ? -1 : 1)
 }
 
-/** After the highest version that a file claims at most one came with every file of the table. */
-function versionOf({ tableId, folder, known }: TableDraft, isChanged: boolean): bigint {
+/** After the highest version that a file claims, at most one came with every file that nothing else explains. */
+function versionOf({ tableId, folder, known, metadata }: TableDraft, isChanged: boolean): bigint {
   let claimed = known?.version ?? 0n
   const claim = (version: bigint | undefined) => {
     if (version !== undefined && version > claimed) claimed = version
@@ -291,10 +287,18 @@ function versionOf({ tableId, folder, known }: TableDraft, isChanged: boolean): 
     claim(record.commit?.versions.get(tableId))
     for (const { commit } of merge?.inputs ?? []) claim(commit?.versions.get(tableId))
   }
-  if (known && !isChanged && claimed === known.version) return known.version
-  const files = folder.paths.filter((path) => path.includes('/segments/') || path.endsWith('.metadata.json')).length
-  return claimed + BigInt(files) + 1n
+  const knownPaths = new Set([
+    ...(known?.live ?? []).map(({ path }) => path),
+    ...(known?.removedPaths ?? []),
+    ...(metadata?.reachable ?? []),
+  ])
+  const unknown = folder.paths.filter((path) => COMMITTED_BY_NAME.test(path) && !knownPaths.has(path))
+  if (known && !isChanged && unknown.length === 0) return known.version
+  return claimed + BigInt(unknown.length) + 1n
 }
+
+/** Files of which every commit of a table has one. */
+const COMMITTED_BY_NAME = /\/segments\/|\.metadata\.json$/
 
 function writersOf(bucket: BucketFacts, known: KnownCatalog): Pick<RebuildPlan, 'writers' | 'epochMax'> {
   const epochs = new Map<string, number | undefined>()

@@ -10,8 +10,8 @@
  * A tick is an attempt at one flush tick, numbered by its process from 1. `parts` are the segments of the attempt, in the
  * order they are written, as [table id, number in the file name]; the path is `<location>/segments/<writer>-<number>.parquet`.
  * Attempts up to `settled` are committed, but those in `dropped` (the newest of them), which never will be. `versions` is the
- * newest version of the segment's table that the process knew committed. `advances` are in the first part only, and with them
- * `sources`, which of them each part has:
+ * newest version of the segment's table that the process knew committed. `sources` says which of the `advances` each part has;
+ * both are in every part, but only in the first when they are many (`ADVANCES_EVERYWHERE_MAX`), so that footers stay small:
  * [[pipeline, source, topic-partition, recordedFrom, start, end, in, dead, filtered, first], …].
  *
  * `recordedFrom` is where the files' record of a source ended before: ticks without rows write no file, and the next one
@@ -36,6 +36,8 @@ export const DEFINITION_KEY = 'millrace.definition'
 export const COMMIT_KEY = 'millrace.commit'
 
 const FORMAT = 1
+/** Advances times parts: about 60 bytes each. */
+const ADVANCES_EVERYWHERE_MAX = 4096
 
 /** A source's part in a segment. `rows` may be 0: the tick consumed offsets of it that became no row. */
 export type RecordedSource = SourceKey & {
@@ -77,7 +79,7 @@ export type CommitRecord = {
   readonly dropped: readonly number[]
   readonly parts: readonly PartName[]
   readonly versions: ReadonlyMap<number, bigint>
-  /** undefined in all parts but the first. */
+  /** undefined in all parts but the first when there are many. */
   readonly advances: readonly RecordedAdvance[] | undefined
   /** Per part, places in `advances`. */
   readonly sources: readonly (readonly number[])[] | undefined
@@ -156,11 +158,12 @@ export function commitJsons(
     dropped,
     parts: parts.map(({ tableId, number }) => [tableId, number]),
   }).slice(0, -1)
+  const isEverywhere = advances.length * parts.length <= ADVANCES_EVERYWHERE_MAX
+  const told = parts.length === 0 ? '' : `,"advances":${advancesJson(advances)},"sources":${JSON.stringify(sources)}`
   return parts.map(({ tableId }, index) => {
     const version = versionOf(tableId)
     const versions = version === undefined ? '{}' : `{"${tableId}":"${version}"}`
-    const own = index === 0 ? `,"advances":${advancesJson(advances)},"sources":${JSON.stringify(sources)}` : ''
-    return `${common},"versions":${versions}${own}}`
+    return `${common},"versions":${versions}${isEverywhere || index === 0 ? told : ''}}`
   })
 }
 

@@ -272,6 +272,10 @@ function ticksOf(drafts: readonly TableDraft[], around: Around): Tick[] {
     const commit = told.byId.get(id)
     const files = group.map(({ placed }) => placed)
     const advances = advancesOf(files, commit, writerId)
+    const number = commit?.tick ?? 0
+    const process = settled.get(writerId)
+    const isRefuted = process?.dropped.has(number) === true
+    const isSettled = !isRefuted && commit !== undefined && process !== undefined && number <= process.settled
     const partOf = (part: PartName, index: number): { path: string; state: PartState } => {
       const draft = locations.get(part.tableId)
       const path = segmentPath(draft?.folder.location ?? `table ${part.tableId}`, writerId, part.number)
@@ -281,16 +285,13 @@ function ticksOf(drafts: readonly TableDraft[], around: Around): Tick[] {
       const isHeld = ({ source, range }: { source: string; range: OffsetRange }) =>
         holdsRange(inTable.of(tableSource(part.tableId, source)), range)
       const own = commit?.sources?.[index]?.map((place) => commit.advances?.[place])
-      // Without the first part nobody knows which sources this one had.
+      // When nobody knows which sources it had, a snapshot must have it if the tick was committed.
       const inSnapshot = own
         ? own.every((advance) => advance && isHeld({ source: sourceKeyText(advance), range: advance.range }))
-        : advances.some(isHeld)
+        : isSettled
       return { path, state: inSnapshot ? 'gone' : 'missing' }
     }
     const parts = (commit?.parts ?? []).map(partOf)
-    const number = commit?.tick ?? 0
-    const process = settled.get(writerId)
-    const isRefuted = process?.dropped.has(number) === true
     ticks.push({
       id,
       writerId,
@@ -299,10 +300,7 @@ function ticksOf(drafts: readonly TableDraft[], around: Around): Tick[] {
       advances,
       commit,
       missing: parts.filter(({ state }) => state === 'missing').map(({ path }) => path),
-      isProven:
-        !isRefuted &&
-        ((commit !== undefined && process !== undefined && number <= process.settled) ||
-          parts.some(({ state }) => state === 'taken')),
+      isProven: isSettled || (!isRefuted && parts.some(({ state }) => state === 'taken')),
       isRefuted,
       isMixed: group.some(({ isMixed }) => isMixed),
     })
@@ -383,8 +381,7 @@ function candidateOf({ id, candidates, advances, isProven }: Tick): TickCandidat
     advances,
     files: candidates.map(({ file, draft }) => ({
       tableId: draft.tableId,
-      rows: file.rowCount,
-      sources: file.record.sources.map((source) => ({ source: sourceKeyText(source), range: source.range })),
+      sources: file.record.sources.map((each) => ({ source: sourceKeyText(each), range: each.range, rows: each.rows })),
     })),
   }
 }
