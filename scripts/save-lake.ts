@@ -148,9 +148,7 @@ async function nextSchema(catalog: Catalog, stage: number): Promise<void> {
 }
 
 async function makeLake(catalog: Catalog): Promise<Pick<Expected, 'iceberg' | 'keyed'>> {
-  useStage(0)
   let ingest = await millrace.start('ingest')
-  await millrace.start('query')
   await send(12, 0)
   await postAsProducer(8, 0)
   const body = '{"id": 1, "text": "paid"}\n{"id": 2, "text": "später"}'
@@ -247,7 +245,10 @@ async function objectsOf(): Promise<Map<string, Uint8Array>> {
 
 async function save(of: Millrace): Promise<void> {
   const catalog = await openCatalog({ url: `sqlite:${catalogFile}`, world })
+  useStage(0)
+  const query = await millrace.start('query')
   const expected = await expectedOf(catalog, await makeLake(catalog))
+  await query.stop()
   await catalog.close()
   const copy = join(of.folder, 'copy.sqlite')
   const database = new DatabaseSync(catalogFile)

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openObjectStore } from '../../lake/object-store/open.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
+import { runToEnd } from '../harness/processes.ts'
 import { runPython } from '../harness/python.ts'
 import { type S3Server, startS3Server } from '../harness/s3-server.ts'
 import { type Lake, openLake, SMALL_STEPS, s3Yaml } from '../lake/open-lake.ts'
@@ -13,6 +14,7 @@ import { unpackFiles } from './archive.ts'
 import { type Expected, KEY, PRODUCER, ROOT, recordOf, STAGES, tablesYaml } from './lake-story.ts'
 
 const LAKES = join(import.meta.dirname, '..', 'fixtures', 'lakes')
+const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
 const LAST_STAGE = STAGES.length - 1
 const NEW_ROWS = 10
 const FIRST_NEW_ID = 1000
@@ -94,6 +96,12 @@ describe.each(releases)('the lake of release %s', (release) => {
       }
     }
     expect(found).toEqual(expected.coverage)
+  })
+
+  test('is sound in every byte, reference and count', async () => {
+    const check = ['check', '--deep', '--config', lake.millrace.configFile]
+    const printed = await runToEnd({ name: 'check', command: process.execPath, args: [MAIN, ...check] })
+    expect(printed).toMatch(/^the lake is sound$/m)
   })
 
   test('is a table that pyiceberg reads', async () => {
