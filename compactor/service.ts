@@ -40,7 +40,7 @@ export async function startCompactor(options: {
   const { settings, world } = options
   const health = createHealth()
   const metrics = createMetrics({ service: 'compactor' })
-  const catalog = await openCatalog({ url: settings.catalog.url, world })
+  const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openWritersStore(settings, world, health)
   const writer = await catalog.registerWriter('compactor')
   const workRoot = join(settings.data, 'compaction')

@@ -60,7 +60,7 @@ export async function startIngest(options: {
   const health = createHealth()
   const metrics = createMetrics({ service: 'ingest' })
   const counted = createIngestMetrics(metrics)
-  const catalog = await openCatalog({ url: settings.catalog.url, world })
+  const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openWritersStore(settings, world, health)
   const writer = await catalog.registerWriter('ingest')
   const ledger = createSourceLedger()

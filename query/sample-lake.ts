@@ -191,7 +191,7 @@ export function querySettings(
 ): Settings {
   const settings: Partial<Settings> = {
     data: lake.folder,
-    catalog: { url: lake.catalogUrl },
+    catalog: { url: lake.catalogUrl, connectionsMax: 2 },
     lake: { root: `file://${join(lake.folder, 'lake')}` },
     storage: {
       s3: {

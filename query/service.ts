@@ -39,7 +39,7 @@ export async function startQuery(options: {
   const { settings, world } = options
   const health = createHealth()
   const metrics = createMetrics({ service: 'query' })
-  const catalog = await openCatalog({ url: settings.catalog.url, world })
+  const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openLakeStore(settings, world, health)
   const work = join(settings.query.cache.folder, `work-${world.random.uuid()}`)
   const objects = join(settings.query.cache.folder, 'objects')

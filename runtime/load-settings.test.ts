@@ -45,6 +45,19 @@ describe('good settings', () => {
     expect(load('lake.root: "sub/./x/"').lake.root).toBe(`file://${join(folder, 'sub', 'x')}`)
   })
 
+  it('may keep the catalog in PostgreSQL, beside a shared lake or on a single machine; its password is a secret', () => {
+    const url = 'postgres://me:s%2Fcret@db.example:5432/lake?sslmode=verify-full'
+    const loaded = () => loadSettingsWithOrigin({ folder, env: {} })
+    load(`catalog.url: ${url}\nlake.root: s3://bucket/x`)
+    expect(loaded().settings.catalog).toEqual({ url, connectionsMax: 8 })
+    expect(loaded().secrets).toEqual(expect.arrayContaining(['s%2Fcret', 's/cret']))
+    expect(load(`catalog.url: ${url}\nsingle-machine: true`).lake.root).toMatch(/^file:/)
+    const { lines } = problemsOf(() => load(`catalog.url: ${url}`))
+    expect(lines).toEqual([
+      `default: lake.root: expected "s3://bucket/prefix" beside a PostgreSQL catalog, or "single-machine: true", found file://${join(folder, '.millrace', 'lake')}`,
+    ])
+  })
+
   it('are the same dotted, nested and mixed', () => {
     const dotted = load('flush.interval.ms: 250\nflush.bytes: 1 MiB\n')
     expect(load('flush:\n  interval:\n    ms: 250\n  bytes: 1 MiB\n')).toEqual(dotted)
@@ -140,6 +153,14 @@ pipelines:
 })
 
 describe('wrong settings', () => {
+  it('never show the password of an address, not even of one that is none', () => {
+    for (const url of ['postgres:/me:geheim@host/db', 'postgress://me:geheim@host/db', 'mysql://me:geheim@host/db']) {
+      const { lines } = problemsOf(() => load(`catalog.url: ${url}`))
+      expect(lines).toHaveLength(1)
+      expect(lines[0]).toContain('me:******@host/db')
+    }
+  })
+
   it('are all told at once, with file, line, column, what was expected and found', () => {
     const { lines } = problemsOf(() =>
       load(

@@ -24,6 +24,7 @@ import { checkSettings } from '../schemas/settings-check.ts'
 import type { Leaf } from '../schemas/settings-leaf.ts'
 import { findPath, findVariable, NAMED_SECTIONS, TOP_LEAVES } from '../schemas/settings-paths.ts'
 import { type SettingsProblem, settingsError, showFound, tornAtComma } from '../schemas/settings-problem.ts'
+import { passwordsOf } from '../schemas/url-password.ts'
 import { readSettingsDocument, type SettingsEntry } from './settings-document.ts'
 
 export const SETTINGS_FILE = 'millrace.yaml'
@@ -121,7 +122,7 @@ export function loadSettingsWithOrigin(options: LoadOptions = {}): LoadedSetting
   }
   if (problems.length > 0) throw settingsError(problems)
   const given = new Map([...entries.values()].map((entry) => [entry.path, entry.where]))
-  return { settings, file, given, secrets: reader.secrets }
+  return { settings, file, given, secrets: [...reader.secrets, ...passwordsOf(settings.catalog.url)] }
 }
 
 function findFile(wanted: string | undefined, folder: string): string | undefined {
@@ -309,6 +310,7 @@ function valueInside(value: unknown, inside: readonly (string | number)[]): unkn
 
 function catalogUrl(url: string | undefined, data: string, folder: string): string {
   if (url === undefined) return `sqlite:${join(data, 'catalog.sqlite')}`
+  if (!url.startsWith('sqlite:')) return url
   return `sqlite:${resolve(folder, url.slice('sqlite:'.length))}`
 }
 

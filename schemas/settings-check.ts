@@ -25,6 +25,7 @@ export function checkSettings(settings: Settings): SettingsFinding[] {
     ...checkListeners(settings),
     ...checkTokens(settings),
     ...checkStorage(settings),
+    ...checkCatalog(settings),
     ...checkKafka(settings),
     ...checkIngest(settings),
     ...checkLeases(settings),
@@ -143,6 +144,14 @@ function checkStorage({ lake, storage }: Settings): SettingsFinding[] {
     })
   }
   return findings
+}
+
+/** Processes of several machines must find the same bytes. */
+function checkCatalog({ catalog, lake, singleMachine }: Settings): SettingsFinding[] {
+  const isShared = !catalog.url.startsWith('sqlite:')
+  if (!isShared || singleMachine || lake.root.startsWith('s3://')) return []
+  const expected = '"s3://bucket/prefix" beside a PostgreSQL catalog, or "single-machine: true"'
+  return [{ path: 'lake.root', expected, found: lake.root }]
 }
 
 function checkKafka({ kafka, pipelines }: Settings): SettingsFinding[] {

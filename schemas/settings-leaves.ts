@@ -57,10 +57,17 @@ export const LEAVES = {
     fallback: false,
   }),
   'catalog.url': optionalText({
-    description: 'Where the catalog is: which files are live, which offsets were consumed.',
+    description:
+      'Where the catalog is: which files are live, which offsets were consumed. SQLite: a file on a local disk, for the processes of one machine. PostgreSQL: for several machines, with an s3:// lake; "?sslmode=verify-full" encrypts (without it nothing does), "&sslrootcert=<file>" says whom to trust. The password is never shown. What was acknowledged survives the loss of the database server only with synchronous replication, which is the server\'s setting.',
     fallbackText: 'sqlite:<data>/catalog.sqlite',
-    expected: '"sqlite:<path>"',
-    pattern: /^sqlite:.+$/,
+    expected: '"sqlite:<path>" or "postgres://user:password@host:port/database"',
+    pattern: /^(?:sqlite:.+|postgres(?:ql)?:\/\/.+)$/,
+  }),
+  'catalog.connections.max': integer({
+    description: 'Connections that each process keeps to a PostgreSQL catalog.',
+    fallback: 8,
+    min: 2,
+    max: 100,
   }),
   'lake.root': optionalText({
     description: 'Where the bytes of tables are: a local folder, or an S3 bucket with a prefix.',

@@ -3,6 +3,7 @@
  * what was found, and the nearest key when one was misspelt. All problems are told at once.
  */
 import { MillraceError } from './errors.ts'
+import { withoutPassword } from './url-password.ts'
 
 export type SettingsProblem = {
   /** `millrace.yaml:3:5`, `variable MILLRACE_FLUSH_BYTES`, `--set flush.bytes`, or `default`. */
@@ -39,8 +40,9 @@ export function settingsError(problems: readonly SettingsProblem[]): MillraceErr
 export function showFound(value: unknown, secret: boolean): string {
   if (value === undefined || value === null) return 'nothing'
   if (secret) return Array.isArray(value) ? 'a list (not shown)' : 'a secret (not shown)'
-  const text =
-    typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `"${value}"` : String(value)
+  const text = withoutPassword(
+    typeof value === 'object' ? JSON.stringify(value) : typeof value === 'string' ? `"${value}"` : String(value),
+  )
   return text.length > FOUND_LENGTH_MAX ? `${text.slice(0, FOUND_LENGTH_MAX)}…` : text
 }
 

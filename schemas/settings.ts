@@ -56,8 +56,8 @@ export function toSettings(
     /** Absolute folder. */
     data: places.data,
     singleMachine: values['single-machine'],
-    /** `sqlite:<absolute path>` */
-    catalog: { url: places.catalogUrl },
+    /** `sqlite:<absolute path>` or `postgres://…`, which may carry a password. */
+    catalog: { url: places.catalogUrl, connectionsMax: values['catalog.connections.max'] },
     /** `file:///absolute/folder` or `s3://bucket/prefix`, without a slash at the end. */
     lake: { root: places.lakeRoot },
     storage: {

@@ -14,6 +14,7 @@ import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
+import { withoutPassword } from '../../schemas/url-password.ts'
 import type { CheckOptions } from './check.ts'
 
 export const SOUND = 0
@@ -63,7 +64,7 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
   const store = openLakeStore(settings, world)
   process.once('SIGINT', interrupt)
   try {
-    const catalog = await openCatalog({ url: settings.catalog.url, world, asItIs: true })
+    const catalog = await openCatalog({ ...settings.catalog, world, asItIs: true })
     try {
       const report = await checkLake(
         {
@@ -88,7 +89,8 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
     }
   } catch (error) {
     if (isMillraceError(error, 'not-found')) return { absent: error.message }
-    if (isMillraceError(error, 'file-damaged')) return { damaged: damagedCatalog(settings.catalog.url, error.message) }
+    if (isMillraceError(error, 'file-damaged'))
+      return { damaged: damagedCatalog(withoutPassword(settings.catalog.url), error.message) }
     throw error
   } finally {
     process.off('SIGINT', interrupt)

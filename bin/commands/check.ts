@@ -8,6 +8,7 @@ import type { Command } from 'commander'
 import { defineTable } from '../../lake/table-definition.ts'
 import { formatColumnType } from '../../schemas/column-type.ts'
 import type { Settings } from '../../schemas/settings.ts'
+import { withoutPassword } from '../../schemas/url-password.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
 
 export type CheckOptions = SettingsOptions & {
@@ -71,7 +72,7 @@ export function checkTables(settings: Pick<Settings, 'tables'>): void {
 
 function summary(settings: Settings): string {
   const lines = [
-    `  catalog    ${settings.catalog.url}`,
+    `  catalog    ${withoutPassword(settings.catalog.url)}`,
     `  lake       ${settings.lake.root}`,
     ...(settings.storage.cold === undefined ? [] : [`  cold       ${settings.storage.cold}`]),
     ...Object.entries(settings.listen).map(([name, { host, port }]) => `  ${name.padEnd(10)} ${host}:${port}`),

@@ -5,6 +5,7 @@
 import type { Command } from 'commander'
 import { MASK } from '../../runtime/log.ts'
 import { settingsJsonSchema, settingsReference } from '../../schemas/settings-export.ts'
+import { withoutPassword } from '../../schemas/url-password.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
 
 export function addSettingsCommand(program: Command): void {
@@ -24,9 +25,10 @@ export function addSettingsCommand(program: Command): void {
     .action((options: SettingsOptions) => {
       const loaded = settingsOf(options)
       const secretTexts = new Set(loaded.secrets)
+      const masked = (text: string) => (secretTexts.has(text) ? MASK : withoutPassword(text))
       const shown = JSON.stringify(
         { settings: loaded.settings, given: Object.fromEntries(loaded.given) },
-        (_, value: unknown) => (typeof value === 'string' && secretTexts.has(value) ? MASK : value),
+        (_, value: unknown) => (typeof value === 'string' ? masked(value) : value),
         2,
       )
       process.stdout.write(`${shown}\n`)
