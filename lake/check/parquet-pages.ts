@@ -11,6 +11,7 @@
 import { crc32, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import snappy from 'snappy'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { encodingName } from '../parquet/footer.ts'
 import type { ColumnChunk, ParquetFooter } from '../parquet/parquet.ts'
 import { ThriftReader } from '../parquet/thrift.ts'
 
@@ -23,6 +24,7 @@ export type WalkedPages = {
 /** A chunk that says it is larger is not read into memory. */
 const CHUNK_BYTES_MAX = 512 * 1024 ** 2
 const PAGE_BYTES_MAX = 1 << 30
+const MAGIC = new TextEncoder().encode('PAR1')
 const DATA_PAGE = 0
 const DICTIONARY_PAGE = 2
 const DATA_PAGE_V2 = 3
@@ -34,6 +36,8 @@ export async function walkPages(
 ): Promise<WalkedPages> {
   let pages = 0
   let proven = true
+  const magic = await read(0, MAGIC.length)
+  if (Buffer.compare(magic, MAGIC) !== 0) throw new MillraceError('file-damaged', 'it does not begin with PAR1')
   for (const group of footer.rowGroups) {
     for (const chunk of group.chunks) {
       if (chunk.end - chunk.start > CHUNK_BYTES_MAX) {
@@ -62,6 +66,10 @@ function walkChunk(bytes: Uint8Array, chunk: ColumnChunk, column: string): Walke
       const body = bytes.subarray(bodyStart, bodyEnd)
       if (header.crc === undefined) proven = false
       else if (crc32(body) !== header.crc) throw new Error(`page ${pages} fails its CRC`)
+      const encoding = encodingName(header.encoding)
+      if (header.type !== DICTIONARY_PAGE && !chunk.encodings.includes(encoding)) {
+        throw new Error(`page ${pages} says ${encoding}, which its chunk does not have`)
+      }
       unpack(body, header, chunk.codec)
       if (header.type !== DICTIONARY_PAGE) values += header.values
       pages += 1
@@ -84,6 +92,7 @@ type PageHeader = {
   storedBytes: number
   crc: number | undefined
   values: number
+  encoding: number
   /** Of a v2 page: bytes of levels, which are never packed. */
   levelBytes: number
   isPacked: boolean
@@ -97,6 +106,7 @@ function readHeader(bytes: Uint8Array, position: number): { header: PageHeader; 
     storedBytes: -1,
     crc: undefined,
     values: 0,
+    encoding: -1,
     levelBytes: 0,
     isPacked: true,
   }
@@ -108,6 +118,7 @@ function readHeader(bytes: Uint8Array, position: number): { header: PageHeader; 
     else if (id === 5 || id === 7 || id === 8) {
       reader.struct(type, (field, fieldType) => {
         if (field === 1) header.values = reader.integer(fieldType)
+        else if (field === (id === 8 ? 4 : 2)) header.encoding = reader.integer(fieldType)
         else if (id === 8 && (field === 5 || field === 6)) header.levelBytes += reader.integer(fieldType)
         else if (id === 8 && field === 7) header.isPacked = reader.boolean(fieldType)
         else reader.skip(fieldType)

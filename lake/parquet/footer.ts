@@ -39,6 +39,11 @@ const ENCODINGS = [
   'RLE_DICTIONARY',
   'BYTE_STREAM_SPLIT',
 ]
+
+export function encodingName(encoding: number): string {
+  return ENCODINGS[encoding] ?? `ENCODING(${encoding})`
+}
+
 const TYPE_WIDTHS: Partial<Record<PhysicalType, number>> = { BOOLEAN: 1, INT32: 4, INT64: 8, FLOAT: 4, DOUBLE: 8 }
 
 /** @param tail the file's last bytes, at least 8 of them (or the whole file) */
@@ -271,7 +276,7 @@ function readChunkField(reader: ThriftReader, chunk: RawChunk, id: number, type:
     case 2:
       reader.list(type, (each) => {
         const encoding = reader.integer(each)
-        chunk.encodings.push(ENCODINGS[encoding] ?? `ENCODING(${encoding})`)
+        chunk.encodings.push(encodingName(encoding))
       })
       break
     case 3:
