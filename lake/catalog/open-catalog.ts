@@ -17,6 +17,7 @@ import { type Inspection, inspection } from './inspection.ts'
 import { migrate, requireMigrated } from './migrations.ts'
 import { openPostgresDatabase } from './postgres-database.ts'
 import { isPostgresUrl } from './postgres-url.ts'
+import { type Restore, restore } from './restore.ts'
 import { segmentMerge } from './segment-merge.ts'
 import { snapshotCommit } from './snapshot-commit.ts'
 import { sourceCoverage } from './source-coverage.ts'
@@ -40,7 +41,7 @@ export type CatalogOptions = {
 const BUSY_MS = 10_000
 const CONNECTIONS_MAX = 8
 
-export async function openCatalog(options: CatalogOptions): Promise<Catalog & Inspection> {
+export async function openCatalog(options: CatalogOptions): Promise<Catalog & Inspection & Restore> {
   const { world, busyMs = BUSY_MS } = options
   const database = await openDatabase(options, busyMs)
   try {
@@ -61,7 +62,7 @@ async function openDatabase(options: CatalogOptions, busyMs: number): Promise<Ca
 }
 
 /** Everything the catalog can do, over an open database: each process has one, with its own world and caches. */
-export function catalogOver(transactions: Transactions, world: World): Omit<Catalog & Inspection, 'close'> {
+export function catalogOver(transactions: Transactions, world: World): Omit<Catalog & Inspection & Restore, 'close'> {
   return {
     now: () => transactions.read((_, time) => time()),
     ...tablesAndSchemas(transactions),
@@ -73,5 +74,6 @@ export function catalogOver(transactions: Transactions, world: World): Omit<Cata
     ...tableVersions(transactions),
     ...garbage(transactions, world.log),
     ...inspection(transactions),
+    ...restore(transactions),
   }
 }
