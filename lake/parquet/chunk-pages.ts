@@ -47,7 +47,9 @@ export type EncodedChunk = {
 const PAGE_BYTES = 1 << 20
 const PAGE_ROWS = 1 << 17
 const DICTIONARY_BYTES_MAX = 1 << 20
-const COMPRESS_BYTES_MIN = 64
+/** A compressor costs 25 to 40 µs to set up, whatever it is given: 0.4 ms for a segment of ten rows, to save 180 bytes. */
+const COMPRESS_BYTES_MIN = 1024
+const HEADER_BYTES = 64
 /** A delta must save at least this many of the 32 or 64 bits of its value. */
 const DELTA_SAVES_MIN = 12
 
@@ -323,7 +325,7 @@ const DATA_PAGE = 0
 const DICTIONARY_PAGE = 2
 
 function pageHeader(page: Page, uncompressedBytes: number, stored: Uint8Array): Uint8Array {
-  const writer = new ThriftWriter()
+  const writer = new ThriftWriter(HEADER_BYTES)
   writer.beginStruct()
   writer.i32Field(1, page.isDictionary ? DICTIONARY_PAGE : DATA_PAGE)
   writer.i32Field(2, uncompressedBytes)

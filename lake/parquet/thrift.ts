@@ -202,10 +202,14 @@ export class ThriftReader {
 
 /** Grows as it writes; fields of a struct must come in ascending order of their ids. */
 export class ThriftWriter {
-  #bytes = new Uint8Array(1024)
+  #bytes: Uint8Array
   #length = 0
   #lastField = 0
   readonly #outer: number[] = []
+
+  constructor(bytesExpected = 8192) {
+    this.#bytes = new Uint8Array(bytesExpected)
+  }
 
   /** The bytes written so far; valid until the next write. */
   get bytes(): Uint8Array {
