@@ -20,7 +20,7 @@ const HTTP_PIPELINE = /^http:/
 /** HTTP producers that are idle for longer are forgotten, and their counts with them. */
 const HTTP_KEPT_MICROS = 7n * 24n * 3_600_000_000n
 /** Silence beyond this many times the setting is no matter of load any more. */
-const SILENCE_FACTOR = 3
+export const SILENCE_FACTOR = 3
 
 type Place = Pick<Finding, 'path' | 'what' | 'table' | 'referredBy'>
 

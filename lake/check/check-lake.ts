@@ -18,7 +18,7 @@ import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { CatalogInspection, InspectedTable, Inspection } from '../catalog/inspection.ts'
 import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
-import { balanceFindings, stillnessFindings, tableFindings } from './catalog-facts.ts'
+import { balanceFindings, SILENCE_FACTOR, stillnessFindings, tableFindings } from './catalog-facts.ts'
 import { type Comparison, compareFiles, type Suspect } from './compare-files.ts'
 import { absent, CATALOG, type Finding, fileFinding, type Reference } from './finding.ts'
 import { createReferenceReader, type TableReferences } from './read-references.ts'
@@ -227,6 +227,8 @@ function compare(
         : listed,
     writers: after.catalog.writers,
     table: later?.inspected.table.name,
+    metadataLocation: later?.inspected.table.metadataLocation,
+    silentMs: settings.writerSilentMs * SILENCE_FACTOR,
     now: after.catalog.readAt,
     sweptWithinMs: Math.max(
       SWEPT_WITHIN_MIN_MS,
@@ -238,7 +240,7 @@ function compare(
 /** Looks again at each file that seems wrong. */
 async function confirm(
   store: ObjectStore,
-  { suspects, orphans }: Comparison,
+  { suspects, orphans, behind }: Comparison,
   later: ReadonlyMap<string, Reference>,
   deep: boolean,
 ): Promise<Finding[]> {
@@ -247,6 +249,7 @@ async function confirm(
     const finding = await confirmSuspect(store, suspect, later, deep)
     if (finding) findings.push(finding)
   }
+  if (behind && (await store.head(behind.path))) findings.push(behind)
   for (const orphan of orphans) if (await store.head(orphan.path)) findings.push(orphan)
   return findings
 }

@@ -12,7 +12,7 @@ const writer = (writerId: string, fencedAt: bigint | undefined): InspectedWriter
   fencedAt,
   epoch: 1,
   kind: 'ingest',
-  heartbeatAt: 0n,
+  heartbeatAt: 10n * HOUR,
 })
 const listed = (path: string, size = 10, etag = 'e') => ({ path, size, etag, modifiedAt: 0n })
 const reference = (path: string, more: Partial<Reference> = {}): Reference => ({
@@ -39,6 +39,8 @@ function compare(
     table: 't',
     now: 10n * HOUR + 1n,
     sweptWithinMs: 3_600_000,
+    silentMs: 3_600_000,
+    metadataLocation: 's3://b/t/metadata/00007-x.metadata.json',
     ...rest,
     before: byPath(before),
     after: byPath(after),
@@ -49,6 +51,7 @@ test('what is referred to and lies there as recorded is no suspect', () => {
   expect(compare({ before: [reference('a')], listed: [listed('a')] })).toEqual({
     suspects: [],
     orphans: [],
+    behind: undefined,
     inFlight: 0,
     waiting: 0,
     unknown: 0,
@@ -99,9 +102,33 @@ test('while metadata cannot be read nothing is an orphan', () => {
   expect([orphans, unknown]).toEqual([[], 1])
 })
 
+test('a file of a writer that is silent, and of one that the catalog never saw', () => {
+  const unknown = LIVE.replace('1', '9')
+  const { orphans } = compare({
+    listed: [listed(`x/${LIVE}-1.parquet`), listed(`x/${unknown}-1.parquet`)],
+    now: 12n * HOUR,
+  })
+  expect(orphans.map(({ severity }) => severity)).toEqual(['notice', 'damage'])
+  expect(orphans[1].advice).toContain('millrace catalog rebuild')
+})
+
+test('metadata that the catalog does not know: the bucket is ahead', () => {
+  const metadata = (sequence: string, writerId: string) =>
+    listed(`s3://b/t/metadata/${sequence}-${writerId}-u.metadata.json`)
+  const unknown = LIVE.replace('1', '9')
+  const behind = (path: ReturnType<typeof listed>, now = 12n * HOUR) => compare({ listed: [path], now }).behind?.found
+  expect(behind(metadata('00008', unknown))).toBe('number 8')
+  expect(behind(metadata('00007', unknown))).toBeUndefined()
+  // One more than the current may be what a compactor left behind that died before its commit; two more may not.
+  expect(behind(metadata('00008', LIVE))).toBeUndefined()
+  expect(behind(metadata('00009', LIVE))).toBe('number 9')
+  expect(behind(metadata('00009', LIVE), 10n * HOUR)).toBeUndefined()
+  expect(behind(metadata('00009', ENDED))).toBeUndefined()
+})
+
 test('a finding is one line', () => {
   const [orphan] = compare({ listed: [listed('x/other\n.parquet')] }).orphans
   expect(formatFinding(orphan)).toBe(
-    'orphan  x/other .parquet  (file; table t; referred to by nothing; found 10 bytes of no writer that the catalog knows): the sweep leaves it alone; find out whose it is, then move it out of the lake',
+    'orphan  x/other .parquet  (file; table t; referred to by nothing; found 10 bytes of nobody the lake knows): the sweep leaves it alone; find out whose it is, then move it out of the lake',
   )
 })

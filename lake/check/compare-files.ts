@@ -12,6 +12,7 @@
  */
 import type { InspectedWriter } from '../catalog/inspection.ts'
 import type { ObjectInfo } from '../object-store/object-store.ts'
+import { behindFinding } from './behind.ts'
 import type { Finding, Reference } from './finding.ts'
 
 export type Suspect = {
@@ -32,13 +33,33 @@ export type ComparedFiles = {
   readonly table: string | undefined
   /** Catalog clock, microseconds. */
   readonly now: bigint
+  /** A writer that is not fenced, but silent for longer, does not live any more: nobody has fenced it yet. */
+  readonly silentMs: number
+  /** Where the table's metadata is. */
+  readonly metadataLocation: string | undefined
   /** A fenced writer's files that lie there for longer than this were forgotten by the sweep. */
   readonly sweptWithinMs: number
+}
+
+/** A file that nothing refers to, and whose it is. */
+export type Unreferenced = {
+  readonly info: ObjectInfo
+  /**
+   *   lives     may still commit it
+   *   silent    probably died, but may still commit as far as the catalog knows
+   *   fenced    never commits again
+   *   unknown   its name carries the id of a writer that the catalog does not know
+   *   foreign   its name is none of ours
+   */
+  readonly state: 'lives' | 'silent' | 'fenced' | 'unknown' | 'foreign'
+  readonly writer: InspectedWriter | undefined
 }
 
 export type Comparison = {
   readonly suspects: readonly Suspect[]
   readonly orphans: readonly Finding[]
+  /** The bucket knows commits that the catalog does not. */
+  readonly behind: Finding | undefined
   readonly inFlight: number
   readonly waiting: number
   /** Listed, but nothing can be said while references are incomplete. */
@@ -53,6 +74,7 @@ export function compareFiles(compared: ComparedFiles): Comparison {
   const { before, after, removed } = compared
   const suspects: Suspect[] = []
   const orphans: Finding[] = []
+  const unreferenced: Unreferenced[] = []
   const seen = new Set<string>()
   const counts = { inFlight: 0, waiting: 0, unknown: 0, files: 0, bytes: 0 }
   const writers = new Map(compared.writers.map((writer) => [writer.writerId, writer]))
@@ -67,7 +89,9 @@ export function compareFiles(compared: ComparedFiles): Comparison {
     } else if (removed.has(info.path)) counts.waiting += 1
     else if (!compared.complete) counts.unknown += 1
     else {
-      const orphan = orphanOf(info, writerOf(info.path, writers), compared)
+      const file = { info, ...writerOf(info.path, writers, compared) }
+      unreferenced.push(file)
+      const orphan = orphanOf(file, compared)
       if (orphan) orphans.push(orphan)
       else counts.inFlight += 1
     }
@@ -75,7 +99,7 @@ export function compareFiles(compared: ComparedFiles): Comparison {
   for (const reference of before.values()) {
     if (!seen.has(reference.path)) suspects.push({ reference, why: 'absent', info: undefined })
   }
-  return { suspects, orphans, ...counts }
+  return { suspects, orphans, behind: behindFinding(unreferenced, compared), ...counts }
 }
 
 function alteration(reference: Reference, info: ObjectInfo): Suspect['why'] | undefined {
@@ -84,39 +108,62 @@ function alteration(reference: Reference, info: ObjectInfo): Suspect['why'] | un
 }
 
 /** The writer whose id the file's name carries. */
-function writerOf(path: string, writers: ReadonlyMap<string, InspectedWriter>): InspectedWriter | undefined {
+function writerOf(
+  path: string,
+  writers: ReadonlyMap<string, InspectedWriter>,
+  { now, silentMs }: ComparedFiles,
+): Pick<Unreferenced, 'state' | 'writer'> {
   const name = path.slice(path.lastIndexOf('/') + 1)
-  for (const [id] of name.matchAll(UUID)) {
-    const writer = writers.get(id)
-    if (writer) return writer
-  }
-  return undefined
+  const ids = Array.from(name.matchAll(UUID), ([id]) => id)
+  const writer = ids.map((id) => writers.get(id)).find((each) => each !== undefined)
+  if (!writer) return { state: ids.length > 0 ? 'unknown' : 'foreign', writer }
+  if (writer.fencedAt !== undefined) return { state: 'fenced', writer }
+  return { state: now - writer.heartbeatAt > BigInt(silentMs) * 1000n ? 'silent' : 'lives', writer }
 }
 
 /** undefined: its writer lives and may still commit it. */
-function orphanOf(
-  info: ObjectInfo,
-  writer: InspectedWriter | undefined,
-  { table, now, sweptWithinMs }: ComparedFiles,
-): Finding | undefined {
-  const common = { kind: 'orphan', path: info.path, what: 'file', table, referredBy: 'nothing' } as const
-  const found = `${info.size} bytes`
-  if (!writer) {
-    return {
-      ...common,
-      severity: 'damage',
-      expected: undefined,
-      found: `${found} of no writer that the catalog knows`,
-      advice: 'the sweep leaves it alone; find out whose it is, then move it out of the lake',
-    }
-  }
-  if (writer.fencedAt === undefined) return undefined
-  const late = now - writer.fencedAt > BigInt(sweptWithinMs) * 1000n
-  return {
-    ...common,
-    severity: late ? 'damage' : 'notice',
+function orphanOf({ info, state, writer }: Unreferenced, compared: ComparedFiles): Finding | undefined {
+  const { table, now, sweptWithinMs } = compared
+  const bytes = `${info.size} bytes`
+  const orphan = (severity: Finding['severity'], found: string, advice: string): Finding => ({
+    kind: 'orphan',
+    severity,
+    path: info.path,
+    what: 'file',
+    table,
+    referredBy: 'nothing',
     expected: undefined,
-    found: `${found} of ${writer.kind} ${writer.writerId}, which ended before its commit`,
-    advice: late ? 'the sweep should have removed it: is a compactor running?' : 'the sweep removes it',
+    found: `${bytes} ${found}`,
+    advice,
+  })
+  switch (state) {
+    case 'lives':
+      return undefined
+    case 'silent':
+      return orphan(
+        'notice',
+        `of ${writer?.kind} ${writer?.writerId}, which is silent`,
+        'the sweep fences and removes it',
+      )
+    case 'fenced': {
+      const late = now - (writer?.fencedAt ?? now) > BigInt(sweptWithinMs) * 1000n
+      return orphan(
+        late ? 'damage' : 'notice',
+        `of ${writer?.kind} ${writer?.writerId}, which ended before its commit`,
+        late ? 'the sweep should have removed it: is a compactor running?' : 'the sweep removes it',
+      )
+    }
+    case 'unknown':
+      return orphan(
+        'damage',
+        'of a writer that the catalog does not know',
+        'keep it until it is clear whether the catalog was restored from an older copy: "millrace catalog rebuild" says what is in it',
+      )
+    case 'foreign':
+      return orphan(
+        'damage',
+        'of nobody the lake knows',
+        'the sweep leaves it alone; find out whose it is, then move it out of the lake',
+      )
   }
 }
