@@ -2,6 +2,9 @@
  * Rows of a rewrite, by table partition. The rows are loaded once into a table of the engine (it spills), beside one
  * text column per partition field; each table partition is then a filter over it.
  *
+ * At most so many table partitions get a part of their own, those with most rows; the rows of the others, and those with
+ * times outside the table's window, come out together as `aside` (ADR 16).
+ *
  * hour, day, month and truncate are SQL; identity keeps the value; bucket has no SQL in DuckDB: the distinct values go
  * through `partitionValue` here and come back as a small mapping file.
  */
@@ -15,6 +18,7 @@ import { partitionValue, transformSql } from '../lake/iceberg/partition-transfor
 import type { ColumnType } from '../schemas/column-type.ts'
 import { invariant } from '../schemas/errors.ts'
 import type { Column, TableSchema } from '../schemas/table-schema.ts'
+import { type TimeWindow, valuesWithin } from './time-window.ts'
 
 export type Part = {
   readonly values: readonly PartitionValue[]
@@ -22,8 +26,16 @@ export type Part = {
   readonly fromSql: string
 }
 
+export type Parts = {
+  readonly parts: readonly Part[]
+  /** What follows FROM, of all rows that are in no part; `outside` of them have times outside the window. */
+  readonly aside: { readonly fromSql: string; readonly rows: number; readonly outside: number } | undefined
+}
+
+export type PartLimits = { readonly partitionsMax: number; readonly window: TimeWindow }
+
 export type Partitioner = {
-  load(relationSql: string): Promise<readonly Part[]>
+  load(relationSql: string, limits: PartLimits): Promise<Parts>
   drop(): Promise<void>
 }
 
@@ -43,20 +55,44 @@ export function createPartitioner(options: {
     return { field, column, key: quoteName(`__partition_${index}`), mapping: `${name}_bucket_${index}` }
   })
 
-  async function load(relationSql: string): Promise<readonly Part[]> {
+  async function load(relationSql: string, { partitionsMax, window }: PartLimits): Promise<Parts> {
     const keys = fields.map(({ field, column, key }) => `${keySql(field, column)} AS ${key}`)
     await engine.run(`CREATE TABLE ${rowsTable} AS SELECT *, ${keys.join(', ')} FROM (${relationSql})`)
     for (const each of fields) if (each.field.transform.kind === 'bucket') await mapBuckets(each)
     const keyList = fields.map(({ key }) => key).join(', ')
-    const tuples = await engine.run(`SELECT ${keyList} FROM ${rowsTable} GROUP BY ALL ORDER BY ALL`)
-    return tuples.map((tuple) => {
+    const within = withinSql(window)
+    const tuples = await engine.run(
+      `SELECT ${keyList}, CAST(count(*) AS VARCHAR) AS rows FROM ${rowsTable} WHERE ${within}
+       GROUP BY ${keyList} ORDER BY count(*) DESC, ${keyList} LIMIT ${partitionsMax}`,
+    )
+    const parts = tuples.map((tuple) => {
       const texts = fields.map((_, index) => tuple[`__partition_${index}`] as string | null)
       const where = fields.map(({ key }, index) => `${key} IS NOT DISTINCT FROM ${literal(texts[index])}`)
       return {
         values: fields.map(({ field, column }, index) => keyValue(field, column.type, texts[index])),
-        fromSql: `${rowsTable} WHERE ${where.join(' AND ')}`,
+        where: `(${where.join(' AND ')})`,
+        rows: Number(tuple.rows),
       }
     })
+    const inParts = parts.reduce((sum, { rows }) => sum + rows, 0)
+    const [total] = await engine.run(
+      `SELECT CAST(count(*) AS VARCHAR) AS rows, CAST(count(*) FILTER (NOT (${within})) AS VARCHAR) AS outside FROM ${rowsTable}`,
+    )
+    const rows = Number(total.rows) - inParts
+    const others = parts.length === 0 ? 'true' : `NOT (${parts.map(({ where }) => where).join(' OR ')})`
+    return {
+      parts: parts.map(({ values, where }) => ({ values, fromSql: `${rowsTable} WHERE ${where}` })),
+      aside: rows === 0 ? undefined : { fromSql: `${rowsTable} WHERE ${others}`, rows, outside: Number(total.outside) },
+    }
+  }
+
+  /** Never null: a key that is null is within. */
+  function withinSql(window: TimeWindow): string {
+    const conditions = fields.flatMap(({ field, column, key }) => {
+      const values = valuesWithin(field, column.type, window)
+      return values ? [`coalesce(CAST(${key} AS BIGINT) BETWEEN ${values[0]} AND ${values[1]}, true)`] : []
+    })
+    return conditions.length === 0 ? 'true' : conditions.join(' AND ')
   }
 
   /** Replaces the key column's raw values by their bucket numbers. */

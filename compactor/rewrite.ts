@@ -14,6 +14,7 @@ import { type MappedFile, quoteName, quoteText, relationSql, SCHEMA_ID_KEY } fro
 import { dataFileFromFooter } from '../lake/iceberg/data-file.ts'
 import type { DataFile, PartitionValue } from '../lake/iceberg/iceberg.ts'
 import { partitionPath } from '../lake/iceberg/partition-path.ts'
+import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { World } from '../runtime/world.ts'
@@ -21,12 +22,13 @@ import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 import { createPartitioner } from './partitioner.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
+import { isWithin, timeWindowOf } from './time-window.ts'
 
 export type RewriteRequest = {
   readonly table: Table
   readonly inputs: readonly MappedFile[]
   readonly rowsExpected: number
-  /** Known when all inputs are of one table partition already. */
+  /** Known when all inputs are of one table partition already; undefined also for files beside the partitioning. */
   readonly partition: readonly PartitionValue[] | undefined
 }
 
@@ -48,14 +50,16 @@ export function createRewriter(components: {
   world: World
   writer: Writer
   workFolder: string
+  /** Table partitions that one rewrite writes files for; rows of others are kept in one file beside the partitioning. */
+  partitionsMax: number
 }): Rewriter {
-  const { engine, store, world, writer, workFolder } = components
+  const { engine, store, world, writer, workFolder, partitionsMax } = components
   let sequence = 0
 
   async function writeFile(
     table: Table,
     schema: TableSchema,
-    partition: readonly PartitionValue[],
+    partition: readonly PartitionValue[] | 'aside',
     fromSql: string,
   ): Promise<DataFile> {
     sequence += 1
@@ -70,14 +74,15 @@ export function createRewriter(components: {
     const sorted = table.sort.length > 0 && (await isSorted(localFile, table, schema))
     const footer = await readLocalFooter(localFile)
     const { size } = await stat(localFile)
-    const path = `${table.location}/data/${partitionPath(table, partition)}${name}`
+    const isAside = partition === 'aside'
+    const path = `${table.location}/data/${isAside ? '' : partitionPath(table, partition)}${name}`
     const file = dataFileFromFooter({
       path,
       bytes: size,
       footer,
       table,
       schema,
-      partition,
+      partition: isAside ? [] : partition,
       sortOrderId: sorted ? CHECKED_SORT_ORDER_ID : 0,
     })
     await syncFile(localFile)
@@ -86,7 +91,7 @@ export function createRewriter(components: {
     await store.putFile(path, localFile, { ifNoneMatch: '*' })
     await rm(localFile, { force: true })
     world.crashPoint('compactor/after-data-file')
-    return { ...file, checksum }
+    return { ...file, ...(isAside ? { specId: UNPARTITIONED_SPEC_ID } : {}), checksum }
   }
 
   /**
@@ -121,20 +126,33 @@ export function createRewriter(components: {
     return false
   }
 
+  function tellOutside(table: Table, rows: number): void {
+    world.log.warn('rows with times outside the table’s window are kept beside its partitioning', {
+      table: table.name,
+      rows,
+    })
+  }
+
   return {
     async rewrite({ table, inputs, rowsExpected, partition }) {
       await mkdir(workFolder, { recursive: true })
       const schema = table.schemas.at(-1)!
       const relation = relationSql(inputs, table.schemas, schema.columns)
       const known = partition ?? (table.partition.length === 0 ? [] : undefined)
+      const window = timeWindowOf(table, world.clock.nowMicros())
       const files: DataFile[] = []
       if (known) {
-        files.push(await writeFile(table, schema, known, `(${relation})`))
+        const isKept = isWithin(table, known, window)
+        if (!isKept) tellOutside(table, rowsExpected)
+        files.push(await writeFile(table, schema, isKept ? known : 'aside', `(${relation})`))
       } else {
         const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}`, workFolder })
         try {
-          for (const part of await partitioner.load(relation)) {
-            files.push(await writeFile(table, schema, part.values, part.fromSql))
+          const { parts, aside } = await partitioner.load(relation, { partitionsMax, window })
+          for (const part of parts) files.push(await writeFile(table, schema, part.values, part.fromSql))
+          if (aside) {
+            if (aside.outside > 0) tellOutside(table, aside.outside)
+            files.push(await writeFile(table, schema, 'aside', aside.fromSql))
           }
         } finally {
           await partitioner.drop()

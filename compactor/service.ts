@@ -75,7 +75,14 @@ export async function startCompactor(options: {
     world,
     writer,
     inputs: createInputs({ store, workFolder }),
-    rewriter: createRewriter({ engine, store, world, writer, workFolder }),
+    rewriter: createRewriter({
+      engine,
+      store,
+      world,
+      writer,
+      workFolder,
+      partitionsMax: settings.partitions.perCommitMax,
+    }),
     tiering:
       cold === undefined
         ? undefined
@@ -121,6 +128,11 @@ export async function startCompactor(options: {
     buckets: SECONDS_BUCKETS,
   })
   const rows = metrics.counter({ name: 'compaction_rows_total', help: 'Rows rewritten or moved.', labels: ['kind'] })
+  const rowsAside = metrics.counter({
+    name: 'compaction_rows_aside_total',
+    help: 'Rows written beside the partitioning of their table: too few of their table partition, or a time outside the window.',
+    labels: ['kind'],
+  })
   const deleted = metrics.counter({
     name: 'files_deleted_total',
     help: 'Files deleted by the sweep.',
@@ -139,6 +151,7 @@ export async function startCompactor(options: {
     onDone(table, done, elapsed) {
       seconds.observe(elapsed, { kind: done.kind })
       rows.add(done.rows, { kind: done.kind })
+      rowsAside.add(done.rowsAside, { kind: done.kind })
       world.log.info('snapshot committed', { table, ...done, version: String(done.version), seconds: elapsed })
     },
     onSwept(report) {

@@ -15,6 +15,7 @@
 import type { Catalog, Lease, Table, TableVersion, Writer } from '../lake/catalog/catalog.ts'
 import type { MappedFile } from '../lake/file-mapping.ts'
 import type { DataFile, LiveFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
+import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
 import type { World } from '../runtime/world.ts'
@@ -40,6 +41,8 @@ export type WorkDone = {
   readonly rows: number
   readonly filesIn: number
   readonly filesOut: number
+  /** Rows in files beside the table's partitioning, of those written. */
+  readonly rowsAside: number
   readonly version: bigint
 }
 
@@ -116,6 +119,10 @@ export function createTableWorker(components: {
       rows: rewritten.rows,
       filesIn: work.kind === 'append' ? work.segments.length : rewritten.remove.length,
       filesOut: rewritten.add.length,
+      rowsAside: rewritten.add.reduce(
+        (sum, file) => sum + (file.specId === UNPARTITIONED_SPEC_ID ? file.rowCount : 0),
+        0,
+      ),
       version: committed,
     }
   }
@@ -156,6 +163,7 @@ export function createTableWorker(components: {
   return { turn, refresh: () => readerRow.refresh(), close: () => readerRow.close() }
 }
 
-function samePartition(files: readonly LiveFile[]): LiveFile['partition'] {
-  return files[0].partition
+/** Rows that were kept beside the partitioning are parted again: there may be enough of some table partitions by now. */
+function samePartition([first]: readonly LiveFile[]): LiveFile['partition'] | undefined {
+  return first.specId === UNPARTITIONED_SPEC_ID ? undefined : first.partition
 }

@@ -307,6 +307,7 @@ function declaredTables(settings: Settings): Record<string, DeclaredTable> {
         partition: table.partition,
         sort: table.sort,
         eventTime: table.eventTime,
+        ...(table.time ? { time: table.time } : {}),
         inferRecords: table.infer.records,
         inferTimestamps: table.infer.timestamps,
       },

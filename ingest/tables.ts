@@ -5,7 +5,7 @@
  */
 
 import type { Catalog, NewTable, Table } from '../lake/catalog/catalog.ts'
-import { defineDeadLetters, defineTable, EVENT_TIME_PROPERTY } from '../lake/table-definition.ts'
+import { defineDeadLetters, defineTable, EVENT_TIME_PROPERTY, type TableDeclaration } from '../lake/table-definition.ts'
 import type { World } from '../runtime/world.ts'
 import { type ColumnType, formatColumnType, sameColumnType } from '../schemas/column-type.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
@@ -21,6 +21,7 @@ export type DeclaredTable = {
   readonly partition: readonly string[]
   readonly sort: readonly string[]
   readonly eventTime: string | undefined
+  readonly time?: TableDeclaration['time']
   readonly inferRecords: number
   readonly inferTimestamps: boolean
 }

@@ -21,9 +21,14 @@ export type TableDeclaration = {
   /** `ts`, `id desc`, `id desc nulls last`. Ascending puts nulls first, descending last, unless said. */
   readonly sort: readonly string[]
   readonly eventTime: string | undefined
+  /** Times that are taken for real, where they are not the usual ones. */
+  readonly time?: { readonly earliest: string; readonly aheadMs: number } | undefined
 }
 
 export const EVENT_TIME_PROPERTY = 'millrace.event-time-field-id'
+/** A date such as 1970-01-01, and milliseconds; what the compactor goes by when they are missing is in its `time-window.ts`. */
+export const TIME_EARLIEST_PROPERTY = 'millrace.time-earliest'
+export const TIME_AHEAD_PROPERTY = 'millrace.time-ahead-ms'
 
 const FIRST_PARTITION_FIELD_ID = 1000
 
@@ -41,6 +46,10 @@ export function defineTable(declaration: TableDeclaration, location: string): Ne
       )
     }
     properties[EVENT_TIME_PROPERTY] = String(eventTime.fieldId)
+  }
+  if (declaration.time) {
+    properties[TIME_EARLIEST_PROPERTY] = declaration.time.earliest
+    properties[TIME_AHEAD_PROPERTY] = String(declaration.time.aheadMs)
   }
   return {
     name: declaration.name,

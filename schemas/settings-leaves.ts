@@ -5,7 +5,7 @@
  */
 import { z } from 'zod'
 import { bytes, choice, duration, flag, integer, list, optionalText, text, zodLeaf } from './settings-leaf.ts'
-import { columnsLeaf, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
+import { columnsLeaf, DATE_TEXT, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
 
 const KiB = 1024
 const MiB = 1024 ** 2
@@ -291,7 +291,8 @@ export const LEAVES = {
     max: HOUR,
   }),
   'partitions.per.commit.max': integer({
-    description: 'Table partitions that one snapshot commit writes to; the coldest rows beyond it wait.',
+    description:
+      'Table partitions that one rewrite writes files for, those with most rows first; rows of the others are kept in one file beside the partitioning until there are more of them.',
     fallback: 200,
     min: 1,
     max: 100_000,
@@ -416,6 +417,19 @@ export const TABLE_LEAVES = {
   'event-time': optionalText({
     description: 'Column that says when a row happened; retention and rollups go by it.',
     expected: 'a column name',
+  }),
+  'time.earliest': text({
+    description:
+      'Earliest time that is taken for real where the table is partitioned by time. Rows before it are kept and can be queried like all others, but get no table partition of their own. Fixed when the table is made.',
+    fallback: '1970-01-01',
+    expected: 'a date such as "1970-01-01"',
+    pattern: DATE_TEXT,
+  }),
+  'time.ahead': duration({
+    description: 'The same for times in the future: how far from now a time is still taken for real.',
+    fallback: DAY,
+    min: 0,
+    max: 36_500 * DAY,
   }),
   'infer.records': integer({
     description: 'Records that are looked at to find the columns of a table without declared ones.',

@@ -91,6 +91,7 @@ function splitType(text: string): { type: ColumnType; required: boolean } | unde
 
 export const PARTITION_TEXT =
   /^\s*(?:(?:identity|hour|day|month)\(\s*[^\s,()]+\s*\)|(?:bucket|truncate)\(\s*[1-9]\d{0,8}\s*,\s*[^\s,()]+\s*\)|[^\s,()]+)\s*$/i
+export const DATE_TEXT = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])$/
 export const SORT_TEXT = /^\s*[^\s,()]+(?:\s+(?:asc|desc))?(?:\s+nulls\s+(?:first|last))?\s*$/i
 
 /** The column that a partition text is about: `bucket(16, id)` → `id`. */

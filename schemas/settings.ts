@@ -5,7 +5,7 @@
  */
 
 import type { LeafValue } from './settings-leaf.ts'
-import type { LEAVES, PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { type LEAVES, type PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
 import type { DeclaredColumn } from './settings-tables.ts'
 
 export type { Token, TokenRight } from './settings-leaves.ts'
@@ -22,6 +22,8 @@ export type TableSettings = {
   readonly partition: readonly string[]
   readonly sort: readonly string[]
   readonly eventTime: string | undefined
+  /** Undefined: the usual ones. */
+  readonly time?: { readonly earliest: string; readonly aheadMs: number } | undefined
   readonly infer: { readonly records: number; readonly timestamps: boolean }
 }
 
@@ -156,6 +158,7 @@ export function toSettings(
         partition: table.partition,
         sort: table.sort,
         eventTime: table['event-time'],
+        time: timeOf(table),
         infer: { records: table['infer.records'], timestamps: table['infer.timestamps'] },
       }),
     ),
@@ -169,6 +172,12 @@ export function toSettings(
       }),
     ),
   }
+}
+
+function timeOf(table: TableValues): TableSettings['time'] {
+  const [earliest, aheadMs] = [table['time.earliest'], table['time.ahead']]
+  const isUsual = earliest === TABLE_LEAVES['time.earliest'].fallback && aheadMs === TABLE_LEAVES['time.ahead'].fallback
+  return isUsual ? undefined : { earliest, aheadMs }
 }
 
 /** `[::1]:8080` → host `::1`; `*` means every address of the machine. */
