@@ -48,12 +48,9 @@ export function writeAvroFile(
   metadata: Readonly<Record<string, string>>,
   sync: Uint8Array,
 ): Uint8Array {
-  const type = avsc.Type.forSchema(schema as Schema, { registry: { long: longType }, wrapUnions: false })
-  const header = new Map([
-    ...Object.entries(metadata),
-    ['avro.schema', JSON.stringify(schema)],
-    ['avro.codec', 'deflate'],
-  ])
+  const schemaText = JSON.stringify(schema)
+  const type = encoderOf(schemaText, schema)
+  const header = new Map([...Object.entries(metadata), ['avro.schema', schemaText], ['avro.codec', 'deflate']])
   const parts: Uint8Array[] = [MAGIC, varint(header.size)]
   for (const [key, value] of header) {
     for (const text of [key, value]) {
@@ -68,6 +65,36 @@ export function writeAvroFile(
     parts.push(varint(block.length), varint(packed.length), packed, sync)
   }
   return Buffer.concat(parts)
+}
+
+type Encoder = ReturnType<typeof avsc.Type.forSchema>
+type Reader = { readonly schema: AvroSchema; readonly read: ReturnType<typeof compileReader> }
+
+/** Compiling a schema costs 0.7 ms, most of what a manifest of a few files does, and a table has two or three of them. */
+const SCHEMAS_KEPT_MAX = 200
+const encoders = new Map<string, Encoder>()
+const readers = new Map<string, Reader>()
+
+function encoderOf(text: string, schema: AvroSchema): Encoder {
+  return kept(encoders, text, () =>
+    avsc.Type.forSchema(schema as Schema, { registry: { long: longType }, wrapUnions: false }),
+  )
+}
+
+function readerOf(text: string): Reader {
+  return kept(readers, text, () => {
+    const schema = resolveSchema(JSON.parse(text))
+    return { schema, read: compileReader(schema) }
+  })
+}
+
+function kept<T>(all: Map<string, T>, text: string, make: () => T): T {
+  const known = all.get(text)
+  if (known !== undefined) return known
+  const made = make()
+  if (all.size >= SCHEMAS_KEPT_MAX) all.delete(all.keys().next().value as string)
+  all.set(text, made)
+  return made
 }
 
 function varint(value: number): Uint8Array {
@@ -96,8 +123,7 @@ function readBlocks(bytes: Uint8Array): AvroFile {
   const cursor = new AvroCursor(bytes, MAGIC.length)
   const metadata = readHeader(cursor)
   const sync = cursor.take(SYNC_BYTES)
-  const schema = resolveSchema(JSON.parse(metadata.get('avro.schema') ?? 'null'))
-  const read = compileReader(schema)
+  const { schema, read } = readerOf(metadata.get('avro.schema') ?? 'null')
   const codec = metadata.get('avro.codec') ?? 'null'
   const records: AvroRecord[] = []
   while (cursor.position < bytes.length) {
