@@ -83,7 +83,7 @@ export function createHappenings(
 
   return {
     start() {
-      nowAndThen('producer', 'produces', 250, produce)
+      nowAndThen('producer', 'produces', 350, produce)
       nowAndThen('human', 'looks', 2500, decide)
       if (random.float() < 0.5) {
         nowAndThen('group', 'rebalance', 2500, () => {

@@ -24,7 +24,7 @@ import type { Universe } from './universe.ts'
 const HEARTBEAT_MS = 700
 const RETRY_MS = 300
 const SETTLE_MS = 1500
-const EMPTY_WAIT_MS = 600
+const EMPTY_WAIT_MS = 900
 const BLOCK_RECORDS_MAX = 6
 
 type Feed = {

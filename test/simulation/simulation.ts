@@ -178,20 +178,20 @@ async function checkEnd(lake: Lake): Promise<void> {
     if (problem) universe.violation('G-1', `table ${table.tableId} at the end: ${problem}`)
   }
   checkBalance(lake)
+  if (universe.violations.length > 0) return
 
   // All writers and readers are dead: after their silence the sweep may take everything that nothing refers to.
   const sweeper = createProcess(universe, 'sweeper', 1, () => {})
-  for (let round = 0; round < 2; round += 1) {
-    universe.jumpClock(shape.writerSilentMs + shape.readerSilentMs + shape.snapshotMinAgeMs + 60_000)
-    let isOver = false
-    createLakeSweep(lake, sweeper)().then(
-      () => {
-        isOver = true
-      },
-      (error: unknown) => universe.violation('garbage', `the last sweep failed: ${String(error)}`),
-    )
-    await scheduler.runUntil(() => isOver || universe.violations.length > 0, scheduler.nowMs() + 60_000)
-  }
+  universe.jumpClock(shape.writerSilentMs + shape.readerSilentMs + shape.snapshotMinAgeMs + 60_000)
+  let isOver = false
+  createLakeSweep(lake, sweeper)().then(
+    () => {
+      isOver = true
+    },
+    (error: unknown) => universe.violation('garbage', `the last sweep failed: ${String(error)}`),
+  )
+  await scheduler.runUntil(() => isOver || universe.violations.length > 0, scheduler.nowMs() + 60_000)
+  if (!isOver) universe.violation('progress', 'the last sweep does not end')
   const wanted = new Set<string>()
   const rows = database.file.prepare('SELECT path FROM segments').all() as { path: string }[]
   for (const { path } of rows) wanted.add(path)
@@ -205,30 +205,29 @@ async function checkEnd(lake: Lake): Promise<void> {
 
 /** Per source: records in = rows + dead letters + filtered, in the catalog as in the tables. */
 function checkBalance({ universe, model, database }: Lake): void {
-  const rowsOf = new Map<string, { rows: number; dead: number }>()
+  const rowsOf = new Map<string, { isDead: boolean; offset: number }[]>()
   for (const table of model.tables.values()) {
-    for (const { source, partition } of table.rows) {
+    for (const { source, partition, offset } of table.rows) {
       const key = `${source} ${partition}`
-      const counts = rowsOf.get(key) ?? { rows: 0, dead: 0 }
-      if (table.isDeadLetters) counts.dead += 1
-      else counts.rows += 1
-      rowsOf.set(key, counts)
+      const rows = rowsOf.get(key)
+      if (rows) rows.push({ isDead: table.isDeadLetters, offset })
+      else rowsOf.set(key, [{ isDead: table.isDeadLetters, offset }])
     }
   }
-  const statement = database.file.prepare(
-    'SELECT pipeline, source, partition, range_end, records_in, records_dead, records_filtered FROM coverage',
+  const statement = database.prepared(
+    'SELECT pipeline, source, partition, range_start, range_end, records_in, records_dead, records_filtered FROM coverage',
   )
-  statement.setReadBigInts(true)
   for (const row of statement.all() as Record<string, bigint | string>[]) {
     const key = `${row.source} ${row.partition}`
-    const counts = rowsOf.get(key) ?? { rows: 0, dead: 0 }
+    // The coverage of a producer that had expired and came back counts from there.
+    const rows = (rowsOf.get(key) ?? []).filter(({ offset }) => BigInt(offset) >= (row.range_start as bigint))
+    const dead = rows.filter(({ isDead }) => isDead).length
     const isSame =
-      row.records_dead === BigInt(counts.dead) &&
-      row.records_in === BigInt(counts.rows + counts.dead) + (row.records_filtered as bigint)
+      row.records_dead === BigInt(dead) && row.records_in === BigInt(rows.length) + (row.records_filtered as bigint)
     if (!isSame) {
       universe.violation(
         'G-1',
-        `${key}: ${row.records_in} in, ${row.records_dead} dead, ${row.records_filtered} filtered; tables have ${counts.rows} rows, ${counts.dead} dead letters`,
+        `${key}: ${row.records_in} in, ${row.records_dead} dead, ${row.records_filtered} filtered; tables have ${rows.length} rows, ${dead} of them dead letters`,
       )
     }
     const keyText = sourceKeyText({
