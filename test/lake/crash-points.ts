@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const FOLDERS = ['compactor', 'ingest', 'lake']
-const NAME = /'((?:catalog|compactor|iceberg|ingest|sweep)\/(?:[a-z]+-)*[a-z]+)'/g
+const NAME = /'((?:catalog|compactor|iceberg|ingest|rebuild|sweep)\/(?:[a-z]+-)*[a-z]+)'/g
 
 /** Sorted. */
 export function crashPointsInSource(): readonly string[] {
