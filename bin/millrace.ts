@@ -7,6 +7,7 @@
 import './process-flags.ts'
 import { Command, CommanderError } from 'commander'
 import { isMillraceError } from '../schemas/errors.ts'
+import { addCatalogCommand } from './commands/catalog.ts'
 import { addCheckCommand } from './commands/check.ts'
 import { addDecideCommand } from './commands/decide.ts'
 import { addDemoCommand } from './commands/demo.ts'
@@ -41,6 +42,7 @@ addServiceCommands(program)
 addSqlCommand(program)
 addDemoCommand(program)
 addCheckCommand(program)
+addCatalogCommand(program)
 addDecideCommand(program)
 addSettingsCommand(program)
 addTlsCommand(program)

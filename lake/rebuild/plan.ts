@@ -236,10 +236,8 @@ function finishTable(draft: TableDraft, live: ReadonlyMap<string, string>, leftO
   const { tableId, name, folder, known, shape, metadata } = draft
   const files = new Map(folder.segments.map((file) => [file.path, file]))
   const knownLive = new Set(known?.live.map(({ path }) => path))
-  const added = [...live]
-    .filter(([path]) => files.has(path) && !knownLive.has(path))
-    .map(([path, commitId]) => ({ file: files.get(path) as SegmentFile, commitId }))
-    .sort((a, b) => byCommit(a.file, b.file))
+  const adopted = [...live.keys()].flatMap((path) => (knownLive.has(path) ? [] : (files.get(path) ?? [])))
+  const added = inCommitOrder(adopted).map((file) => ({ file, commitId: live.get(file.path) ?? file.record.commitId }))
   const endedSegmentIds = (known?.live ?? []).filter(({ path }) => !live.has(path)).map(({ segmentId }) => segmentId)
   const held = leftOut.filter((each) => each.isHeld && files.has(each.path)).map(({ path }) => path)
   const heldOrDamaged = new Set([...held, ...folder.damaged.map(({ path }) => path)])
@@ -267,13 +265,46 @@ function finishTable(draft: TableDraft, live: ReadonlyMap<string, string>, leftO
   }
 }
 
-/** As their ticks followed each other: segments of a source stay in the order of its offsets. */
-function byCommit(a: SegmentFile, b: SegmentFile): number {
-  for (const source of a.record.sources) {
-    const same = b.record.sources.find((each) => sourceKeyText(each) === sourceKeyText(source))
-    if (same) return compare(source.range.start, same.range.start)
+/**
+ * As their ticks followed each other: of every source in the order of its offsets, and of what is left the older process
+ * first. Committed ticks had one order, so there is one that suits all sources.
+ */
+export function inCommitOrder(files: readonly SegmentFile[]): SegmentFile[] {
+  const bySource = new Map<string, SegmentFile[]>()
+  for (const file of files) {
+    for (const source of file.record.sources) {
+      const key = sourceKeyText(source)
+      bySource.set(key, [...(bySource.get(key) ?? []), file])
+    }
   }
-  return a.record.writerEpoch - b.record.writerEpoch || (a.path < b.path ? -1 : 1)
+  const after = new Map<SegmentFile, Set<SegmentFile>>()
+  const waitsFor = new Map<SegmentFile, number>(files.map((file) => [file, 0]))
+  for (const [key, ofSource] of bySource) {
+    const startOf = (file: SegmentFile) =>
+      file.record.sources.find((each) => sourceKeyText(each) === key)?.range.start ?? 0n
+    ofSource.sort((a, b) => compare(startOf(a), startOf(b)))
+    for (let index = 1; index < ofSource.length; index += 1) {
+      const earlier = after.get(ofSource[index - 1]) ?? new Set()
+      if (!earlier.has(ofSource[index])) waitsFor.set(ofSource[index], (waitsFor.get(ofSource[index]) ?? 0) + 1)
+      earlier.add(ofSource[index])
+      after.set(ofSource[index - 1], earlier)
+    }
+  }
+  const oldestFirst = files.toSorted(
+    (a, b) => a.record.writerEpoch - b.record.writerEpoch || (a.path < b.path ? -1 : 1),
+  )
+  const ordered: SegmentFile[] = []
+  const ready = oldestFirst.filter((file) => waitsFor.get(file) === 0)
+  for (let file = ready.shift(); file; file = ready.shift()) {
+    ordered.push(file)
+    for (const next of after.get(file) ?? []) {
+      const left = (waitsFor.get(next) ?? 0) - 1
+      waitsFor.set(next, left)
+      if (left === 0) ready.unshift(next)
+    }
+  }
+  const placed = new Set(ordered)
+  return [...ordered, ...oldestFirst.filter((file) => !placed.has(file))]
 }
 
 /** After the highest version that a file claims, at most one came with every file that nothing else explains. */
