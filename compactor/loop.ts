@@ -27,7 +27,8 @@ export type CompactionLoop = {
 
 const TURNS_PER_TABLE_MAX = 20
 const READER_REFRESH_MS = 5_000
-const FAILURE_WAIT_MS = { first: 1000, most: 60_000 }
+/** What is away is asked for again soon after it is back; what is damaged stays so. */
+const FAILURE_WAIT_MS = { first: 1000, mostAway: 5_000, most: 60_000 }
 
 export function createCompactionLoop(components: {
   catalog: Catalog
@@ -62,7 +63,8 @@ export function createCompactionLoop(components: {
         return false
       }
       const count = (failed?.count ?? 0) + 1
-      const wait = Math.min(FAILURE_WAIT_MS.most, FAILURE_WAIT_MS.first * 2 ** (count - 1))
+      const most = error.kind === 'unavailable' ? FAILURE_WAIT_MS.mostAway : FAILURE_WAIT_MS.most
+      const wait = Math.min(most, FAILURE_WAIT_MS.first * 2 ** (count - 1))
       failures.set(part, { count, retryAtMs: world.clock.monotonicMs() + wait })
       components.onHealth(part, error.message)
       world.log.error('compaction failed; it is tried again', { part, waitMs: wait, error: thrown })

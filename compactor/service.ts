@@ -119,6 +119,7 @@ export async function startCompactor(options: {
     locations: (table) =>
       cold === undefined ? [table.location] : [table.location, table.location.replace(settings.lake.root, cold)],
     reachablePaths: (metadataLocation) => reachablePaths(store, metadataLocation),
+    mayFence: () => heartbeat.isSteady(),
   })
 
   const seconds = metrics.histogram({

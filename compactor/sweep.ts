@@ -16,6 +16,7 @@ import { join } from 'node:path'
 import type { Catalog, Table } from '../lake/catalog/catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { readerIdOf } from '../lake/reader-row.ts'
+import { isOfWriter } from '../lake/writer-files.ts'
 import type { World } from '../runtime/world.ts'
 
 export type SweepSettings = {
@@ -27,6 +28,8 @@ export type SweepSettings = {
 export type SweepReport = { readonly deadFiles: number; readonly orphanFiles: number }
 
 const DEAD_FILES_AT_ONCE = 500
+/** A century: only those that said goodbye. */
+const NEVER_MS = 100 * 365 * 24 * 3_600_000
 /** About a day at the default interval. */
 const SWEEPS_BETWEEN_LISTINGS_MAX = 256
 
@@ -39,6 +42,11 @@ export function createSweep(components: {
   locations(table: Table): readonly string[]
   /** Data files, manifests, lists, checkpoints and metadata that the metadata at this place refers to, itself included. */
   reachablePaths(metadataLocation: string): Promise<ReadonlySet<string>>
+  /**
+   * Whether silence says something. After a catalog was away everybody was silent, and those that live need the time
+   * for a sign of life. Default: always.
+   */
+  mayFence?(): boolean
 }): () => Promise<SweepReport> {
   const { catalog, store, world, settings } = components
 
@@ -70,7 +78,7 @@ export function createSweep(components: {
       const known = lookedFor.get(writerId)
       const wait = !isDue
         ? (known?.wait ?? 0)
-        : found.some((path) => path.includes(writerId))
+        : found.some((path) => isOfWriter(path, writerId))
           ? 0
           : nextWait(known?.wait)
       lookedFor.set(writerId, { wait, left: isDue ? wait : (known?.left ?? 0) - 1 })
@@ -84,7 +92,7 @@ export function createSweep(components: {
     const candidates: string[] = []
     for (const location of components.locations(table)) {
       for await (const { path } of store.list(`${location}/`)) {
-        if (fenced.some((writerId) => path.includes(writerId))) candidates.push(path)
+        if (fenced.some((writerId) => isOfWriter(path, writerId))) candidates.push(path)
       }
     }
     if (candidates.length === 0) return []
@@ -102,8 +110,9 @@ export function createSweep(components: {
   }
 
   return async () => {
-    await catalog.expireReaders(settings.readerSilentMs)
-    const fenced = await catalog.fenceSilentWriters(settings.writerSilentMs)
+    const silenceCounts = components.mayFence?.() ?? true
+    if (silenceCounts) await catalog.expireReaders(settings.readerSilentMs)
+    const fenced = await catalog.fenceSilentWriters(silenceCounts ? settings.writerSilentMs : NEVER_MS)
     await dropReadersOf(fenced)
     const deadFiles = await deleteDeadFiles()
     const orphanFiles = await deleteOrphans(fenced)

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import { readCheckpoint, readLiveFiles } from '../lake/iceberg/read.ts'
+import { isOfWriter } from '../lake/writer-files.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { createSampleTable, MIN_AGE_MS, type SampleTable, source } from './sample-table.ts'
@@ -176,7 +177,7 @@ describe('a conflict', () => {
     })
     expect(await slow.worker.turn(sample.table)).toBe('conflict')
     await expectEverything(sample)
-    expect((await sample.paths()).filter((path) => path.includes(slow.writer.writerId))).toEqual([])
+    expect((await sample.paths()).filter((path) => isOfWriter(path, slow.writer.writerId))).toEqual([])
   })
 })
 

@@ -20,6 +20,7 @@ import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
 import { balanceFindings, SILENCE_FACTOR, stillnessFindings, tableFindings } from './catalog-facts.ts'
 import { type Comparison, compareFiles, type Suspect } from './compare-files.ts'
+import type { OffsetCounter } from './count-offsets.ts'
 import { absent, CATALOG, type Finding, fileFinding, type Reference } from './finding.ts'
 import { createReferenceReader, type TableReferences } from './read-references.ts'
 import { verifyFile } from './verify-file.ts'
@@ -51,9 +52,19 @@ export type CheckReport = {
   readonly waiting: number
   /** Nothing can be said of them, since metadata cannot be read. */
   readonly unknown: number
-  readonly deep: { readonly proven: number; readonly unproven: number; readonly bytes: number } | undefined
+  readonly deep: DeepReport | undefined
   readonly requests: { readonly list: number; readonly get: number; readonly head: number; readonly bytesRead: number }
   readonly seconds: number
+}
+
+export type DeepReport = {
+  readonly proven: number
+  readonly unproven: number
+  readonly bytes: number
+  /** Rows whose offsets were counted. */
+  readonly rowsCounted: number
+  /** Tables whose rows were not counted, with the reason. */
+  readonly notCounted: readonly string[]
 }
 
 /** A sweep that is busy, or a compactor that restarts, may take this many of its intervals. */
@@ -69,12 +80,14 @@ export async function checkLake(
     store: ObjectStore
     world: World
     settings: CheckSettings
+    /** For a deep check. */
+    offsetCounter?: OffsetCounter
     onProgress?(progress: Progress): void
     signal?: AbortSignal
   },
   request: CheckRequest,
 ): Promise<CheckReport> {
-  const { catalog, world, settings, onProgress, signal } = components
+  const { catalog, world, settings } = components
   const store = countRequests(components.store)
   const startedMs = world.clock.monotonicMs()
   const first = await catalog.inspect()
@@ -116,21 +129,12 @@ export async function checkLake(
       findings.push(...(await confirm(store, compared, later ?? new Map(), request.deep)))
     }
 
-    let deep: CheckReport['deep']
-    if (request.deep) {
-      const references = [...after.tables.values()].flatMap(({ read }) => [...read.references.values()])
-      const tables = new Map<string, Table>()
-      for (const { inspected } of after.tables.values()) tables.set(inspected.table.name, inspected.table)
-      const verified = await verifyFiles(references, { store, world, tables, onProgress, signal })
-      findings.push(...verified.findings, ...verified.absent.map(absent))
-      for (const damage of await catalog.storageDamage()) findings.push(damagedCatalog(damage))
-      deep = verified
-    }
+    const deep = request.deep ? await lookDeep({ ...components, store }, after, findings) : undefined
     return {
       findings: sorted(findings),
       tables: after.tables.size,
       ...totals,
-      deep: deep && { proven: deep.proven, unproven: deep.unproven, bytes: deep.bytes },
+      deep,
       requests: {
         list: store.counts.list.requests,
         get: store.counts.get.requests,
@@ -142,6 +146,39 @@ export async function checkLake(
   } finally {
     await reading.release()
   }
+}
+
+/** Every byte of every file, every row's place, and the catalog's own pages. */
+async function lookDeep(
+  { catalog, store, world, offsetCounter, onProgress, signal }: Omit<Parameters<typeof checkLake>[0], 'settings'>,
+  { catalog: inspection, tables: read }: Reading,
+  findings: Finding[],
+): Promise<DeepReport> {
+  const references = [...read.values()].flatMap((each) => [...each.read.references.values()])
+  const tables = new Map<string, Table>()
+  for (const { inspected } of read.values()) tables.set(inspected.table.name, inspected.table)
+  const verified = await verifyFiles(references, { store, world, tables, onProgress, signal })
+  findings.push(...verified.findings, ...verified.absent.map(absent))
+  for (const damage of await catalog.storageDamage()) findings.push(damagedCatalog(damage))
+
+  let rowsCounted = 0
+  const notCounted: string[] = []
+  const broken = new Set(
+    findings.filter(({ kind }) => kind === 'missing' || kind === 'altered').map(({ table }) => table),
+  )
+  for (const table of tables.values()) {
+    signal?.throwIfAborted()
+    const isData = ({ kind, needed }: Reference) => needed && (kind === 'segment' || kind === 'data file')
+    const files = references.filter((each) => each.table === table.name && isData(each))
+    const counted = broken.has(table.name)
+      ? { rows: 0, findings: [], skipped: 'some of its files are missing or altered' }
+      : await offsetCounter?.count(table, files, inspection.coverage)
+    findings.push(...(counted?.findings ?? []))
+    rowsCounted += counted?.rows ?? 0
+    if (counted?.skipped !== undefined) notCounted.push(`${table.name}: ${counted.skipped}`)
+  }
+  const { proven, unproven, bytes } = verified
+  return { proven, unproven, bytes, rowsCounted, notCounted }
 }
 
 /** A reader's row at the versions of `seen`, kept alive until it is released. */

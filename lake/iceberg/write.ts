@@ -16,6 +16,7 @@
 import { createHash } from 'node:crypto'
 import { invariant, isMillraceError } from '../../schemas/errors.ts'
 import { checksumOf } from '../checksum.ts'
+import { plainWriterId } from '../writer-files.ts'
 import { type Checkpoint, nextCheckpoint } from './checkpoint.ts'
 import type { DataFile, ExpiryRequest, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
 import { stringifyLosslessJson } from './lossless-json.ts'
@@ -177,7 +178,7 @@ async function putCheckpoint(request: SnapshotRequest, files: MetadataFiles): Pr
   const step = 'changed' in coverage ? coverage : { before: undefined, changed: coverage }
   const next = nextCheckpoint(step, commitId)
   if ('path' in next) return next
-  const path = `${table.location}/metadata/${writerId}-${world.random.uuid()}.checkpoint.json.zst`
+  const path = `${table.location}/metadata/${plainWriterId(writerId)}-${world.random.uuid()}.checkpoint.json.zst`
   await files.put(path, next.bytes, 'iceberg/after-checkpoint')
   return next.at(path)
 }
