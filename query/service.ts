@@ -7,6 +7,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { watchCatalog } from '../lake/catalog-watch.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { copiesFolder, openLakeStore } from '../lake/open-lake-store.ts'
@@ -143,6 +144,7 @@ export async function startQuery(options: {
   /** A sign of life of the reader row; and the catalog's own, also while nobody asks anything. */
   async function refreshReaderRow(): Promise<void> {
     const everyMs = Math.min(CATALOG_LOOK_MS, Math.max(100, settings.sweep.readerSilentMs / 3))
+    const watch = watchCatalog({ health, world, patienceMs: everyMs })
     let isAway = false
     for (;;) {
       try {
@@ -151,12 +153,12 @@ export async function startQuery(options: {
         return
       }
       try {
-        await catalog.now()
-        await readerRow.refresh()
-        health.component('catalog').healthy()
+        await watch.ask(async () => {
+          await catalog.now()
+          await readerRow.refresh()
+        })
         isAway = false
       } catch (error) {
-        health.component('catalog').unhealthy(error instanceof Error ? error.message : String(error))
         if (!isAway) world.log.warn('the catalog cannot be reached; it is tried again', { error })
         isAway = true
       }
