@@ -8,7 +8,8 @@ import { openCatalog } from './open-catalog.ts'
 
 let server: PostgresServer
 beforeAll(async () => {
-  server = await startPostgres()
+  // Nothing is killed here: what is asked is what transactions see of each other.
+  server = await startPostgres({ fsync: 'off' })
 })
 afterAll(() => server?.stop())
 
