@@ -12,7 +12,7 @@ import { crashPointsInSource } from './crash-points.ts'
 import { createProducer, openLake, SMALL_STEPS } from './open-lake.ts'
 import { type Place, type Servers, startServers } from './places.ts'
 
-const PLACES: readonly Place[] = ['SQLite on local disk', 'SQLite and a bucket']
+const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
 const CRASHES = 20
 const PASSES_MAX = 3
 const PATIENCE_MS = 3_000

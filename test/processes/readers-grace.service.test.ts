@@ -11,7 +11,7 @@ import { createProducer, type Lake, openLake, type Producer, SMALL_STEPS } from 
 import { type Place, type Servers, startServers } from '../lake/places.ts'
 import { logLines, until } from './observe.ts'
 
-const PLACES: readonly Place[] = ['SQLite on local disk', 'SQLite and a bucket']
+const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
 const REQUESTS = 16
 const ROWS_A_REQUEST = 4_000
 /** So wide that most of the table is not read yet when the client stops reading. */

@@ -8,7 +8,7 @@ import { createProducer, type Lake, openLake, type Producer, SMALL_STEPS } from 
 import { type Place, type Servers, startServers } from '../lake/places.ts'
 import { expectEnd, logLines, until } from './observe.ts'
 
-const PLACES: readonly Place[] = ['SQLite on local disk', 'SQLite and a bucket']
+const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
 const ROWS_A_REQUEST = 6
 const COMMITS_EACH = 8
 const REQUESTS_MAX = 2_000
