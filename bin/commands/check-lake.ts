@@ -2,17 +2,22 @@
  * The second half of `millrace check`: opens catalog and store as they are, lets `lake/check/` look, and prints what it
  * found: each finding one line, then what was looked at and what that cost; or all of it as one JSON object.
  */
-
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openCatalog } from '../../lake/catalog/open-catalog.ts'
 import type { CheckReport } from '../../lake/check/check-lake.ts'
 import { checkLake } from '../../lake/check/check-lake.ts'
+import { createOffsetCounter } from '../../lake/check/count-offsets.ts'
 import { type Finding, formatFinding } from '../../lake/check/finding.ts'
 import type { Progress } from '../../lake/check/verify-files.ts'
+import { createEngine } from '../../lake/engine/create-engine.ts'
+import type { Engine } from '../../lake/engine/engine.ts'
+import { FILE_SCHEME, localFileOf } from '../../lake/object-store/object-path.ts'
 import { openLakeStore } from '../../lake/open-lake-store.ts'
 import { createLog } from '../../runtime/log.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { World } from '../../runtime/world.ts'
-import { isMillraceError } from '../../schemas/errors.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { withoutPassword } from '../../schemas/url-password.ts'
 import type { CheckOptions } from './check.ts'
@@ -21,6 +26,8 @@ export const SOUND = 0
 const FINDINGS = 1
 const COULD_NOT_LOOK = 2
 
+const ENGINE_MEMORY_BYTES = 512 * 1024 ** 2
+const SPILL_TIMES_MEMORY = 16
 const TERMINAL_STEP_MS = 200
 const LINE_STEP_MS = 10_000
 
@@ -60,11 +67,13 @@ export async function printLakeCheck(request: {
 
 async function look(settings: Settings, options: CheckOptions, world: World): Promise<Looked> {
   const interrupted = new AbortController()
-  const interrupt = () => interrupted.abort(new Error('interrupted'))
+  const interrupt = () => interrupted.abort(new MillraceError('shutting-down', 'interrupted'))
   const store = openLakeStore(settings, world)
   process.once('SIGINT', interrupt)
   try {
     const catalog = await openCatalog({ ...settings.catalog, world, asItIs: true })
+    const workFolder = join(settings.data, `check-${world.random.uuid()}`)
+    const engine = options.deep ? checkEngine(settings, world, workFolder) : undefined
     try {
       const report = await checkLake(
         {
@@ -78,6 +87,7 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
             writerSilentMs: settings.sweep.writerSilentMs,
             readerSilentMs: settings.sweep.readerSilentMs,
           },
+          offsetCounter: engine && createOffsetCounter({ engine, store, workFolder: join(workFolder, 'fetched') }),
           onProgress: progressPrinter(world),
           signal: interrupted.signal,
         },
@@ -85,6 +95,8 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
       )
       return { report }
     } finally {
+      await engine?.close()
+      await rm(workFolder, { recursive: true, force: true })
       await catalog.close()
     }
   } catch (error) {
@@ -96,6 +108,23 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
     process.off('SIGINT', interrupt)
     await store.close()
   }
+}
+
+/** Starts its process when the first rows are counted. */
+function checkEngine(settings: Settings, world: World, workFolder: string): Engine {
+  const { root } = settings.lake
+  return createEngine({
+    world,
+    settings: {
+      name: 'check',
+      mode: 'query',
+      memoryBytes: ENGINE_MEMORY_BYTES,
+      threads: settings.compaction.threads,
+      spillFolder: join(workFolder, 'spill'),
+      spillBytes: ENGINE_MEMORY_BYTES * SPILL_TIMES_MEMORY,
+      folders: [workFolder, ...(root.startsWith(FILE_SCHEME) ? [localFileOf(root)] : [])],
+    },
+  })
 }
 
 function damagedCatalog(url: string, message: string): Finding {
@@ -141,6 +170,8 @@ function reportLines(report: CheckReport): string[] {
     `  ${tables} tables; ${files} files, ${sizeText(bytes)}; of them ${inFlight} in flight, ${waiting} removed and waiting for readers or age`,
     ...(unknown === 0 ? [] : [`  ${unknown} files of which nothing can be said while metadata cannot be read`]),
     ...(deep ? [`  every byte of ${deep.proven} files proven, ${sizeText(deep.bytes)} read`] : []),
+    ...(deep ? [`  source and offset counted in ${deep.rowsCounted} rows`] : []),
+    ...(deep?.notCounted ?? []).map((why) => `  rows not counted: ${why}`),
     ...(deep && deep.unproven > 0
       ? [
           `  ${deep.unproven} files of an older release have no checksum: they could be read, which does not prove every byte`,
