@@ -33,6 +33,7 @@ function stage(answers: Answer[]) {
   const attempts: TickAttempt[] = []
   let planned = 0
   let writeGate: Promise<void> | undefined
+  const uploads = { running: 0, most: 0 }
   const catalog = {
     async commitTick(tick: FlushTick) {
       commits.push(tick)
@@ -64,7 +65,10 @@ function stage(answers: Answer[]) {
         })
       },
       async write({ sealed: { batch, table }, path, sources }): Promise<NewSegment> {
+        uploads.running += 1
+        uploads.most = Math.max(uploads.most, uploads.running)
         await writeGate
+        uploads.running -= 1
         written.push({ path, ids: idsOf(batch) })
         return {
           tableId: table.tableId,
@@ -93,6 +97,7 @@ function stage(answers: Answer[]) {
     written,
     events,
     attempts,
+    uploads,
     gate(promise: Promise<void>) {
       writeGate = promise
     },
@@ -339,4 +344,27 @@ test('a tick in flight whose predecessor lost its files records from where the f
     { range: { start: 4n, end: 5n }, recordedFrom: 0n, isFirst: true },
   ])
   expect(deleted).toHaveLength(2)
+})
+
+test('segments of one tick are uploaded side by side, a bounded number, and committed in their order (G-6)', async () => {
+  const { flusher, ledger, commits, uploads, gate } = stage([committed(1n)])
+  known(ledger)
+  let open = () => {}
+  gate(
+    new Promise((resolve) => {
+      open = resolve
+    }),
+  )
+  const tick = sampleTick()
+  for (let i = 0; i < 40; i++) {
+    addBlock(tick, sampleFeed(i + 1, `t${i}`), { key: A, generation: 2, start: BigInt(i), ids: [BigInt(i)] })
+  }
+  await flusher.submit(tick.seal())
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(uploads.running).toBe(16)
+  open()
+  await flusher.drain()
+  expect(uploads.most).toBe(16)
+  expect(commits).toHaveLength(1)
+  expect(commits[0].segments.map(({ tableId }) => tableId)).toEqual(Array.from({ length: 40 }, (_, i) => i + 1))
 })

@@ -44,6 +44,8 @@ export type SampleProcess = {
   readonly liveSegments: LiveSegments
   /** Why a full table waits, each time. */
   readonly full: string[]
+  /** What health hears of store and catalog: away (reason), or back (undefined). */
+  readonly troubles: (string | undefined)[]
   /** The body's rows, as the HTTP door would hand them over. */
   send(body: string, options?: SendOptions): Promise<IngestAnswer>
 }
@@ -72,10 +74,12 @@ export type SampleLimits = {
   readonly mergedBytesMax?: number
   /** Producers in memory. Default 10,000. */
   readonly producersMax?: number
+  /** `ingest.memory.max`. Default 1 GB. */
+  readonly memoryMax?: number
 }
 
 export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promise<SampleLake> {
-  const { liveMax = 200, mergedBytesMax = 32 * 1024 ** 2, producersMax } = limits
+  const { liveMax = 200, mergedBytesMax = 32 * 1024 ** 2, producersMax, memoryMax = 1e9 } = limits
   const world = createTestWorld({ sleepAdvances: true, seed })
   const catalog = await openCatalog({ url: 'sqlite::memory:', world })
   const store = createMemoryObjectStore({ root: ROOT, world })
@@ -89,7 +93,9 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
     const fatal: unknown[] = []
     const full: string[] = []
     const segments = createSegmentWriter({ store: parts.store, world, writer, writeParquet })
-    const untilAvailable = createUntilAvailable({ world, onTrouble() {} })
+    const troubles: (string | undefined)[] = []
+    const onTrouble = (reason: string | undefined) => void troubles.push(reason)
+    const untilAvailable = createUntilAvailable({ world, onTrouble })
     const liveSegments = createLiveSegments({
       catalog: parts.catalog,
       world,
@@ -125,14 +131,14 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       makeRoom: (adding) => liveSegments.makeRoom(adding),
       onCommitted: ({ versions, segments: committed }) => liveSegments.committed(versions, committed),
       onStale() {},
-      onTrouble() {},
+      onTrouble,
       onFatal: (error) => void fatal.push(error),
     })
     const intake = createIntake({
       tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
       flusher,
       world,
-      settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax: 1e9, segmentsLiveMax: liveMax },
+      settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax, segmentsLiveMax: liveMax },
     })
     const columns = [
       { name: 'id', type: { kind: 'long' } as const, required: true },
@@ -166,6 +172,7 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       fatal,
       liveSegments,
       full,
+      troubles,
       async send(body, { producer, sequence, table = TABLE, ...rest } = {}) {
         return httpIntake.take({
           table: await tables.open(table),

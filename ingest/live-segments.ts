@@ -25,7 +25,7 @@ export type LiveSegments = {
   makeRoom(adding: readonly TableSegments[]): Promise<void>
   /** A tick with these segments was committed at these versions. */
   committed(versions: ReadonlyMap<number, bigint>, segments: readonly NewSegment[]): void
-  /** Counts anew, for all tables. */
+  /** Counts anew, for all tables; one attempt. */
   count(): Promise<void>
   /** Of the table that has most, as far as known. */
   readonly most: number
@@ -62,7 +62,7 @@ export function createLiveSegments(components: {
   }
 
   async function count(): Promise<void> {
-    const counted = await untilAvailable('catalog', () => catalog.liveSegments())
+    const counted = await catalog.liveSegments()
     for (const [tableId, { version, live }] of counted) {
       const before = known.get(tableId)
       // Our own commit may have landed while the catalog counted.
@@ -75,7 +75,7 @@ export function createLiveSegments(components: {
     const after = () => (known.get(tableId)?.live ?? 0) + segments
     if (known.has(tableId) && after() <= mergeAt) return
     for (let conflicts = 0; ; ) {
-      await count()
+      await untilAvailable('catalog', count)
       if (after() <= mergeAt) return
       const { outcome } = await merger.merge(tableName)
       if (outcome === 'merged') continue

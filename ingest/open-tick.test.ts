@@ -159,3 +159,25 @@ test('dead letters of a used key are filtered rows, not both: counts stay below 
   const kept = stripTick(tick.seal(), rule({ a: 1 }, ['k']), filterRows)
   expect(kept.advances).toMatchObject([{ recordsIn: 5, recordsDead: 0, recordsFiltered: 4 }])
 })
+
+test('what is held counts with its room, requests and spans too, and a table idle for long holds nothing (G-6)', () => {
+  const tick = sampleTick()
+  expect([tick.bytes, tick.allocatedBytes]).toEqual([0, 0])
+  addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
+  const { builder } = tick.batch(FEED)
+  expect(tick.allocatedBytes).toBeGreaterThanOrEqual(builder.allocatedBytes)
+  expect(tick.bytes).toBeLessThan(tick.allocatedBytes)
+  const before = tick.bytes
+  for (let i = 1; i < 100; i++) {
+    const key = sampleKey(`other ${i}`)
+    addBlock(tick, FEED, { key, generation: 1, start: 0n, ids: [1n] })
+  }
+  // A span and an advance of each source, beside a row of 60 bytes.
+  expect(tick.bytes - before).toBeGreaterThan(99 * 500)
+  expect(tick.seal().bytes).toBeGreaterThan(99 * 500)
+  expect([tick.bytes, tick.allocatedBytes]).toEqual([0, 0])
+  for (let i = 0; i < 19; i++) tick.seal()
+  expect(tick.batch(FEED).builder).toBe(builder)
+  tick.seal()
+  expect(tick.batch(FEED).builder).not.toBe(builder)
+})

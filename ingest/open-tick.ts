@@ -33,7 +33,12 @@ export type TableFeed = {
   readonly eventTimeFieldId: number | undefined
 }
 
-export type OpenBatch = TableFeed & { readonly builder: BatchBuilder; readonly spans: RowSpan[] }
+export type OpenBatch = TableFeed & {
+  readonly builder: BatchBuilder
+  readonly spans: RowSpan[]
+  /** Ticks in a row that brought it nothing. */
+  readonly idleTicks: number
+}
 
 export type SealedBatch = TableFeed & { readonly batch: MicroBatch; readonly spans: readonly RowSpan[] }
 
@@ -92,7 +97,10 @@ export type OpenTick = {
   addKey(key: PendingKey): void
   addWaiter(waiter: Waiter): void
   readonly rowCount: number
+  /** What is here as it will be sealed: what a flush is decided by. */
   readonly bytes: number
+  /** Memory it takes, room for coming rows included: what counts against the ceiling. */
+  readonly allocatedBytes: number
   /** Neither rows nor advances. */
   readonly isEmpty: boolean
   /** Everything so far; the open tick is empty afterwards. */
@@ -106,18 +114,29 @@ export type RowOrigin = {
   readonly idempotencyKey?: string
 }
 
+/** A span, an advance, a key or a waiting request, roughly: many small requests hold more in these than in rows. */
+const ENTRY_BYTES = 400
+/** A table without rows for so many ticks gives its builder back. */
+const IDLE_TICKS_MAX = 20
+
 export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder): OpenTick {
   let batches = new Map<string, OpenBatch>()
   let advances = new Map<string, PendingAdvance>()
   let keys: PendingKey[] = []
   let waiters: Waiter[] = []
 
+  function entryBytes(): number {
+    let entries = advances.size + keys.length + waiters.length
+    for (const { spans } of batches.values()) entries += spans.length
+    return entries * ENTRY_BYTES
+  }
+
   return {
     batch(feed) {
       const name = `${feed.table.tableId}/${feed.schemaId}`
       let batch = batches.get(name)
       if (!batch) {
-        batch = { ...feed, builder: createBuilder(feed), spans: [] }
+        batch = { ...feed, builder: createBuilder(feed), spans: [], idleTicks: 0 }
         batches.set(name, batch)
       }
       return batch
@@ -176,8 +195,14 @@ export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder)
       return rows
     },
     get bytes() {
-      let bytes = 0
-      for (const batch of batches.values()) bytes += batch.builder.bytes
+      let bytes = entryBytes()
+      for (const { builder } of batches.values()) bytes += builder.bytes
+      return bytes
+    },
+    get allocatedBytes() {
+      let bytes = entryBytes()
+      // A builder without rows is kept for the next ones: it waits for nothing.
+      for (const { builder } of batches.values()) if (builder.rowCount > 0) bytes += builder.allocatedBytes
       return bytes
     },
     get isEmpty() {
@@ -186,9 +211,13 @@ export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder)
 
     seal() {
       const sealed: SealedBatch[] = []
-      let bytes = 0
+      // Builders stay with their tables' next batches: only the spans are new.
+      const kept = new Map<string, OpenBatch>()
+      let bytes = entryBytes()
       let rowCount = 0
-      for (const { builder, spans, ...feed } of batches.values()) {
+      for (const [name, { builder, spans, idleTicks, ...feed }] of batches) {
+        const idle = builder.rowCount === 0 ? idleTicks + 1 : 0
+        if (idle < IDLE_TICKS_MAX) kept.set(name, { ...feed, builder, spans: [], idleTicks: idle })
         if (builder.rowCount === 0) continue
         bytes += builder.bytes
         rowCount += builder.rowCount
@@ -202,8 +231,7 @@ export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder)
         bytes,
         rowCount,
       }
-      // Builders stay with their tables' next batches: only the spans are new.
-      batches = new Map([...batches].map(([name, batch]) => [name, { ...batch, spans: [] }]))
+      batches = kept
       advances = new Map()
       keys = []
       waiters = []
