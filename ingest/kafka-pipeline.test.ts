@@ -48,10 +48,10 @@ async function openPipelines() {
       onDecision: () => {},
       count: () => {},
     })
-    const restarted: number[] = []
-    const source = { assignments: () => [PARTITION], restart: async () => void restarted.push(1) }
+    const log = { ...PARTITION }
+    const source = { assignments: () => [log], restart: () => pipeline.handlers.assigned([log]) }
     pipeline.attach(source as unknown as KafkaSource)
-    return { pipeline, restarted }
+    return { pipeline, log }
   }
   return { catalog, open }
 }
@@ -69,18 +69,34 @@ test('a topic-partition that two processes hold for undecided goes on once (G-2)
   const again = other.pipeline.decide('flights', 0, 'earliest')
   await expect(again).rejects.toMatchObject({ code: 'request-invalid' })
   expect((await catalog.coverage('p')).map(({ source }) => source)).toEqual([KEY.source, `${KEY.source}#2`])
-  expect(other.restarted).toHaveLength(1)
+  expect(other.pipeline.state.needsDecision.size).toBe(0)
   await catalog.close()
 })
 
-test('a decision goes by the log as it was when its position was found outside', async () => {
+test('a decision goes by the log as it is, not as it was at the assignment', async () => {
   const { catalog, open } = await openPipelines()
   await catalog.beginCoverage(KEY, 40n)
-  const { pipeline } = open()
+  const { pipeline, log } = open()
   await pipeline.handlers.assigned([PARTITION])
   expect(pipeline.state.needsDecision.size).toBe(0)
-  pipeline.handlers.outOfRange({ ...PARTITION, logStart: 45 }, 40)
-  const [coverage] = [await pipeline.decide('flights', 0, 'earliest')]
-  expect(coverage.ranges).toEqual([{ start: 45n, end: 45n }])
+  log.logStart = 45
+  pipeline.handlers.outOfRange({ ...log }, 40)
+  log.logStart = 47
+  expect(await pipeline.decide('flights', 0, 'earliest')).toMatchObject({ ranges: [{ start: 47n, end: 47n }] })
+  await catalog.close()
+})
+
+test('a process that lost a topic-partition decides nothing about it, however far its new owner is (G-2)', async () => {
+  const { catalog, open } = await openPipelines()
+  await catalog.beginCoverage(KEY, 7n)
+  const { pipeline, log } = open()
+  log.logEnd = 13
+  await pipeline.handlers.assigned([log])
+  expect(pipeline.state.needsDecision.size).toBe(1)
+  // The new owner has decided, and has read on beyond what this process knows of the log.
+  await catalog.beginCoverage({ ...KEY, source: `${KEY.source}#2` }, 13n)
+  log.logEnd = 50
+  await expect(pipeline.decide('flights', 0, 'latest')).rejects.toMatchObject({ code: 'request-invalid' })
+  expect(await catalog.coverage('p')).toHaveLength(2)
   await catalog.close()
 })

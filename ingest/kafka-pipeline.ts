@@ -55,6 +55,13 @@ export type KafkaPipeline = {
 /** An idle source is told fresh only while the broker's replies say so: twice the time a fetch waits, and some. */
 const AT_END_FRESH_MS = 1500
 
+/** `end` of the source's coverage; undefined: not known, or there is none. */
+type Contradiction = {
+  readonly partition: AssignedPartition
+  readonly source: string | undefined
+  readonly end: bigint | undefined
+}
+
 type Assigned = {
   readonly partition: AssignedPartition
   readonly key: SourceKey
@@ -91,8 +98,8 @@ export function createKafkaPipeline(components: {
   const { name, tables, catalog, intake, ledger, world } = components
   const assigned = new Map<string, Assigned>()
   const needsDecision = new Map<string, string>()
-  /** Where those logs began and ended when they were last looked at. */
-  const contradicted = new Map<string, AssignedPartition>()
+  /** Those logs as they were when they were last looked at, and the coverage that they contradicted. */
+  const contradicted = new Map<string, Contradiction>()
   let source: KafkaSource | undefined
 
   /** The source of the latest incarnation that has coverage. */
@@ -106,7 +113,7 @@ export function createKafkaPipeline(components: {
     return { pipeline: name, source, partition: partition.partition }
   }
 
-  function needDecision(partition: AssignedPartition, reason: string): void {
+  function needDecision({ partition, source, end }: Contradiction, reason: string): void {
     const command = `millrace decide --pipeline ${name} --topic ${partition.topic} --partition ${partition.partition} --from earliest|latest|<offset>`
     const told = `${reason}; to go on: ${command}`
     // It is looked at again and again: the log needs it once.
@@ -114,16 +121,19 @@ export function createKafkaPipeline(components: {
       world.log.error('topic-partition needs a decision', { pipeline: name, ...partition, reason, command })
     }
     needsDecision.set(topicPartitionKey(partition), told)
-    contradicted.set(topicPartitionKey(partition), partition)
+    contradicted.set(topicPartitionKey(partition), { partition, source, end })
     assigned.delete(topicPartitionKey(partition))
     components.onDecision()
   }
 
+  function endOf(partition: TopicPartition, all: readonly Coverage[]): bigint | undefined {
+    const key = keyOf(partition, all)
+    return coverageEnd(all.find((each) => each.source === key.source && each.partition === key.partition))
+  }
+
   /** Where to go on, or why a human has to say so. */
   function startPosition(partition: AssignedPartition, all: readonly Coverage[]): bigint | string {
-    const key = keyOf(partition, all)
-    const own = all.find((each) => each.source === key.source && each.partition === key.partition)
-    const end = coverageEnd(own)
+    const end = endOf(partition, all)
     if (end === undefined) {
       const earlier = all.find(
         (each) => each.source.startsWith(`kafka:${partition.topic}:`) && each.partition === partition.partition,
@@ -153,11 +163,13 @@ export function createKafkaPipeline(components: {
       const id = topicPartitionKey(partition)
       const start = startPosition(partition, all)
       if (typeof start === 'string') {
-        needDecision(partition, start)
+        const { source } = keyOf(partition, all)
+        needDecision({ partition, source, end: endOf(partition, all) }, start)
         positions.set(id, { at: 'none' })
         continue
       }
       needsDecision.delete(id)
+      contradicted.delete(id)
       const key = keyOf(partition, all)
       const coverage = await catalog.beginCoverage(key, start)
       const next = coverageEnd(coverage) ?? start
@@ -340,10 +352,17 @@ export function createKafkaPipeline(components: {
           `topic-partition ${id} is not assigned to this process; ask the one that has it`,
         )
       }
-      const partition = contradicted.get(id)
-      if (!needsDecision.has(id) || !partition) {
-        throw new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision`)
-      }
+      const refuse = () => new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision`)
+      if (!needsDecision.has(id)) throw refuse()
+      // Log and coverage as they are now: another process may have this topic-partition by now, decided and going on.
+      await source?.restart({
+        topic,
+        topicId: contradicted.get(id)?.partition.topicId ?? '',
+        partition: partitionNumber,
+      })
+      const contradiction = contradicted.get(id)
+      if (!needsDecision.has(id) || !contradiction) throw refuse()
+      const { partition } = contradiction
       const at = from === 'earliest' ? BigInt(partition.logStart) : from === 'latest' ? BigInt(partition.logEnd) : from
       if (at < BigInt(partition.logStart) || at > BigInt(partition.logEnd)) {
         throw new MillraceError(
@@ -353,11 +372,9 @@ export function createKafkaPipeline(components: {
       }
       const all = await catalog.coverage(name)
       const current = keyOf(partition, all)
-      if (typeof startPosition(partition, all) === 'bigint') {
-        // Decided elsewhere meanwhile, by another process's door: another incarnation would read everything a second time.
-        await source?.restart(partition)
-        throw new MillraceError('request-invalid', `topic-partition ${id} does not wait for a decision any more`)
-      }
+      // Moved since: somebody goes on there, and another incarnation would read the same records a second time. Of two who
+      // find it unmoved both begin the same incarnation, and the first one's offset counts.
+      if (contradiction.source !== current.source || contradiction.end !== endOf(partition, all)) throw refuse()
       const isKnown = all.some((each) => each.source === current.source && each.partition === current.partition)
       const incarnation = isKnown ? incarnationOf(current.source) + 1 : 1
       const coverage = await catalog.beginCoverage({ ...current, source: kafkaSourceText(partition, incarnation) }, at)
@@ -385,12 +402,17 @@ export function createKafkaPipeline(components: {
           assigned.delete(topicPartitionKey(partition))
           // Whoever has it next looks and tells.
           needsDecision.delete(topicPartitionKey(partition))
+          contradicted.delete(topicPartitionKey(partition))
         }
         components.onDecision()
       },
       block: take,
       outOfRange(partition, position) {
-        needDecision(partition, `position ${position} is outside the log [${partition.logStart}, ${partition.logEnd})`)
+        const source = assigned.get(topicPartitionKey(partition))?.key.source
+        needDecision(
+          { partition, source, end: undefined },
+          `position ${position} is outside the log [${partition.logStart}, ${partition.logEnd})`,
+        )
       },
       trouble: components.onTrouble,
     },
