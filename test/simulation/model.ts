@@ -82,8 +82,10 @@ export function createModel(parts: {
   const coverage = new Map<string, SourceAdvance>()
   const landedIds = new Set<string>()
   const removed = new Map<string, Removed>()
-  const seenRequestRows = new Set<string>()
+  const seenRequestRows = new Map<string, bigint>()
   const holds = new Set<Hold>()
+  const readers = new Set<string>()
+  const expiredReaders = new Set<string>()
   const httpPlaces = new Map<string, number>()
   const writers: string[] = []
 
@@ -145,10 +147,32 @@ export function createModel(parts: {
       if (answer) await mergeLanded(merge, BigInt(answer.version as string))
     } else if (method === 'expireReaders') {
       for (const hold of holds) if (!hasRow(hold)) hold.isBroken = true
+      for (const readerId of readers) if (!hasRow({ readerId })) expiredReaders.add(readerId)
+    } else if (method === 'setReader') {
+      readers.add(args[0] as string)
     }
   }
 
-  function hasRow({ readerId }: Hold): boolean {
+  /** It says that it holds: then its row must say so too, if it was not silent for too long meanwhile. */
+  function hold(hold: Hold): void {
+    holds.add(hold)
+    const rows = database.prepared('SELECT table_id, oldest_version FROM readers WHERE reader_id = ?')
+    const oldest = new Map(
+      (rows.all(hold.readerId) as { table_id: bigint; oldest_version: bigint }[]).map((row) => [
+        Number(row.table_id),
+        row.oldest_version,
+      ]),
+    )
+    for (const [tableId, version] of hold.versions) {
+      const kept = oldest.get(tableId)
+      if (kept !== undefined && kept <= version) continue
+      if (oldest.size === 0 && expiredReaders.has(hold.readerId)) hold.isBroken = true
+      else
+        violation('reader row', `${hold.readerId} holds version ${version} of table ${tableId}, its row says ${kept}`)
+    }
+  }
+
+  function hasRow({ readerId }: Pick<Hold, 'readerId'>): boolean {
     return one('SELECT 1 AS there FROM readers WHERE reader_id = ?', readerId) !== undefined
   }
 
@@ -239,7 +263,7 @@ export function createModel(parts: {
       recordsDead: advance.recordsDead + (known?.recordsDead ?? 0),
       recordsFiltered: advance.recordsFiltered + (known?.recordsFiltered ?? 0),
     })
-    for (const problem of truth.problemsOf(advance, rows, seenRequestRows)) violation('G-1', problem)
+    for (const problem of truth.problemsOf(advance, rows, seenRequestRows, catalogMicros())) violation('G-1', problem)
   }
 
   // ---- merges of live segments
@@ -404,10 +428,7 @@ export function createModel(parts: {
     writerRegistered: (writerId) => void writers.push(writerId),
     landed,
     deleting,
-    hold(hold) {
-      if (!hasRow(hold)) hold.isBroken = true
-      holds.add(hold)
-    },
+    hold,
     letGo: (hold) => void holds.delete(hold),
     holds,
     rowsInFiles,
