@@ -15,6 +15,8 @@ import { join } from 'node:path'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createSystemWorld } from '../runtime/system-world.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
+import { type PostgresServer, startPostgres } from '../test/harness/postgres.ts'
+import { measureFiles } from './flush-tick-files.ts'
 import { createTables, nextTick, pipelineOf, positionsOf, ROWS_PER_SOURCE, tableName } from './flush-tick-load.ts'
 import { snapshot, type TickProcessOptions, type TickProcessReport } from './flush-tick-process.ts'
 import { cpuSeconds, watchMachine } from './process-cost.ts'
@@ -33,16 +35,26 @@ const INTERVAL_MS = 500
 const SECONDS_MAX = 60
 const SNAPSHOTS_PER_SECOND = 10
 const LATE_MET_MS = 500
+const FILES = { rowsPerSegment: 100, ticks: 40, warmUpTicks: 10 }
 
 type Engine = {
   readonly name: string
   readonly targetMs: number
   /** A catalog of its own for each measurement. */
-  open(): Promise<{ readonly url: string; readonly serverPid: number | undefined; close(): Promise<void> }>
+  open(): Promise<Home>
+}
+
+type Home = {
+  readonly url: string
+  /** CPU of the database server so far; undefined when there is none. */
+  readonly serverSeconds: (() => number) | undefined
+  close(): Promise<void>
 }
 
 export async function benchFlushTick(stage: Stage): Promise<BenchResult> {
-  const engines = await enginesHere()
+  const server = await startPostgres()
+  stage.atEnd(() => server.stop())
+  const engines = enginesOf(server)
   const seconds = Math.min(SECONDS_MAX, Math.max(5, Math.ceil(stage.rows / 50_000)))
   const figures: Figure[] = []
   const lines: string[][] = []
@@ -85,9 +97,17 @@ export async function benchFlushTick(stage: Stage): Promise<BenchResult> {
     numbers[`${engine.name} many serverCores`] = run.serverCores ?? 0
     limits.push(`${engine.name}: ${run.limit}`)
   }
+  stage.say(`${TABLES} tables in one process, files and all`)
+  const files = await measureFiles({ tables: TABLES, ...FILES })
+  figures.push({
+    what: `one process, ${TABLES} tables: seal, write to a local disk and commit ${TABLES} segments of ${FILES.rowsPerSegment} rows`,
+    value: `${files.cpuMs.toFixed(0)} ms CPU per tick (encoding ${files.encodeMs.toFixed(0)}, sealing ${files.sealMs.toFixed(0)}), ${files.wallMs.toFixed(0)} ms on the clock; ${thousands(files.segmentBytes)} bytes a segment`,
+  })
+  numbers['files cpuMs'] = files.cpuMs
+  numbers['files encodeMs'] = files.encodeMs
   return {
     name: 'flush-tick',
-    data: `segments of 17 columns; one tick: ${SOURCES} advances, ${thousands(TICKS)} ticks after ${WARM_UP_TICKS} to warm up. Many tables: every tick of each process has ${TABLES} segments, ${TABLES} advances and ${TABLES} new versions. No file is written: this is the catalog alone (bench/flush-tick.ts)`,
+    data: `segments of 17 columns; one tick: ${SOURCES} advances, ${thousands(TICKS)} ticks after ${WARM_UP_TICKS} to warm up. Many tables: every tick of each process has ${TABLES} segments, ${TABLES} advances and ${TABLES} new versions. No file is written: this is the catalog alone (bench/flush-tick.ts), but in the last figure: JSON records of 12 columns, decoded before the clock starts`,
     settings: `defaults of the catalog; SQLite on a local disk with synchronous=FULL${engines.length > 1 ? ', PostgreSQL on the same machine with its own defaults' : ''}`,
     figures,
     tables: [
@@ -110,7 +130,7 @@ export async function benchFlushTick(stage: Stage): Promise<BenchResult> {
   }
 }
 
-async function enginesHere(): Promise<Engine[]> {
+function enginesOf(server: PostgresServer): Engine[] {
   return [
     {
       name: 'SQLite',
@@ -119,8 +139,19 @@ async function enginesHere(): Promise<Engine[]> {
         const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-tick-'))
         return {
           url: `sqlite:${join(folder, 'catalog.sqlite')}`,
-          serverPid: undefined,
+          serverSeconds: undefined,
           close: () => rm(folder, { recursive: true, force: true }),
+        }
+      },
+    },
+    {
+      name: 'PostgreSQL',
+      targetMs: 5,
+      async open() {
+        return {
+          url: await server.createDatabase(),
+          serverSeconds: () => cpuSeconds([server.pid]),
+          close: async () => {},
         }
       },
     },
@@ -131,6 +162,7 @@ async function measureOneTick(engine: Engine, segments: number) {
   const home = await engine.open()
   const world = createSystemWorld({ log: createTestWorld().log })
   const catalog = await openCatalog({ url: home.url, world })
+  const serverNow = () => home.serverSeconds?.() ?? 0
   try {
     const tables = await createTables(catalog, segments)
     const writer = await catalog.registerWriter('ingest')
@@ -144,9 +176,9 @@ async function measureOneTick(engine: Engine, segments: number) {
     for (let sequence = 0; sequence < WARM_UP_TICKS + TICKS; sequence += 1) {
       const isMeasured = sequence >= WARM_UP_TICKS
       if (sequence % SNAPSHOT_EVERY_TICKS === 0) {
-        if (isMeasured && sequence > WARM_UP_TICKS) server += serverSeconds(home.serverPid) - serverBefore
+        if (isMeasured && sequence > WARM_UP_TICKS) server += serverNow() - serverBefore
         for (const { name } of tables) await snapshot(catalog, world, compactor, name)
-        serverBefore = serverSeconds(home.serverPid)
+        serverBefore = serverNow()
       }
       const { tick, advance } = nextTick(world, writer, sequence, feeds)
       const cpuBefore = process.cpuUsage()
@@ -160,11 +192,11 @@ async function measureOneTick(engine: Engine, segments: number) {
       if (result.outcome !== 'committed') throw new Error(`a tick was answered ${result.outcome}`)
       advance()
     }
-    server += serverSeconds(home.serverPid) - serverBefore
+    server += serverNow() - serverBefore
     return {
       cpuMs: cpu / TICKS,
       wallMs: wall / TICKS,
-      serverMs: home.serverPid === undefined ? undefined : (server * 1000) / TICKS,
+      serverMs: home.serverSeconds === undefined ? undefined : (server * 1000) / TICKS,
     }
   } finally {
     await catalog.close()
@@ -172,14 +204,11 @@ async function measureOneTick(engine: Engine, segments: number) {
   }
 }
 
-function serverSeconds(pid: number | undefined): number {
-  return pid === undefined ? 0 : cpuSeconds([pid])
-}
-
 async function measureManyTables(engine: Engine, seconds: number) {
   const home = await engine.open()
   const world = createSystemWorld({ log: createTestWorld().log })
   const catalog = await openCatalog({ url: home.url, world })
+  const serverNow = () => home.serverSeconds?.() ?? 0
   const children: Child[] = []
   try {
     await createTables(catalog, TABLES)
@@ -192,7 +221,7 @@ async function measureManyTables(engine: Engine, seconds: number) {
     await Promise.all(children.map(({ ready }) => ready))
     const pids = children.map(({ process: { pid } }) => pid as number)
     const before = pids.map((pid) => cpuSeconds([pid]))
-    const serverBefore = serverSeconds(home.serverPid)
+    const serverBefore = serverNow()
     const load = watchMachine()
     for (const { process: child } of children) child.send('begin')
     // Their CPU is read while they still live, just before the last of them ends.
@@ -203,7 +232,7 @@ async function measureManyTables(engine: Engine, seconds: number) {
     const reports = await Promise.all(children.map(({ report }) => report)).finally(() => clearInterval(reading))
     const machine = load()
     const used = cpu.map((seconds, i) => seconds - before[i])
-    const server = serverSeconds(home.serverPid) - serverBefore
+    const server = serverNow() - serverBefore
     const writers = reports.slice(0, PROCESSES)
     const compactor = reports[PROCESSES]
     await check(catalog, writers, compactor)
@@ -217,7 +246,7 @@ async function measureManyTables(engine: Engine, seconds: number) {
       busyPauses: sum(({ busyPauses }) => busyPauses),
       busyErrors: sum(({ busyErrors }) => busyErrors),
       writersCores: writersCpu / machine.seconds,
-      serverCores: home.serverPid === undefined ? undefined : server / machine.seconds,
+      serverCores: home.serverSeconds === undefined ? undefined : server / machine.seconds,
       compactorCores: used[PROCESSES] / machine.seconds,
       snapshots: compactor.commits,
       conflicts: compactor.conflicts,

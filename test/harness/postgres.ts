@@ -21,6 +21,8 @@ import { runToEnd, type StartedProcess, startProcess } from './processes.ts'
 
 export type PostgresServer = {
   readonly port: number
+  /** Of the process that starts all others. */
+  readonly pid: number
   readonly user: string
   readonly password: string
   /** Address of the server's own first database. */
@@ -92,6 +94,9 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
   const urlOf = (database: string) => `postgres://${USER}:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/${database}`
   return {
     port,
+    get pid() {
+      return started.pid
+    },
     user: USER,
     password: PASSWORD,
     url: urlOf('postgres'),
