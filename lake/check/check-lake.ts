@@ -16,6 +16,7 @@ import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { CatalogInspection, InspectedTable, Inspection } from '../catalog/inspection.ts'
+import { inParallel } from '../iceberg/read.ts'
 import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
 import { balanceFindings, SILENCE_FACTOR, stillnessFindings, tableFindings } from './catalog-facts.ts'
@@ -99,15 +100,14 @@ export async function checkLake(
     const referenceReader = createReferenceReader({ store, everyCheckpoint: request.deep })
     const readAll = async (earlier?: Reading): Promise<Reading> => {
       const inspection = await catalog.inspect()
-      const tables = new Map<number, ReadTable>()
-      for (const inspected of inspection.tables) {
-        const { tableId, name, version } = inspected.table
-        if (request.table !== undefined && name !== request.table) continue
+      const wanted = inspection.tables.filter(({ table }) => table.name === (request.table ?? table.name))
+      const tables = await inParallel(wanted, async (inspected) => {
+        const { tableId, version } = inspected.table
         const known = earlier?.tables.get(tableId)
         const read = known?.inspected.table.version === version ? known.read : await referenceReader.read(inspected)
-        tables.set(tableId, { inspected, read })
-      }
-      return { catalog: inspection, tables }
+        return [tableId, { inspected, read }] as const
+      })
+      return { catalog: inspection, tables: new Map(tables) }
     }
     const before = await readAll()
     const listings = await listAll(store, settings, before, request)
@@ -222,9 +222,9 @@ async function listAll(
     if (coldRoot !== undefined) folders.set(`${location.replace(lakeRoot, coldRoot)}/`, tableId)
   }
   if (!request.deep || request.table !== undefined) {
-    for (const [folder, tableId] of folders) {
+    await inParallel([...folders], async ([folder, tableId]) => {
       for await (const info of store.list(folder)) listings.get(tableId)?.push(info)
-    }
+    })
     return listings
   }
   const strays: ObjectInfo[] = []

@@ -122,29 +122,27 @@ export function createReferenceReader(components: {
     const { currentSnapshot, snapshots } = metadata
     let current: ReadonlySet<string> | undefined = currentSnapshot ? undefined : new Set()
     const others = snapshots.filter((snapshot) => snapshot !== currentSnapshot)
-    for (const snapshot of currentSnapshot ? [currentSnapshot, ...others] : others) {
-      const needed = snapshot === currentSnapshot
-      const place = { table: gathered.table.name, needed, referredBy: location }
+    const currentFirst = currentSnapshot ? [currentSnapshot, ...others] : others
+    const lists = await inParallel(currentFirst, (snapshot) => {
       const { summary, manifestList: path } = snapshot
+      const place = { table: gathered.table.name, needed: snapshot === currentSnapshot, referredBy: location }
       const [own, ...bases] = checkpointPaths(snapshot)
       const sha256 = summary[CHECKPOINT_HASH_KEY]
       if (own !== undefined) refer(gathered, { ...place, path: own, kind: 'checkpoint', sha256 })
       for (const base of bases) refer(gathered, { ...place, path: base, kind: 'checkpoint' })
       const checksum = summary[MANIFEST_LIST_CHECKSUM_KEY]
       const list = refer(gathered, { ...place, path, kind: 'manifest list', checksum })
-      const listed = await open(gathered, list, (bytes) => decodeManifestList(bytes, path))
-      if (needed) current = listed && new Set(listed.map((manifest) => manifest.path))
+      return open(gathered, list, (bytes) => decodeManifestList(bytes, path))
+    })
+    for (const [i, { manifestList }] of currentFirst.entries()) {
+      const listed = lists[i]
+      const needed = currentFirst[i] === currentSnapshot
+      const place = { table: gathered.table.name, needed, referredBy: manifestList, kind: 'manifest' } as const
+      if (needed) current = listed && new Set(listed.map(({ path }) => path))
       for (const manifest of listed ?? []) {
-        manifests.set(manifest.path, manifest)
-        const { bytes } = manifest
-        refer(gathered, {
-          ...place,
-          path: manifest.path,
-          kind: 'manifest',
-          referredBy: path,
-          bytes,
-          checksum: manifest.checksum,
-        })
+        const { path, bytes, checksum } = manifest
+        manifests.set(path, manifest)
+        refer(gathered, { ...place, path, bytes, checksum })
       }
     }
     return { all: [...manifests.values()], current }
