@@ -72,6 +72,7 @@ export function createSnapshotCommits(components: {
         base,
         add: rewritten.add,
         remove: rewritten.remove,
+        removeFrom: 'files' in work ? [...new Set(work.files.map(({ manifestPath }) => manifestPath))] : [],
         operation: work.kind === 'append' ? 'append' : 'replace',
         coverage: { before, changed: coverageChanges((key) => findCoverage(before, key), segments) },
         commitId,

@@ -29,10 +29,16 @@ export type PlanSettings = {
   readonly cold: { readonly root: string; readonly afterMs: number; readonly filesMax: number } | undefined
 }
 
+/** What planning needs of a live file; the rest, column bounds above all, would fill the memory with a large table. */
+export type PlanFile = Pick<
+  LiveFile,
+  'path' | 'partition' | 'rowCount' | 'bytes' | 'snapshotId' | 'manifestPath' | 'specId' | 'checksum'
+>
+
 export type Work =
   | { readonly kind: 'append'; readonly segments: readonly Segment[] }
-  | { readonly kind: 'merge'; readonly files: readonly LiveFile[] }
-  | { readonly kind: 'tier'; readonly files: readonly LiveFile[] }
+  | { readonly kind: 'merge'; readonly files: readonly PlanFile[] }
+  | { readonly kind: 'tier'; readonly files: readonly PlanFile[] }
   /** `nowMs`: the time that ages are counted to. */
   | { readonly kind: 'expire'; readonly nowMs: number }
 
@@ -40,7 +46,7 @@ export type Work =
 export function planWork(
   version: TableVersion,
   base: TableMetadata | undefined,
-  files: readonly LiveFile[],
+  files: readonly PlanFile[],
   settings: PlanSettings,
 ): Work | undefined {
   return (
@@ -71,8 +77,8 @@ export function planAppend(version: TableVersion, settings: PlanSettings): Work 
 const FILLS_TARGET_RATIO = 0.75
 
 /** Of all partitions the group that saves most files; sizes within a factor of four count as alike. */
-export function planMerge(files: readonly LiveFile[], settings: PlanSettings): Work | undefined {
-  const groups = new Map<string, LiveFile[]>()
+export function planMerge(files: readonly PlanFile[], settings: PlanSettings): Work | undefined {
+  const groups = new Map<string, PlanFile[]>()
   for (const file of files) {
     if (file.bytes >= settings.targetBytes / 2) continue
     const name = `${partitionText(file)} ${sizeTier(file.bytes)}`
@@ -80,7 +86,7 @@ export function planMerge(files: readonly LiveFile[], settings: PlanSettings): W
     if (group) group.push(file)
     else groups.set(name, [file])
   }
-  let best: LiveFile[] | undefined
+  let best: PlanFile[] | undefined
   for (const group of groups.values()) {
     const fitting = takeUpTo(group, Math.min(settings.targetBytes, settings.mergeBytesMax))
     const bytes = fitting.reduce((sum, file) => sum + file.bytes, 0)
@@ -94,7 +100,7 @@ export function planMerge(files: readonly LiveFile[], settings: PlanSettings): W
 function planTier(
   version: TableVersion,
   base: TableMetadata | undefined,
-  files: readonly LiveFile[],
+  files: readonly PlanFile[],
   settings: PlanSettings,
 ): Work | undefined {
   const { cold } = settings
@@ -119,8 +125,8 @@ function planExpiry(
   return base && isExpiryDue(base, snapshotAgeMaxMs, nowMs) ? { kind: 'expire', nowMs } : undefined
 }
 
-function takeUpTo(files: readonly LiveFile[], bytesMax: number): LiveFile[] {
-  const taken: LiveFile[] = []
+function takeUpTo(files: readonly PlanFile[], bytesMax: number): PlanFile[] {
+  const taken: PlanFile[] = []
   let bytes = 0
   for (const file of [...files].sort((a, b) => a.bytes - b.bytes)) {
     if (bytes + file.bytes > bytesMax) break
@@ -135,7 +141,7 @@ export function sizeTier(bytes: number): number {
   return Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1) / 1_048_576) / 2) + 1)
 }
 
-export function partitionText(file: Pick<LiveFile, 'partition'>): string {
+export function partitionText(file: Pick<PlanFile, 'partition'>): string {
   return file.partition
     .map((value) =>
       value instanceof Uint8Array ? `x${Buffer.from(value).toString('hex')}` : `${typeof value} ${String(value)}`,

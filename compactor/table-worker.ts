@@ -14,14 +14,14 @@
 
 import type { Catalog, Lease, Table, TableVersion, Writer } from '../lake/catalog/catalog.ts'
 import type { MappedFile } from '../lake/file-mapping.ts'
-import type { DataFile, LiveFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
+import type { DataFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
 import { type CommitSettings, createSnapshotCommits, type Rewritten } from './commit-snapshot.ts'
-import { type PlanSettings, planWork, type Work } from './plan.ts'
+import { type PlanFile, type PlanSettings, planWork, type Work } from './plan.ts'
 import type { Rewriter } from './rewrite.ts'
 import { singlePartition } from './single-partition.ts'
 import { createTableMemory } from './table-memory.ts'
@@ -141,7 +141,9 @@ export function createTableWorker(components: {
     const remove = work.files.map(({ path }) => path)
     if (work.kind === 'tier') {
       invariant('tiering.configured', tiering !== undefined && base !== undefined, { table: version.table.name })
-      return { add: await tiering.move(version.table, work.files), remove, rows }
+      const files = await memory.wholeFiles(base, work.files)
+      invariant('tiering.files', files.length === work.files.length, { table: version.table.name })
+      return { add: await tiering.move(version.table, files), remove, rows }
     }
     return { add: await rewriteFiles(version.table, work.files, rows, samePartition(work.files)), remove, rows }
   }
@@ -150,7 +152,7 @@ export function createTableWorker(components: {
     table: Table,
     files: readonly { path: string; bytes: number; checksum?: string }[],
     rowsExpected: number,
-    partition: LiveFile['partition'] | undefined,
+    partition: PlanFile['partition'] | undefined,
   ): Promise<DataFile[]> {
     const opened = await inputs.open(files)
     try {
@@ -164,6 +166,6 @@ export function createTableWorker(components: {
 }
 
 /** Rows that were kept beside the partitioning are parted again: there may be enough of some table partitions by now. */
-function samePartition([first]: readonly LiveFile[]): LiveFile['partition'] | undefined {
+function samePartition([first]: readonly PlanFile[]): PlanFile['partition'] | undefined {
   return first.specId === UNPARTITIONED_SPEC_ID ? undefined : first.partition
 }

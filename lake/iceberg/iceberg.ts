@@ -74,6 +74,8 @@ export type SnapshotRequest = {
   readonly add: readonly DataFile[]
   /** Paths of live files that this snapshot leaves out. */
   readonly remove: readonly string[]
+  /** Paths of the manifests that list them; the others need not be read then. Left out: all are. */
+  readonly removeFrom?: readonly string[]
   readonly operation: 'append' | 'replace' | 'overwrite'
   /**
    * Coverage of exactly the rows of the new snapshot, kept in a small checkpoint object that the summary names: all of it, or

@@ -33,16 +33,16 @@ export type Removal = {
   readonly removed: readonly DataFile[]
 }
 
-/** @param contents entries of each manifest, inherited numbers filled in */
+/** @param contents entries of each manifest, inherited numbers filled in; undefined for one that lists nothing to be removed */
 export function removeFiles(
   manifests: readonly ManifestFile[],
-  contents: readonly (readonly ManifestEntry[])[],
+  contents: readonly (readonly ManifestEntry[] | undefined)[],
   remove: ReadonlySet<string>,
   snapshotId: bigint,
 ): Removal {
   const removed: DataFile[] = []
   const drafts = manifests.map((manifest, i): ManifestDraft => {
-    const live = liveEntries(contents[i])
+    const live = liveEntries(contents[i] ?? [])
     if (!live.some(({ file }) => remove.has(file.path))) return { kind: 'kept', manifest }
     const entries = live.map((entry): ManifestEntry => {
       if (!remove.has(entry.file.path)) return { ...entry, status: STATUS.existing }

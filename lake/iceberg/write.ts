@@ -228,13 +228,20 @@ async function draftManifests(
   reader: SnapshotReader,
   snapshotId: bigint,
 ): Promise<{ drafts: readonly ManifestDraft[]; removed: readonly DataFile[] }> {
-  const { base, add, remove, manifestsMax } = request
+  const { base, add, remove, removeFrom, manifestsMax } = request
   const listed = base?.currentSnapshot ? await reader.manifestList(base.currentSnapshot.manifestList) : []
   const alive = listed.filter((manifest) => manifest.addedFiles + manifest.existingFiles > 0)
   const { drafts: old, removed } =
     remove.length === 0
       ? { drafts: alive.map((manifest): ManifestDraft => ({ kind: 'kept', manifest })), removed: [] }
-      : removeFiles(alive, await inParallel(alive, reader.manifest), new Set(remove), snapshotId)
+      : removeFiles(
+          alive,
+          await inParallel(alive, async (manifest) =>
+            removeFrom && !removeFrom.includes(manifest.path) ? undefined : reader.manifest(manifest),
+          ),
+          new Set(remove),
+          snapshotId,
+        )
   if (request.operation === 'replace') {
     const rowsIn = removed.reduce((sum, file) => sum + file.rowCount, 0)
     const rowsOut = add.reduce((sum, file) => sum + file.rowCount, 0)
