@@ -49,8 +49,8 @@ export function openPostgresDatabase({ url, world, connectionsMax }: PostgresOpt
     host,
     port,
     user,
-    // Never the password file of whoever runs this: what is used is what the settings say.
-    password: password ?? '',
+    // A function: an empty text would send the client looking for the password file of whoever runs this.
+    password: () => password ?? '',
     database,
     ssl,
     application_name: applicationName,

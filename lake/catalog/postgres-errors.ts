@@ -36,7 +36,8 @@ const LOST_MESSAGE =
 
 /** Wrong user, password, database, rights, or no TLS where it was asked for: somebody must change something. */
 const SETTINGS = ['28000', '28P01', '3D000', '42501', '3F000']
-const NO_TLS = /does not support SSL/
+/** No TLS at the server, or no password in the address: errors of the client, without a code. */
+const REFUSED_MESSAGE = /does not support SSL|client password must be/
 
 export function judgePostgresError(error: unknown): Trouble {
   if (!(error instanceof Error)) return 'final'
@@ -58,7 +59,7 @@ export function isStalePlan(error: unknown): boolean {
 export function postgresError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof MillraceError) return error
   const code = codeOf(error)
-  if ((code !== undefined && SETTINGS.includes(code)) || NO_TLS.test(error.message)) {
+  if ((code !== undefined && SETTINGS.includes(code)) || REFUSED_MESSAGE.test(error.message)) {
     return new MillraceError('settings-invalid', `catalog.url: PostgreSQL refuses: ${error.message}`, { cause: error })
   }
   const fromServer = 'severity' in error || COLLISION.includes(code ?? '')

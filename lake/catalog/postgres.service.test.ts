@@ -1,8 +1,9 @@
 /** The catalog on PostgreSQL: the conformance suite against a real server, each catalog with connections of its own. */
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { holdClock, moveHeldClock, type PostgresServer, startPostgres } from '../../test/harness/postgres.ts'
 import type { Catalog } from './catalog.ts'
+import { checkInterleavings } from './catalog-model.ts'
 import { describeCatalog } from './conformance.ts'
 import { openCatalog } from './open-catalog.ts'
 
@@ -29,3 +30,6 @@ describeCatalog('PostgreSQL', async () => {
     },
   }
 })
+
+test('any interleaving keeps coverage whole, versions dense and every segment live in one span (G-1, G-2, G-3)', () =>
+  checkInterleavings(async (world) => openCatalog({ url: await server.createDatabase(), world }), { numRuns: 12 }))
