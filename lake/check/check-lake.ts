@@ -68,8 +68,8 @@ export type DeepReport = {
   readonly notCounted: readonly string[]
 }
 
-/** A sweep that is busy, or a compactor that restarts, may take this many of its intervals. */
-const SWEEPS_MISSED_MAX = 3
+/** A sweep looks for a fenced writer's files more and more seldom, at last once in about 256 of its rounds. */
+const SWEEPS_MISSED_MAX = 512
 const SWEPT_WITHIN_MIN_MS = 3_600_000
 
 type Reading = { readonly catalog: CatalogInspection; readonly tables: ReadonlyMap<number, ReadTable> }

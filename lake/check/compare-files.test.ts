@@ -78,12 +78,13 @@ test('what only the second reading refers to was committed meanwhile: no orphan,
 })
 
 test('unreferenced files by who wrote them', () => {
-  const names = { live: `x/${LIVE}-1.parquet`, ended: `x/snap-7-${ENDED}-${LIVE.replace('1', 'f')}.avro` }
+  const plain = `x/${LIVE.replaceAll('-', '')}-${ENDED.replace('2', 'f')}.checkpoint.json.zst`
+  const names = { plain, live: `x/${LIVE}-1.parquet`, ended: `x/snap-7-${ENDED}-${LIVE.replace('1', 'f')}.avro` }
   const { orphans, inFlight, waiting } = compare({
     removed: new Set(['gone']),
-    listed: [listed(names.live), listed(names.ended), listed('x/other.parquet'), listed('gone')],
+    listed: [listed(names.live), listed(names.plain), listed(names.ended), listed('x/other.parquet'), listed('gone')],
   })
-  expect([inFlight, waiting]).toEqual([1, 1])
+  expect([inFlight, waiting]).toEqual([2, 1])
   expect(orphans.map(({ path, severity }) => [path, severity])).toEqual([
     [names.ended, 'notice'],
     ['x/other.parquet', 'damage'],

@@ -12,6 +12,7 @@
  */
 import type { InspectedWriter } from '../catalog/inspection.ts'
 import type { ObjectInfo } from '../object-store/object-store.ts'
+import { plainWriterId } from '../writer-files.ts'
 import { behindFinding } from './behind.ts'
 import type { Finding, Reference } from './finding.ts'
 
@@ -68,7 +69,8 @@ export type Comparison = {
   readonly bytes: number
 }
 
-const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
+/** With its dashes, or without (`writer-files.ts`). */
+const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}/g
 
 export function compareFiles(compared: ComparedFiles): Comparison {
   const { before, after, removed } = compared
@@ -77,7 +79,7 @@ export function compareFiles(compared: ComparedFiles): Comparison {
   const unreferenced: Unreferenced[] = []
   const seen = new Set<string>()
   const counts = { inFlight: 0, waiting: 0, unknown: 0, files: 0, bytes: 0 }
-  const writers = new Map(compared.writers.map((writer) => [writer.writerId, writer]))
+  const writers = new Map(compared.writers.map((writer) => [plainWriterId(writer.writerId), writer]))
   for (const info of compared.listed) {
     counts.files += 1
     counts.bytes += info.size
@@ -114,7 +116,7 @@ function writerOf(
   { now, silentMs }: ComparedFiles,
 ): Pick<Unreferenced, 'state' | 'writer'> {
   const name = path.slice(path.lastIndexOf('/') + 1)
-  const ids = Array.from(name.matchAll(UUID), ([id]) => id)
+  const ids = Array.from(name.matchAll(UUID), ([id]) => plainWriterId(id))
   const writer = ids.map((id) => writers.get(id)).find((each) => each !== undefined)
   if (!writer) return { state: ids.length > 0 ? 'unknown' : 'foreign', writer }
   if (writer.fencedAt !== undefined) return { state: 'fenced', writer }

@@ -10,7 +10,7 @@ import type { Reference } from './finding.ts'
 import { verifyFile } from './verify-file.ts'
 
 const PATH = 's3://bucket/lake/t/segments/a.parquet'
-const BLOCK = 8 * 1024 ** 2
+const BLOCK = 4 * 1024 ** 2
 
 function lake() {
   return createMemoryObjectStore({ root: 's3://bucket/lake', world: createTestWorld() })

@@ -32,7 +32,7 @@ export type VerifyOptions = {
   readonly signal?: AbortSignal
 }
 
-const BLOCK_BYTES = 8 * 1024 ** 2
+const BLOCK_BYTES = 4 * 1024 ** 2
 const PARQUET_KINDS = ['segment', 'data file']
 
 export async function verifyFile(reference: Reference, options: VerifyOptions): Promise<Verdict> {
