@@ -49,11 +49,11 @@ export function tablesYaml(stage: number): string {
 `
 }
 
-/** One line of JSON; every seventh is bad, every ninth has nothing but its id. */
+/** One line of JSON; every seventh is bad, every ninth has nothing but its id, every sixteenth is far from today. */
 export function recordOf(id: number, stage: number): string {
   if (id % 7 === 3) return `{"id": ${id}, "day": "the 30th of February"}`
   if (id % 9 === 5) return JSON.stringify({ id })
-  const ts = new Date(Date.UTC(2024, 1, 28, 20) + id * 3_600_000).toISOString()
+  const ts = timeOf(id)
   const hex = id.toString(16).padStart(12, '0')
   return JSON.stringify({
     id,
@@ -74,6 +74,12 @@ export function recordOf(id: number, stage: number): string {
     key: `00000000-0000-4000-8000-${hex}`,
     raw: Buffer.from([0, 255, id]).toString('base64'),
   })
+}
+
+function timeOf(id: number): string {
+  if (id % 32 === 12) return '9999-12-31T23:00:00.000Z'
+  if (id % 32 === 28) return '1900-01-01T00:00:00.000Z'
+  return new Date(Date.UTC(2024, 1, 28, 20) + id * 3_600_000).toISOString()
 }
 
 /** Asked over the whole lake. */
