@@ -91,6 +91,18 @@ test('a writer that ends beside the check with all its files committed leaves no
   expect(named(await lake.check(false, beside.store))).toEqual([])
 })
 
+test('files of a snapshot before its commit are in flight, whatever their kind; later they are left behind', async () => {
+  const lake = await smallLake()
+  await lake.snapshot({ commit: false })
+  const before = await lake.check(true)
+  expect(before.findings).toEqual([])
+  // One data file, manifest, manifest list, checkpoint, metadata.
+  expect(before.inFlight).toBe(5)
+  await lake.catalog.retireWriter(lake.compactor)
+  const after = await lake.check()
+  expect(after.findings.map(({ kind, severity }) => `${severity} ${kind}`)).toEqual(Array(5).fill('notice orphan'))
+})
+
 test('files of an older release: pages with a CRC are proven, others only read', async () => {
   const lake = await createMemoryLake()
   await lake.tick(5)

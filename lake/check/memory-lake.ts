@@ -39,8 +39,11 @@ export type MemoryLake = {
   table(): Promise<Table>
   /** Rows at the offsets that follow. */
   tick(rows: number): Promise<Segment>
-  /** All live segments become one data file each and leave. `checksums: false`: as an older release did. */
-  snapshot(options?: { readonly checksums?: boolean }): Promise<TableMetadata>
+  /**
+   * All live segments become one data file each and leave. `checksums: false`: as an older release did. `commit: false`:
+   * everything is written, and not committed yet.
+   */
+  snapshot(options?: { readonly checksums?: boolean; readonly commit?: boolean }): Promise<TableMetadata>
   /** What the sweep does: bytes of what no reader's row holds any more. */
   sweep(): Promise<number>
   check(deep?: boolean, store?: ObjectStore): Promise<CheckReport>
@@ -124,7 +127,7 @@ export async function createMemoryLake(): Promise<MemoryLake> {
     return segments.at(-1) as Segment
   }
 
-  async function snapshot({ checksums = true } = {}): Promise<TableMetadata> {
+  async function snapshot({ checksums = true, commit = true } = {}): Promise<TableMetadata> {
     const [{ table: of, segments }] = await catalog.readTables(['t'])
     const add = []
     for (const segment of segments) {
@@ -169,6 +172,7 @@ export async function createMemoryLake(): Promise<MemoryLake> {
       snapshotsMax: 2,
       manifestsMax: 3,
     })
+    if (!commit) return prepared.metadata
     const result = await catalog.commitSnapshot({
       commitId,
       writer: compactor,
