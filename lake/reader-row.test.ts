@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createTestWorld } from '../runtime/test-world.ts'
+import { MillraceError } from '../schemas/errors.ts'
 import type { Catalog, TableVersion } from './catalog/catalog.ts'
 import { createReaderRow } from './reader-row.ts'
 
@@ -45,4 +46,52 @@ test('the row is written before a newer hold returns only when it does not reach
   again()
   await row.close()
   expect(dropped).toBe(1)
+})
+
+test('a hold does not trust a row that is being replaced by one without it', async () => {
+  const landed: [number, bigint][][] = []
+  let land = () => {}
+  const catalog = {
+    setReader: (_: string, oldest: ReadonlyMap<number, bigint>) =>
+      new Promise<void>((resolve) => {
+        land = () => {
+          landed.push([...oldest])
+          resolve()
+        }
+      }),
+  } as unknown as Catalog
+  const row = createReaderRow({ catalog, world: createTestWorld(), service: 'query' })
+  const settle = () => new Promise((resolve) => setImmediate(resolve))
+  const first = row.hold([versionOf(1, 5n)])
+  await settle()
+  land()
+  ;(await first)()
+  const refresh = row.refresh()
+  await settle()
+  expect(row.covers([versionOf(1, 6n)])).toBe(false)
+  const second = row.hold([versionOf(1, 6n)])
+  land()
+  await refresh
+  await settle()
+  land()
+  await second
+  expect(landed).toEqual([[[1, 5n]], [], [[1, 6n]]])
+})
+
+test('after a write without an answer the row has another name, so that one that lands late takes nothing back', async () => {
+  const rows = new Map<string, [number, bigint][]>()
+  const late: (() => void)[] = []
+  const catalog = {
+    setReader: async (id: string, oldest: ReadonlyMap<number, bigint>) => {
+      if (late.length > 0) return void rows.set(id, [...oldest])
+      late.push(() => rows.set(id, [...oldest]))
+      throw new MillraceError('catalog-busy', 'no answer')
+    },
+  } as unknown as Catalog
+  const row = createReaderRow({ catalog, world: createTestWorld(), service: 'query' })
+  await expect(row.hold([versionOf(1, 9n)])).rejects.toThrow('no answer')
+  await row.hold([versionOf(1, 7n)])
+  for (const land of late) land()
+  expect([...rows.values()]).toContainEqual([[1, 7n]])
+  expect(rows.size).toBe(2)
 })

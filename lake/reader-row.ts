@@ -39,9 +39,13 @@ export function createReaderRow(components: {
   writer?: Writer
 }): ReaderRow {
   const { catalog, world, service, writer } = components
-  const readerId = writer ? readerIdOf(writer.writerId) : `${service}-${world.random.uuid()}`
+  const firstId = writer ? readerIdOf(writer.writerId) : `${service}-${world.random.uuid()}`
   const held = new Set<readonly TableVersion[]>()
+  let readerId = firstId
+  let names = 1
   let written: ReadonlyMap<number, bigint> = new Map()
+  /** The row that is on its way: it may stand already, and it may not yet. */
+  let underWay: ReadonlyMap<number, bigint> | undefined
   /** Writes one after the other: the row is replaced as a whole. */
   let writing: Promise<void> = Promise.resolve()
   let closed = false
@@ -58,18 +62,39 @@ export function createReaderRow(components: {
   }
 
   function covers(versions: readonly TableVersion[]): boolean {
-    return versions.every(({ table, version }) => {
-      const row = written.get(table.tableId)
-      return row !== undefined && row <= version
-    })
+    const rows = underWay ? [written, underWay] : [written]
+    return versions.every(({ table, version }) =>
+      rows.every((row) => {
+        const oldest = row.get(table.tableId)
+        return oldest !== undefined && oldest <= version
+      }),
+    )
+  }
+
+  /**
+   * A write without an answer may still land, after later ones, and would take back what they said. So the row gets another
+   * name; the one left behind only delays garbage until it has been silent for long.
+   */
+  function leaveRowBehind(): void {
+    names += 1
+    readerId = `${firstId}.${names}`
+    written = new Map()
   }
 
   function write(isNeeded: () => boolean): Promise<void> {
     const next = writing.then(async () => {
       if (closed || !isNeeded()) return
       const row = oldest()
-      await catalog.setReader(readerId, row)
-      written = row
+      underWay = row
+      try {
+        await catalog.setReader(readerId, row)
+        written = row
+      } catch (error) {
+        leaveRowBehind()
+        throw error
+      } finally {
+        underWay = undefined
+      }
     })
     writing = next.catch(() => {})
     return next
