@@ -12,6 +12,7 @@
  */
 import type { FlushTick, NewSegment, SegmentMerge, SnapshotCommit } from '../../lake/catalog/catalog.ts'
 import { createSnapshotReader, reachablePaths, readCheckpoint, readMetadata } from '../../lake/iceberg/read.ts'
+import { isOfWriter } from '../../lake/writer-files.ts'
 import { type Coverage, type SourceAdvance, sourceKeyText } from '../../schemas/coverage.ts'
 import { decodeRows, type Row } from './row-files.ts'
 import type { CatalogDatabase, Landing } from './simulated-catalog.ts'
@@ -415,7 +416,7 @@ export function createModel(parts: {
       }
       return
     }
-    const writerId = writers.find((each) => path.includes(each))
+    const writerId = writers.find((each) => isOfWriter(path, each))
     if (writerId === undefined) violation('garbage', `${path} is deleted and nobody knows whose it is`)
     else tally(isFenced(writerId) ? 'store: orphan of a fenced writer deleted' : 'store: own refused file deleted')
   }

@@ -42,7 +42,7 @@ const LOOK_EVERY_STEPS = 20
 const STRAGGLERS_MS = 30_000
 const SEGMENTS_LIVE_MAX = 120
 /** Beyond `ingest.memory.max`: what one block or request may bring. */
-const BYTES_HELD_SLACK = 2000
+const BYTES_HELD_SLACK = 64_000
 
 /** Rejections that nobody handled, of the run under way (see `noteUnhandled`). */
 let universeUnderWay: Universe | undefined

@@ -133,7 +133,7 @@ function drawShape({ random }: Scheduler): Shape {
     hasDaysPassing: chance(0.05),
     flushIntervalMs: between(300, 1500),
     flushRows: whole(4, 20),
-    memoryMax: whole(400, 4000),
+    memoryMax: whole(13_000, 60_000),
     segmentsLiveMax: chance(0.5) ? whole(4, 8) : whole(20, 60),
     leasesMs,
     writerSilentMs: leasesMs * between(0.8, 2),
