@@ -336,18 +336,23 @@ function writersOf(bucket: BucketFacts, known: KnownCatalog): Pick<RebuildPlan, 
   for (const { writerId, epoch } of known.writers) epochs.set(writerId, epoch)
   for (const { segments, paths } of bucket.folders) {
     for (const path of paths) {
-      for (const writerId of path.slice(path.lastIndexOf('/')).match(WRITER_ID) ?? []) {
-        if (!epochs.has(writerId)) epochs.set(writerId, undefined)
-      }
+      const writerId = writerIdOf(path)
+      if (writerId !== undefined && !epochs.has(writerId)) epochs.set(writerId, undefined)
     }
     for (const { record } of segments) epochs.set(record.writerId, record.writerEpoch)
   }
-  // The first id in a name is the writer's; later ones are random and never known to anybody.
   const writers = [...epochs].map(([writerId, epoch]) => ({ writerId, epoch }))
   return { writers, epochMax: Math.max(0, ...writers.map(({ epoch }) => epoch ?? 0)) }
 }
 
-const WRITER_ID = /[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/
+/** With its dashes or without (`writer-files.ts`). */
+const WRITER_ID = /([0-9a-f]{8})-?([0-9a-f]{4})-?(4[0-9a-f]{3})-?([0-9a-f]{4})-?([0-9a-f]{12})/
+
+/** The first id in a name is the writer's; later ones are random. */
+function writerIdOf(path: string): string | undefined {
+  const match = WRITER_ID.exec(path.slice(path.lastIndexOf('/') + 1))
+  return match?.slice(1).join('-')
+}
 
 const KAFKA_SOURCE = /^kafka:([^:]+):/
 const NO_TOPIC = ''
