@@ -1,6 +1,8 @@
 // Which tables there are, and which columns an inferred one gets.
 import { expect, test } from 'vitest'
 import type { Catalog } from '../lake/catalog/catalog.ts'
+import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { defineTable } from '../lake/table-definition.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import { createIngestTables, distinctNames } from './tables.ts'
 
@@ -22,4 +24,31 @@ test.each(['constructor', '__proto__', 'nobody'])('%s is a table that nobody dec
     onCreated() {},
   })
   await expect(tables.open(name)).rejects.toMatchObject({ code: 'undefined-table' })
+})
+
+test('a table that lies elsewhere than under lake.root is refused by both places, declared or not', async () => {
+  const world = createTestWorld()
+  const catalog = await openCatalog({ url: 'sqlite::memory:', world })
+  const columns = [{ name: 'id', type: { kind: 'long' } as const, required: true }]
+  const declaration = { columns, partition: [], sort: [], eventTime: undefined }
+  await catalog.createTable(defineTable({ name: 'here', ...declaration }, 's3://bucket/lake/here-1'))
+  await catalog.createTable(defineTable({ name: 'there', ...declaration }, 'file:///lake/there-1'))
+  const open = (name: string, isDeclared: boolean) =>
+    createIngestTables({
+      catalog,
+      world,
+      lakeRoot: 's3://bucket/lake',
+      declared: isDeclared ? { [name]: { ...declaration, inferRecords: 1, inferTimestamps: true } } : {},
+      createDecoder: () => ({ unknownKeys: 0, decode: () => undefined }),
+      inferColumns: () => [],
+      onCreated() {},
+    }).open(name)
+  for (const isDeclared of [true, false]) {
+    expect((await open('here', isDeclared)).ready?.feed.table.location).toBe('s3://bucket/lake/here-1')
+    await expect(open('there', isDeclared)).rejects.toMatchObject({
+      code: 'settings-invalid',
+      message: expect.stringMatching(/file:\/\/\/lake\/there-1.* lake\.root s3:\/\/bucket\/lake/),
+    })
+  }
+  await catalog.close()
 })

@@ -80,6 +80,7 @@ export function createIngestTables(components: {
   async function createOrFind(definition: NewTable): Promise<Table> {
     const existing = await catalog.findTable(definition.name)
     const table = existing ?? (await create(definition))
+    checkPlace(table, components.lakeRoot)
     ids.set(table.name, table.tableId)
     if (!existing) components.onCreated(table.name)
     return table
@@ -124,6 +125,7 @@ export function createIngestTables(components: {
       table = await createOrFind(defineTable({ name, ...declaration, columns: declaration.columns }, newLocation(name)))
       checkDeclared(table, declaration.columns)
     } else if (table) {
+      checkPlace(table, components.lakeRoot)
       ids.set(table.name, table.tableId)
     }
     let ready = table && readyTable(table)
@@ -219,6 +221,16 @@ export function feedOf(table: Table): TableFeed {
     schemaId: table.schemas.at(-1)?.schemaId ?? 0,
     eventTimeFieldId: eventTime === undefined ? undefined : Number(eventTime),
   }
+}
+
+/** A table's location is fixed for its life: another `lake.root` does not move it, and nothing could be written there. */
+function checkPlace({ name, location }: Table, lakeRoot: string): void {
+  if (location.startsWith(`${lakeRoot}/`)) return
+  throw new MillraceError(
+    'settings-invalid',
+    `table "${name}" lies in ${location}, which is not under lake.root ${lakeRoot}: set lake.root to where its files are`,
+    { facts: { table: name, location } },
+  )
 }
 
 /** Changing a table's columns is not possible yet: settings that differ from the table are refused, not half obeyed. */
