@@ -127,35 +127,46 @@ function isSame(a: CheckpointName, b: CheckpointName): boolean {
 
 function encode(sources: Sources, commitId: string, base: CheckpointName | undefined): Uint8Array {
   const pipelines = new Map<string, number>()
-  const rows: unknown[] = []
+  const rows: string[] = []
   for (const coverage of sources.values()) {
     let pipeline = pipelines.get(coverage.pipeline)
     if (pipeline === undefined) {
       pipeline = pipelines.size
       pipelines.set(coverage.pipeline, pipeline)
     }
-    const row: unknown[] = [
-      pipeline,
-      coverage.source,
-      coverage.partition,
-      digits(coverage.recordsIn),
-      digits(coverage.recordsDead),
-      digits(coverage.recordsFiltered),
-      digits(coverage.logEnd),
-      digits(coverage.caughtUpAt),
-      digits(coverage.recordedEnd),
-    ]
-    for (const { start, end } of coverage.ranges) row.push(digits(start), digits(end))
-    rows.push(row)
+    rows.push(`[${pipeline},${rowText(coverage)}`)
   }
-  const content = {
+  const head = JSON.stringify({
     format: FORMAT,
     'commit-id': commitId,
     base: base ? { path: base.path, sha256: base.sha256 } : null,
     pipelines: [...pipelines.keys()],
-    sources: rows,
-  }
-  return zstdCompressSync(JSON.stringify(content), { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })
+  })
+  const text = `${head.slice(0, -1)},"sources":[${rows.join(',')}]}`
+  return zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })
+}
+
+/** Most sources of a checkpoint were in the one before as well: what they look like is made once. */
+const rowTexts = new WeakMap<Coverage, string>()
+
+/** A source's row behind the number of its pipeline. */
+function rowText(coverage: Coverage): string {
+  const known = rowTexts.get(coverage)
+  if (known !== undefined) return known
+  const row: unknown[] = [
+    coverage.source,
+    coverage.partition,
+    digits(coverage.recordsIn),
+    digits(coverage.recordsDead),
+    digits(coverage.recordsFiltered),
+    digits(coverage.logEnd),
+    digits(coverage.caughtUpAt),
+    digits(coverage.recordedEnd),
+  ]
+  for (const { start, end } of coverage.ranges) row.push(digits(start), digits(end))
+  const text = JSON.stringify(row).slice(1)
+  rowTexts.set(coverage, text)
+  return text
 }
 
 type Content = { readonly base: CheckpointName | undefined; readonly sources: Sources }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseLosslessJson, stringifyLosslessJson } from './lossless-json.ts'
+import { isJsonObject, parseLosslessJson, stringifyLosslessJson, stringifyWithKnownItems } from './lossless-json.ts'
 
 test('64-bit ids keep every digit, and every number its text', () => {
   const text =
@@ -22,4 +22,23 @@ test('any JSON text comes back as it was', () => {
 
 test('what is no JSON is a damaged file', () => {
   expect(() => parseLosslessJson('{"a":', 'm.json')).toThrow(expect.objectContaining({ code: 'file-damaged' }))
+})
+
+test('with known items it is the same text, the first time and again', () => {
+  fc.assert(
+    fc.property(
+      fc.dictionary(fc.string(), fc.jsonValue()),
+      fc.array(fc.dictionary(fc.string(), fc.bigInt())),
+      (rest, list) => {
+        const value = parseLosslessJson(stringifyLosslessJson({ ...rest, list }), 'test')
+        if (!isJsonObject(value)) throw new Error('no object')
+        const plain = stringifyLosslessJson({ ...value, nothing: undefined })
+        expect(stringifyWithKnownItems({ ...value, nothing: undefined })).toBe(plain)
+        expect(stringifyWithKnownItems(value)).toBe(plain)
+        const items = Array.isArray(value.list) ? value.list : []
+        const next = { ...value, list: [...items.slice(1), { added: 1n }] }
+        expect(stringifyWithKnownItems(next)).toBe(stringifyLosslessJson(next))
+      },
+    ),
+  )
 })

@@ -77,7 +77,18 @@ export function metadataOf(raw: JsonObject): TableMetadata {
   }
 }
 
+/** Metadata that follows another keeps the very objects of its snapshots. */
+const snapshotsByJson = new WeakMap<JsonObject, Snapshot>()
+
 function snapshotOf(raw: JsonObject): Snapshot {
+  const known = snapshotsByJson.get(raw)
+  if (known) return known
+  const made = parsedSnapshot(raw)
+  snapshotsByJson.set(raw, made)
+  return made
+}
+
+function parsedSnapshot(raw: JsonObject): Snapshot {
   const parent = raw['parent-snapshot-id']
   return {
     snapshotId: bigintOf(raw, 'snapshot-id'),

@@ -19,7 +19,7 @@ import { checksumOf } from '../checksum.ts'
 import { plainWriterId } from '../writer-files.ts'
 import { type Checkpoint, nextCheckpoint } from './checkpoint.ts'
 import type { DataFile, ExpiryRequest, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
-import { stringifyLosslessJson } from './lossless-json.ts'
+import { stringifyWithKnownItems } from './lossless-json.ts'
 import {
   encodeManifest,
   encodeManifestList,
@@ -191,7 +191,7 @@ async function putMetadata(
 ): Promise<Pick<PreparedSnapshot, 'metadata' | 'metadataLocation' | 'metadataChecksum'>> {
   const name = `${String(sequenceNumber).padStart(5, '0')}-${writerId}-${world.random.uuid()}`
   const metadataLocation = `${table.location}/metadata/${name}.metadata.json`
-  const bytes = new TextEncoder().encode(stringifyLosslessJson(raw))
+  const bytes = new TextEncoder().encode(stringifyWithKnownItems(raw))
   await files.put(metadataLocation, bytes, 'iceberg/after-metadata')
   return { metadata: metadataOf(raw), metadataLocation, metadataChecksum: checksumOf(bytes) }
 }
