@@ -7,7 +7,7 @@
  *   sslmode=verify-ca     TLS, its certificate signed by somebody trusted
  *   sslmode=verify-full   and made out for this host
  *   sslrootcert=/path     who is trusted, instead of what Node trusts
- *   host=/var/run/…       folder of a Unix socket
+ *   host=/var/run/…       folder of a Unix socket, instead of the host before it
  *   application_name      how the server lists these connections
  */
 import { readFileSync } from 'node:fs'

@@ -9,7 +9,7 @@
  * they notice and end by themselves.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
 import { chmod, chown, cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -55,6 +55,8 @@ const SETTINGS = {
 const FAST_STOP_MS = 10_000
 const RESTART_TRIES = 50
 const RESTART_PAUSE_MS = 100
+/** USER_HZ, the same on every Linux. */
+const TICKS_PER_SECOND = 100
 
 type Owner = { readonly uid: number; readonly gid: number }
 
@@ -246,14 +248,22 @@ function killAll(server: StartedProcess): void {
   signalAll(server, 'SIGKILL')
 }
 
-/** `[[dd-]hh:]mm:ss[.cc]` */
+/** Linux tells hundredths of a second, `ps` elsewhere (`[[dd-]hh:]mm:ss[.cc]`). */
 function cpuSecondsOf(server: number): number {
-  const seconds = (text: string) =>
-    text
-      .split(/[-:]/)
-      .reverse()
-      .reduce((sum, part, index) => sum + Number(part) * [1, 60, 3600, 86_400][index], 0)
   return listProcesses()
     .filter(({ pid, parent }) => pid === server || parent === server)
-    .reduce((sum, { cpu }) => sum + seconds(cpu), 0)
+    .reduce((sum, { pid, cpu }) => sum + (secondsOfStat(pid) ?? secondsOfText(cpu)), 0)
+}
+
+function secondsOfStat(pid: number): number | undefined {
+  const file = `/proc/${pid}/stat`
+  if (!existsSync(file)) return undefined
+  // The name may contain anything, also spaces; user and system time are the 12th and 13th fields after it.
+  const fields = readFileSync(file, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}
+
+function secondsOfText(text: string): number {
+  const parts = text.split(/[-:]/).reverse()
+  return parts.reduce((sum, part, index) => sum + Number(part) * [1, 60, 3600, 86_400][index], 0)
 }
