@@ -6,7 +6,7 @@ import type { FileKind } from '../../lake/check/finding.ts'
 import { createSnapshotReader, readMetadata } from '../../lake/iceberg/read.ts'
 import { metadataLogOf } from '../../lake/iceberg/table-metadata.ts'
 import { type S3Server, startS3Server } from '../harness/s3-server.ts'
-import { bytesOf, check, checkCommand, lakeToCheck, overwrite } from './check-lake.ts'
+import { bytesOf, check, lakeToCheck, overwrite } from './check-lake.ts'
 import { type Lake, s3Yaml } from './open-lake.ts'
 
 const SEED = Number(process.env.DAMAGE_SEED ?? Math.trunc(performance.now() * 1000) % 1_000_000)
@@ -195,32 +195,4 @@ describe.each(['local disk', 'a bucket'] as const)('on %s', (place) => {
     expect(after.inFlight).toBe(0)
     await lake.store.delete([path])
   })
-})
-
-test('the command: one line a finding, what to do, and the exit code', async () => {
-  const lake = await lakeToCheck()
-  try {
-    const path = (await victims(lake))['data file']
-    const alter = (bytes: Uint8Array) => {
-      bytes[bytes.length >> 1] ^= 4
-      return bytes
-    }
-    await damaged(lake, path, alter, async () => {
-      expect((await checkCommand(lake)).code).toBe(0)
-      const { code, output } = await checkCommand(lake, '--deep')
-      expect(code).toBe(1)
-      const line = output.split('\n').find((each) => each.includes(path))
-      expect(line).toMatch(/^altered {2}\S+ {2}\(data file; table trips; referred to by \S+\.avro; expected checksum /)
-      expect(line).toContain('restore it')
-      expect(output).toContain('the lake is not sound: 1 finding')
-      const json = await checkCommand(lake, '--deep', '--json')
-      const { lake: answer } = JSON.parse(json.output)
-      expect(answer).toMatchObject({
-        sound: false,
-        findings: [{ kind: 'altered', what: 'data file', table: 'trips', path }],
-      })
-    })
-  } finally {
-    await lake.close()
-  }
 })
