@@ -109,6 +109,7 @@ export function createLiveSegments(components: {
         const others = Number(version - before.version) - 1
         known.set(tableId, { version, live: before.live + others + (added.get(tableId) ?? 0) })
       }
+      components.onCount(most())
     },
     count,
     get most() {
