@@ -9,6 +9,7 @@ export type CountedWhat = 'records' | 'dead' | 'filtered' | 'unknown-keys'
 export type IngestMetrics = {
   count(pipeline: string, what: CountedWhat, by: number): void
   committed(tick: FlushedTick): void
+  merged(segments: number): void
 }
 
 export function createIngestMetrics(metrics: Metrics): IngestMetrics {
@@ -21,7 +22,9 @@ export function createIngestMetrics(metrics: Metrics): IngestMetrics {
   const rows = metrics.counter({ name: 'flush_rows_total', help: 'Rows committed, dead letters included.' })
   const segments = metrics.counter({ name: 'segments_total', help: 'Segments committed.' })
   const bytes = metrics.counter({ name: 'segment_bytes_total', help: 'Bytes of committed segments.' })
+  const merged = metrics.counter({ name: 'segments_merged_total', help: 'Live segments merged at segments.live.max.' })
   return {
+    merged: (count) => merged.add(count),
     count: (pipeline, what, by) => records.add(by, { pipeline, what }),
     committed(tick) {
       ticks.add()

@@ -242,6 +242,7 @@ export function createSegmentMerger(components: {
         })
         return { outcome: 'conflict' }
       }
+      components.onMerged?.(inputSegmentIds.length)
       world.log.info('live segments merged', {
         table: tableName,
         segments: inputSegmentIds.length,

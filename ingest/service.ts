@@ -7,9 +7,11 @@
  * Any number of these processes may share a consumer group; positions come from the catalog's coverage. Stopping: no
  * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
  */
-import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { catalogFile, openCatalog } from '../lake/catalog/open-catalog.ts'
 import { openWritersStore } from '../lake/open-lake-store.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
+import { awaitCurrentCatalog } from '../lake/rebuild/await-current.ts'
+import { noticeOlderCatalog } from '../lake/rebuild/notice-older.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
 import { checkTableAccess } from '../runtime/http-access.ts'
@@ -55,16 +57,23 @@ const MERGE_WINS_SHARE = 4
 export async function startIngest(options: {
   settings: Settings
   world: World
+  /** Ends standing by before an older catalog. */
+  stopping?: AbortSignal
 }): Promise<{ url: string; stop(): Promise<void> }> {
   const { settings, world } = options
   const health = createHealth()
   const metrics = createMetrics({ service: 'ingest' })
   const counted = createIngestMetrics(metrics)
-  const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openWritersStore(settings, world, health)
+  const onOlder = (error: unknown) => onFatal(error)
+  await awaitCurrentCatalog({ service: 'ingest', settings, world, store, health, stopping: options.stopping, onOlder })
+  const catalog = noticeOlderCatalog(await openCatalog({ ...settings.catalog, world }), {
+    file: catalogFile(settings.catalog.url),
+    onOlder,
+  })
   const writer = await catalog.registerWriter('ingest')
   const ledger = createSourceLedger()
-  const onFatal = (error: unknown) => {
+  function onFatal(error: unknown): never {
     health.component('writer').unhealthy('this process may not commit any more; it ends')
     world.log.error('this process may not commit any more; it ends and another takes over', { error })
     process.exit(EXIT_FENCED)
@@ -98,6 +107,7 @@ export async function startIngest(options: {
       untilAvailable,
       bytesMax: Math.min(MERGED_BYTES_MAX, Math.floor(settings.ingest.memoryMax / MERGED_BYTES_SHARE)),
       winMin: Math.max(1, Math.floor(settings.segments.liveMax / MERGE_WINS_SHARE)),
+      onMerged: (segments) => counted.merged(segments),
     }),
     max: settings.segments.liveMax,
     onFull: (reason) => segmentsHealth.full(reason),
