@@ -58,7 +58,7 @@ export function createCompactionLoop(components: {
       return true
     } catch (thrown) {
       const error = asMillraceError(thrown)
-      if (error.code === 'writer-fenced') {
+      if (error.code === 'writer-fenced' || error.code === 'catalog-older') {
         components.onFatal(error)
         return false
       }

@@ -4,11 +4,13 @@
  */
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import { catalogFile, openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import { reachablePaths } from '../lake/iceberg/read.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { openWritersStore } from '../lake/open-lake-store.ts'
+import { awaitCurrentCatalog } from '../lake/rebuild/await-current.ts'
+import { noticeOlderCatalog } from '../lake/rebuild/notice-older.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
 import { createHealth } from '../runtime/health.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
@@ -36,12 +38,27 @@ const READER_REFRESH_MAX_MS = 10_000
 export async function startCompactor(options: {
   settings: Settings
   world: World
+  /** Ends standing by before an older catalog. */
+  stopping?: AbortSignal
 }): Promise<{ url: string; stop(): Promise<void> }> {
   const { settings, world } = options
   const health = createHealth()
   const metrics = createMetrics({ service: 'compactor' })
-  const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openWritersStore(settings, world, health)
+  const onOlder = (error: unknown) => onFatal(error)
+  await awaitCurrentCatalog({
+    service: 'compactor',
+    settings,
+    world,
+    store,
+    health,
+    stopping: options.stopping,
+    onOlder,
+  })
+  const catalog = noticeOlderCatalog(await openCatalog({ ...settings.catalog, world }), {
+    file: catalogFile(settings.catalog.url),
+    onOlder,
+  })
   const writer = await catalog.registerWriter('compactor')
   const workRoot = join(settings.data, 'compaction')
   const workFolder = join(workRoot, writer.writerId)
@@ -62,7 +79,7 @@ export async function startCompactor(options: {
       folders: [workFolder, ...localLake],
     },
   })
-  const onFatal = (error: unknown) => {
+  function onFatal(error: unknown): never {
     health.component('writer').unhealthy('this process was fenced; it ends')
     world.log.error('this compactor was fenced and ends; a new one takes over', { error })
     process.exit(EXIT_FENCED)

@@ -40,7 +40,7 @@ export function keepAlive(components: {
       if (nowMs - answeredMs > leasesMs) steadySinceMs = nowMs
       answeredMs = nowMs
     } catch (error) {
-      if (isMillraceError(error, 'writer-fenced')) {
+      if (isMillraceError(error, 'writer-fenced') || isMillraceError(error, 'catalog-older')) {
         stopping.abort()
         components.onFatal(error)
         return

@@ -23,6 +23,7 @@ export const ERRORS = {
   overloaded: { kind: 'unavailable', status: 429, sqlstate: '53300' },
   'writer-fenced': { kind: 'fenced', status: 500, sqlstate: '57P01' },
   'lease-lost': { kind: 'fenced', status: 500, sqlstate: '57P01' },
+  'catalog-older': { kind: 'fenced', status: 503, sqlstate: '57P01' },
   'format-too-new': { kind: 'fenced', status: 500, sqlstate: '0A000' },
   'format-too-old': { kind: 'invalid', status: 500, sqlstate: '0A000' },
   'settings-invalid': { kind: 'invalid', status: 400, sqlstate: 'F0000' },

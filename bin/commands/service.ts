@@ -9,7 +9,11 @@ import type { World } from '../../runtime/world.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
 
-type StartService = (options: { settings: Settings; world: World }) => Promise<{ url: string; stop(): Promise<void> }>
+type StartService = (options: {
+  settings: Settings
+  world: World
+  stopping?: AbortSignal
+}) => Promise<{ url: string; stop(): Promise<void> }>
 
 export const SERVICES = ['ingest', 'compactor', 'query'] as const
 export type ServiceName = (typeof SERVICES)[number]
@@ -45,7 +49,7 @@ async function run(name: ServiceName, options: SettingsOptions): Promise<void> {
     world,
     async start(life) {
       const start = await START[name]()
-      const service = await start({ settings, world })
+      const service = await start({ settings, world, stopping: life.stopping })
       life.onStop(name, () => service.stop())
       return service.url
     },

@@ -21,7 +21,7 @@ import { type Restore, restore } from './restore.ts'
 import { segmentMerge } from './segment-merge.ts'
 import { snapshotCommit } from './snapshot-commit.ts'
 import { sourceCoverage } from './source-coverage.ts'
-import { openSqliteDatabase } from './sqlite-database.ts'
+import { openSqliteDatabase, parseSqliteUrl } from './sqlite-database.ts'
 import { tableVersions } from './table-versions.ts'
 import { tablesAndSchemas } from './tables-and-schemas.ts'
 import { createTransactions, type Transactions } from './transactions.ts'
@@ -53,6 +53,11 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog & In
     await database.close()
     throw error
   }
+}
+
+/** The file of a catalog that is one; undefined for one in memory or at a server. */
+export function catalogFile(url: string): string | undefined {
+  return isPostgresUrl(url) ? undefined : parseSqliteUrl(url).path
 }
 
 async function openDatabase(options: CatalogOptions, busyMs: number): Promise<CatalogDatabase> {

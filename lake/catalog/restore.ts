@@ -14,7 +14,7 @@ import { sql } from 'kysely'
 import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
-import type { KnownCatalog, KnownTable } from '../rebuild/facts.ts'
+import type { KnownCatalog, KnownTable, KnownWriter } from '../rebuild/facts.ts'
 import type { NewSegment, PartitionField, SortField } from './catalog.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
@@ -69,6 +69,8 @@ export type Restoration = {
 
 export type Restore = {
   knownLake(): Promise<KnownCatalog>
+  /** All that registered and were not forgotten since, fenced ones too. */
+  registeredWriters(): Promise<readonly KnownWriter[]>
   /** Gives the newest epoch of all. */
   fenceAllWriters(): Promise<number>
   restore(restoration: Restoration): Promise<void>
@@ -80,6 +82,7 @@ const KIND = 'restore'
 export function restore({ dialect, read, write }: Transactions): Restore {
   return {
     knownLake: () => read(knownLake),
+    registeredWriters: () => read(registeredWriters),
 
     fenceAllWriters: () =>
       write(async (tx, time) => {
@@ -127,16 +130,16 @@ async function knownLake(tx: Tx): Promise<KnownCatalog> {
     tables.push(await knownTable(tx, table_id))
   }
   const coverage = await tx.selectFrom('coverage').selectAll().execute()
-  const writers = await tx.selectFrom('writers').select(['writer_id', 'epoch', 'fenced_at']).orderBy('epoch').execute()
-  return {
-    tables,
-    coverage: coverage.map(coverageOf),
-    writers: writers.map(({ writer_id, epoch, fenced_at }) => ({
-      writerId: writer_id,
-      epoch: Number(epoch),
-      isFenced: fenced_at !== null,
-    })),
-  }
+  return { tables, coverage: coverage.map(coverageOf), writers: await registeredWriters(tx) }
+}
+
+async function registeredWriters(tx: Tx): Promise<KnownWriter[]> {
+  const rows = await tx.selectFrom('writers').select(['writer_id', 'epoch', 'fenced_at']).orderBy('epoch').execute()
+  return rows.map(({ writer_id, epoch, fenced_at }) => ({
+    writerId: writer_id,
+    epoch: Number(epoch),
+    isFenced: fenced_at !== null,
+  }))
 }
 
 async function knownTable(tx: Tx, tableId: bigint): Promise<KnownTable> {

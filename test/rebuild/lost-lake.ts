@@ -2,8 +2,9 @@
  * A lake that is fed in every way (Kafka, HTTP producers with a sequence, a sender without), whose catalog is then lost or
  * replaced by an older copy, and what it must hold afterwards: everything that was acknowledged, once.
  */
-import { copyFile, rm } from 'node:fs/promises'
+import { copyFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KafkaBroker } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
@@ -27,10 +28,12 @@ export type LostLake = {
   arrived(): Promise<void>
   /** Every record and row exactly once, where it belongs. */
   expectEverythingOnce(): Promise<void>
-  readonly anonymousRows: number
-  forgetAnonymous(): void
   deleteCatalog(): Promise<void>
+  /** A backup of it, while it is in use. */
   copyCatalog(): Promise<string>
+  /** Another file in its place, as one puts a backup back. */
+  putBack(copy: string): Promise<void>
+  health(service: 'ingest' | 'compactor'): Promise<{ status: number; text: string }>
   rebuild(...args: readonly string[]): Promise<{ exit: ProcessExit; output: string }>
   close(): Promise<void>
 }
@@ -68,6 +71,7 @@ ${options.settings ?? ''}`,
   const catalogFile = join(millrace.folder, 'data', 'catalog.sqlite')
   let produced = 0
   let anonymous = 0
+  let copies = 0
   const http = createHttpProducer(millrace, 'events', 'sender')
 
   const line = (id: number) =>
@@ -149,19 +153,26 @@ ${options.settings ?? ''}`,
         )
       }
     },
-    get anonymousRows() {
-      return anonymous
-    },
-    forgetAnonymous() {
-      anonymous = 0
-    },
     async deleteCatalog() {
       for (const ending of ['', '-wal', '-shm']) await rm(catalogFile + ending, { force: true })
     },
     async copyCatalog() {
-      const copy = join(millrace.folder, 'copy.sqlite')
-      for (const ending of ['', '-wal']) await copyFile(catalogFile + ending, copy + ending).catch(() => {})
+      copies += 1
+      const copy = join(millrace.folder, `copy-${copies}.sqlite`)
+      const database = new DatabaseSync(catalogFile, { timeout: 10_000 })
+      database.exec(`VACUUM INTO '${copy}'`)
+      database.close()
       return copy
+    },
+    async putBack(copy) {
+      const own = `${copy}.back`
+      await copyFile(copy, own)
+      for (const ending of ['-wal', '-shm']) await rm(catalogFile + ending, { force: true })
+      await rename(own, catalogFile)
+    },
+    async health(service) {
+      const reply = await fetch(`${millrace.url(service)}/readyz`).catch(() => undefined)
+      return reply ? { status: reply.status, text: await reply.text() } : { status: 0, text: '' }
     },
     async rebuild(...args) {
       const process_ = await startProcess({
