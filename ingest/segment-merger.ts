@@ -89,6 +89,7 @@ export function createSegmentMerger(components: {
   /** So many segments fewer are enough of one merge. */
   winMin: number
   untilAvailable: UntilAvailable
+  onMerged?(segments: number): void
   /** Default: Parquet. */
   format?: SegmentFormat
 }): SegmentMerger {
