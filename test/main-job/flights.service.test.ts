@@ -5,6 +5,7 @@ import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import type { StartedProcess } from '../harness/processes.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
+import { type Place, type Servers, startServers } from '../lake/places.ts'
 import {
   type FeedBatch,
   FLIGHTS,
@@ -20,21 +21,27 @@ const KILLS = 10
 /** Spread over the kills, so that every one of them meets records on their way. */
 const PACED_MS = 30_000
 
+const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
+
 let kafka: KafkaBroker
+let servers: Servers
 let producer: Producer
 let batches: FeedBatch[]
 let answers: SourceAnswers
 
 beforeAll(async () => {
   // A killed member is missed after this session time; the broker allows 6 s and more unless told otherwise.
-  kafka = await startKafka({ properties: { 'group.min.session.timeout.ms': '500' } })
+  ;[kafka, servers] = await Promise.all([
+    startKafka({ properties: { 'group.min.session.timeout.ms': '500' } }),
+    startServers(PLACES),
+  ])
   producer = await createProducer(kafka.bootstrap)
   ;({ batches, answers } = await flightsFeed())
 })
 
 afterAll(async () => {
   producer?.close()
-  await kafka?.[Symbol.asyncDispose]()
+  await Promise.all([kafka?.[Symbol.asyncDispose](), servers?.stop()])
 })
 
 function settingsFor(topic: string): string {
@@ -78,36 +85,44 @@ test('three million flights answer like bare DuckDB over the source file', { tim
   }
 })
 
-test('the same while ingest is killed ten times and a second one joins and leaves', { timeout: 240_000 }, async () => {
-  await kafka.createTopic('killed', PARTITIONS)
-  const seed = Date.now() % 1_000_000
-  console.log(`kills at the moments of seed ${seed}`)
-  const random = seeded(seed)
-  const millrace = await createMillrace({ settings: settingsFor('killed') })
-  try {
-    await Promise.all([millrace.start('query'), millrace.start('compactor')])
-    let ingest: StartedProcess = await millrace.start('ingest')
-    const startedMs = performance.now()
-    const sending = sendFeed(producer, 'killed', batches, async (sent) => {
-      const due = startedMs + (sent / FLIGHTS) * PACED_MS
-      if (due > performance.now()) await sleep(due - performance.now())
-    })
-    let second: StartedProcess | undefined
-    for (let kill = 1; kill <= KILLS; kill++) {
-      // Some die while they start or join, some long after.
-      await sleep(random() < 0.3 ? random() * 300 : 500 + random() * 3_000)
-      expect(await ingest.kill()).toEqual({ code: null, signal: 'SIGKILL' })
-      if (kill % 5 === 2) second = await millrace.start('ingest', { extra: true })
-      ingest = await millrace.start('ingest')
-      if (kill % 5 === 4) {
-        expect(await second?.stop()).toEqual({ code: 0, signal: null })
+test.each(PLACES)(
+  '%s: the same while ingest is killed ten times and a second one joins and leaves',
+  {
+    timeout: 240_000,
+  },
+  async (place) => {
+    const topic = `killed-${PLACES.indexOf(place)}`
+    await kafka.createTopic(topic, PARTITIONS)
+    const seed = Date.now() % 1_000_000
+    console.log(`kills at the moments of seed ${seed}`)
+    const random = seeded(seed)
+    const where = await servers.settingsFor(place, 'flights')
+    const millrace = await createMillrace({ settings: `${where}\n${settingsFor(topic)}` })
+    try {
+      await Promise.all([millrace.start('query'), millrace.start('compactor')])
+      let ingest: StartedProcess = await millrace.start('ingest')
+      const startedMs = performance.now()
+      const sending = sendFeed(producer, topic, batches, async (sent) => {
+        const due = startedMs + (sent / FLIGHTS) * PACED_MS
+        if (due > performance.now()) await sleep(due - performance.now())
+      })
+      let second: StartedProcess | undefined
+      for (let kill = 1; kill <= KILLS; kill++) {
+        // Some die while they start or join, some long after.
+        await sleep(random() < 0.3 ? random() * 300 : 500 + random() * 3_000)
+        expect(await ingest.kill()).toEqual({ code: null, signal: 'SIGKILL' })
+        if (kill % 5 === 2) second = await millrace.start('ingest', { extra: true })
+        ingest = await millrace.start('ingest')
+        if (kill % 5 === 4) {
+          expect(await second?.stop()).toEqual({ code: 0, signal: null })
+        }
       }
+      await sending
+      await millrace.eventually('SELECT count(*) FROM flights', (rows) => Number(rows) >= FLIGHTS, 60_000)
+      await expectSourceAnswers(millrace, topic)
+      expect(await ingest.stop()).toEqual({ code: 0, signal: null })
+    } finally {
+      await millrace.close()
     }
-    await sending
-    await millrace.eventually('SELECT count(*) FROM flights', (rows) => Number(rows) >= FLIGHTS, 60_000)
-    await expectSourceAnswers(millrace, 'killed')
-    expect(await ingest.stop()).toEqual({ code: 0, signal: null })
-  } finally {
-    await millrace.close()
-  }
-})
+  },
+)
