@@ -1,5 +1,6 @@
-// An ingest process frozen right after its segment file was written: another takes over its topic-partitions and its HTTP
-// clients, the sweep fences it and removes its file; it wakes up, commits nothing and ends with 75 (G-1, G-2, G-4).
+// An ingest process frozen right after its segment file was written, or in the middle of its transaction with all its locks:
+// another takes over its topic-partitions and its HTTP clients, the sweep fences it and removes its files; it wakes up, commits
+// nothing and ends with 75 (G-1, G-2, G-4).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -16,7 +17,12 @@ const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a buck
 const PARTITIONS = 4
 const BATCH = 50
 const HTTP_ROWS = 10
-const FROZEN_AT = 'ingest/after-segment-file:8'
+/** A SQLite catalog has one writer at a time: one frozen in a transaction holds up all others until it is killed. */
+const CASES: readonly (readonly [Place, string])[] = [
+  ['SQLite on local disk', 'ingest/after-segment-file:8'],
+  ['PostgreSQL and a bucket', 'ingest/after-segment-file:8'],
+  ['PostgreSQL and a bucket', 'catalog/tick-before-commit:8'],
+]
 
 let servers: Servers
 let kafka: KafkaBroker
@@ -47,8 +53,8 @@ pipelines:
 `
 }
 
-test.each(PLACES)('%s: fenced while it was frozen, it loses and doubles nothing', async (place) => {
-  const topic = `clicks-${PLACES.indexOf(place)}`
+test.each(CASES)('%s, frozen at %s: it loses and doubles nothing', async (place, point) => {
+  const topic = `clicks-${CASES.findIndex((each) => each[0] === place && each[1] === point)}`
   await kafka.createTopic(topic, PARTITIONS)
   const lake = await openLake(`${await servers.settingsFor(place, 'frozen')}\n${settingsFor(topic)}`)
   const { millrace } = lake
@@ -79,7 +85,7 @@ test.each(PLACES)('%s: fenced while it was frozen, it loses and doubles nothing'
   }
   try {
     await millrace.start('query')
-    const frozen = await millrace.start('ingest', { pauseAt: FROZEN_AT })
+    const frozen = await millrace.start('ingest', { pauseAt: point })
     const production = produce()
     let sequence = 0
     const waiting = new AbortController()
