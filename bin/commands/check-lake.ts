@@ -13,6 +13,7 @@ import type { Progress } from '../../lake/check/verify-files.ts'
 import { createEngine } from '../../lake/engine/create-engine.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { FILE_SCHEME, localFileOf } from '../../lake/object-store/object-path.ts'
+import type { ObjectStore } from '../../lake/object-store/object-store.ts'
 import { openLakeStore } from '../../lake/open-lake-store.ts'
 import { createLog } from '../../runtime/log.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
@@ -28,6 +29,9 @@ const COULD_NOT_LOOK = 2
 
 const ENGINE_MEMORY_BYTES = 512 * 1024 ** 2
 const SPILL_TIMES_MEMORY = 16
+const LAKE_FILE = /\/(?:segments\/[^/]+\.parquet|metadata\/[^/]+\.metadata\.json)$/
+const FILES_LOOKED_AT_MAX = 5000
+const STORE_ANSWERS_WITHIN_MS = 5000
 const TERMINAL_STEP_MS = 200
 const LINE_STEP_MS = 10_000
 
@@ -100,13 +104,50 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
       await catalog.close()
     }
   } catch (error) {
-    if (isMillraceError(error, 'not-found')) return { absent: error.message }
+    if (isMillraceError(error, 'not-found')) {
+      const left = await fileOfALake(store, settings.lake.root, world)
+      return left === undefined ? { absent: error.message } : { damaged: lostCatalog(settings, left) }
+    }
     if (isMillraceError(error, 'file-damaged'))
       return { damaged: damagedCatalog(withoutPassword(settings.catalog.url), error.message) }
     throw error
   } finally {
     process.off('SIGINT', interrupt)
     await store.close()
+  }
+}
+
+/** Among the first files under the root, one that only a lake has. A store that does not answer is no lake we could tell of. */
+async function fileOfALake(store: ObjectStore, root: string, world: World): Promise<string | undefined> {
+  const looking = (async () => {
+    let seen = 0
+    for await (const { path } of store.list(`${root}/`)) {
+      if (LAKE_FILE.test(path)) return path
+      seen += 1
+      if (seen >= FILES_LOOKED_AT_MAX) break
+    }
+  })().catch(() => undefined)
+  const answered = new AbortController()
+  const waiting = world.clock.sleep(STORE_ANSWERS_WITHIN_MS, answered.signal).catch(() => undefined)
+  try {
+    return await Promise.race([looking, waiting.then(() => undefined)])
+  } finally {
+    answered.abort()
+  }
+}
+
+function lostCatalog({ catalog, lake }: Settings, path: string): Finding {
+  return {
+    kind: 'missing',
+    severity: 'damage',
+    path: withoutPassword(catalog.url),
+    what: 'catalog',
+    table: undefined,
+    referredBy: 'the settings',
+    expected: `the catalog of the tables under ${lake.root}`,
+    found: `no catalog, but ${path}`,
+    advice:
+      'before any service is started: restore it from a backup, or "millrace catalog rebuild" makes it from the bucket',
   }
 }
 

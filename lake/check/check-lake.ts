@@ -5,7 +5,8 @@
  *   1 register as a reader     from here on nothing goes that the versions read below need
  *   2 read the catalog         and all metadata, lists and manifests it refers to
  *   3 list                     one listing a table and root; in a deep check one of the whole root
- *   4 read the catalog again   what was committed meanwhile is no orphan, what was removed is not missing
+ *   4 read the catalog again   what was committed meanwhile is no orphan, what was removed is not missing; and does the
+ *                              bucket know commits that the catalog does not?
  *   5 compare (pure)           and look again at each file that seems wrong, before saying so
  *   6 deep: every byte         of every file
  *
@@ -16,9 +17,11 @@ import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { CatalogInspection, InspectedTable, Inspection } from '../catalog/inspection.ts'
+import type { Restore } from '../catalog/restore.ts'
 import { inParallel } from '../iceberg/read.ts'
 import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
+import { findEvidence, REBUILD_COMMAND } from '../rebuild/older-catalog.ts'
 import { balanceFindings, SILENCE_FACTOR, stillnessFindings, tableFindings } from './catalog-facts.ts'
 import { type Comparison, compareFiles, type Suspect } from './compare-files.ts'
 import type { OffsetCounter } from './count-offsets.ts'
@@ -72,12 +75,13 @@ export type DeepReport = {
 const SWEEPS_MISSED_MAX = 512
 const SWEPT_WITHIN_MIN_MS = 3_600_000
 
+type CheckedCatalog = Catalog & Inspection & Restore
 type Reading = { readonly catalog: CatalogInspection; readonly tables: ReadonlyMap<number, ReadTable> }
 type ReadTable = { readonly inspected: InspectedTable; readonly read: TableReferences }
 
 export async function checkLake(
   components: {
-    catalog: Catalog & Inspection
+    catalog: CheckedCatalog
     store: ObjectStore
     world: World
     settings: CheckSettings
@@ -121,6 +125,7 @@ export async function checkLake(
       findings.push(...read.findings, ...tableFindings(inspected, read, before.catalog.coverage))
     }
     for (const { read } of after.tables.values()) findings.push(...read.findings)
+    if (request.table === undefined) findings.push(...(await behindFindings(catalog, store, settings.lakeRoot)))
     const totals = { files: 0, bytes: 0, inFlight: 0, waiting: 0, unknown: 0 }
     for (const [tableId, listed] of listings) {
       const compared = compare(tableId, listed, before, after, settings)
@@ -146,6 +151,22 @@ export async function checkLake(
   } finally {
     await reading.release()
   }
+}
+
+/** A catalog that was restored from an older copy, or failed over to a replica that lagged. */
+async function behindFindings(catalog: CheckedCatalog, store: ObjectStore, lakeRoot: string): Promise<Finding[]> {
+  const evidence = await findEvidence({ catalog, store, lakeRoot })
+  return evidence.map((found) => ({
+    kind: 'behind',
+    severity: 'damage',
+    path: CATALOG,
+    what: 'catalog',
+    table: undefined,
+    referredBy: undefined,
+    expected: 'a catalog that knows all that was committed',
+    found,
+    advice: `it is an older copy, or another one: stop ingest and compactor, so that nothing is swept, and run "${REBUILD_COMMAND}"`,
+  }))
 }
 
 /** Every byte of every file, every row's place, and the catalog's own pages. */
@@ -264,7 +285,6 @@ function compare(
         : listed,
     writers: after.catalog.writers,
     table: later?.inspected.table.name,
-    metadataLocation: later?.inspected.table.metadataLocation,
     silentMs: settings.writerSilentMs * SILENCE_FACTOR,
     now: after.catalog.readAt,
     sweptWithinMs: Math.max(
@@ -277,7 +297,7 @@ function compare(
 /** Looks again at each file that seems wrong. */
 async function confirm(
   store: ObjectStore,
-  { suspects, orphans, behind }: Comparison,
+  { suspects, orphans }: Comparison,
   later: ReadonlyMap<string, Reference>,
   deep: boolean,
 ): Promise<Finding[]> {
@@ -286,7 +306,6 @@ async function confirm(
     const finding = await confirmSuspect(store, suspect, later, deep)
     if (finding) findings.push(finding)
   }
-  if (behind && (await store.head(behind.path))) findings.push(behind)
   for (const orphan of orphans) if (await store.head(orphan.path)) findings.push(orphan)
   return findings
 }

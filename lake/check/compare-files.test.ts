@@ -40,7 +40,6 @@ function compare(
     now: 10n * HOUR + 1n,
     sweptWithinMs: 3_600_000,
     silentMs: 3_600_000,
-    metadataLocation: 's3://b/t/metadata/00007-x.metadata.json',
     ...rest,
     before: byPath(before),
     after: byPath(after),
@@ -51,7 +50,6 @@ test('what is referred to and lies there as recorded is no suspect', () => {
   expect(compare({ before: [reference('a')], listed: [listed('a')] })).toEqual({
     suspects: [],
     orphans: [],
-    behind: undefined,
     inFlight: 0,
     waiting: 0,
     unknown: 0,
@@ -111,20 +109,6 @@ test('a file of a writer that is silent, and of one that the catalog never saw',
   })
   expect(orphans.map(({ severity }) => severity)).toEqual(['notice', 'damage'])
   expect(orphans[1].advice).toContain('millrace catalog rebuild')
-})
-
-test('metadata that the catalog does not know: the bucket is ahead', () => {
-  const metadata = (sequence: string, writerId: string) =>
-    listed(`s3://b/t/metadata/${sequence}-${writerId}-u.metadata.json`)
-  const unknown = LIVE.replace('1', '9')
-  const behind = (path: ReturnType<typeof listed>, now = 12n * HOUR) => compare({ listed: [path], now }).behind?.found
-  expect(behind(metadata('00008', unknown))).toBe('number 8')
-  expect(behind(metadata('00007', unknown))).toBeUndefined()
-  // One more than the current may be what a compactor left behind that died before its commit; two more may not.
-  expect(behind(metadata('00008', LIVE))).toBeUndefined()
-  expect(behind(metadata('00009', LIVE))).toBe('number 9')
-  expect(behind(metadata('00009', LIVE), 10n * HOUR)).toBeUndefined()
-  expect(behind(metadata('00009', ENDED))).toBeUndefined()
 })
 
 test('a finding is one line', () => {

@@ -13,7 +13,6 @@
 import type { InspectedWriter } from '../catalog/inspection.ts'
 import type { ObjectInfo } from '../object-store/object-store.ts'
 import { plainWriterId } from '../writer-files.ts'
-import { behindFinding } from './behind.ts'
 import type { Finding, Reference } from './finding.ts'
 
 export type Suspect = {
@@ -36,14 +35,12 @@ export type ComparedFiles = {
   readonly now: bigint
   /** A writer that is not fenced, but silent for longer, does not live any more: nobody has fenced it yet. */
   readonly silentMs: number
-  /** Where the table's metadata is. */
-  readonly metadataLocation: string | undefined
   /** A fenced writer's files that lie there for longer than this were forgotten by the sweep. */
   readonly sweptWithinMs: number
 }
 
 /** A file that nothing refers to, and whose it is. */
-export type Unreferenced = {
+type Unreferenced = {
   readonly info: ObjectInfo
   /**
    *   lives     may still commit it
@@ -59,8 +56,6 @@ export type Unreferenced = {
 export type Comparison = {
   readonly suspects: readonly Suspect[]
   readonly orphans: readonly Finding[]
-  /** The bucket knows commits that the catalog does not. */
-  readonly behind: Finding | undefined
   readonly inFlight: number
   readonly waiting: number
   /** Listed, but nothing can be said while references are incomplete. */
@@ -76,7 +71,6 @@ export function compareFiles(compared: ComparedFiles): Comparison {
   const { before, after, removed } = compared
   const suspects: Suspect[] = []
   const orphans: Finding[] = []
-  const unreferenced: Unreferenced[] = []
   const seen = new Set<string>()
   const counts = { inFlight: 0, waiting: 0, unknown: 0, files: 0, bytes: 0 }
   const writers = new Map(compared.writers.map((writer) => [plainWriterId(writer.writerId), writer]))
@@ -92,7 +86,6 @@ export function compareFiles(compared: ComparedFiles): Comparison {
     else if (!compared.complete) counts.unknown += 1
     else {
       const file = { info, ...writerOf(info.path, writers, compared) }
-      unreferenced.push(file)
       const orphan = orphanOf(file, compared)
       if (orphan) orphans.push(orphan)
       else counts.inFlight += 1
@@ -101,7 +94,7 @@ export function compareFiles(compared: ComparedFiles): Comparison {
   for (const reference of before.values()) {
     if (!seen.has(reference.path)) suspects.push({ reference, why: 'absent', info: undefined })
   }
-  return { suspects, orphans, behind: behindFinding(unreferenced, compared), ...counts }
+  return { suspects, orphans, ...counts }
 }
 
 function alteration(reference: Reference, info: ObjectInfo): Suspect['why'] | undefined {

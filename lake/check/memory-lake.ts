@@ -7,6 +7,7 @@ import { FIRST_USER_FIELD_ID } from '../../schemas/table-schema.ts'
 import type { Catalog, Segment, Table, Writer } from '../catalog/catalog.ts'
 import type { Inspection } from '../catalog/inspection.ts'
 import { openCatalog } from '../catalog/open-catalog.ts'
+import type { Restore } from '../catalog/restore.ts'
 import { checksumOf } from '../checksum.ts'
 import { SCHEMA_ID_KEY } from '../file-mapping.ts'
 import { dataFileFromFooter } from '../iceberg/data-file.ts'
@@ -33,7 +34,7 @@ export const SOURCE = { pipeline: 'p', source: 'kafka:t:id', partition: 0 } as c
 export type MemoryLake = {
   readonly world: TestWorld
   readonly store: ObjectStore
-  readonly catalog: Catalog & Inspection
+  readonly catalog: Catalog & Inspection & Restore
   readonly writer: Writer
   readonly compactor: Writer
   table(): Promise<Table>

@@ -30,6 +30,9 @@ test('one line a finding, what to do, and the exit code', async () => {
       lake: { sound: false, notices: [], findings: [{ kind: 'altered', what: 'data file', table: 'trips', path }] },
     })
     expect(await checkCommand(lake, '--deep', '--table', 'visits')).toMatchObject({ code: 0 })
+    const lost = await checkCommand(lake, '--set', `catalog.url=sqlite:${lake.millrace.folder}/lost.db`)
+    expect(lost).toMatchObject({ code: 1 })
+    expect(lost.output).toMatch(/^missing {2}sqlite:\S+lost\.db {2}\(catalog; .*catalog rebuild/m)
     const unknown = await checkCommand(lake, '--table', 'nobody')
     expect(unknown).toMatchObject({ code: 2 })
     expect(unknown.output).toContain('there is no table "nobody"')

@@ -109,8 +109,8 @@ describe.each(['local disk', 'a bucket'] as const)('on %s', (place) => {
     expect(named(deep)).toEqual([])
     expect(deep.deep).toMatchObject({ unproven: 0 })
     expect(deep.deep!.proven).toBe(deep.files - deep.waiting)
-    // One listing a table; nothing is asked file by file.
-    expect(fast.requests).toMatchObject({ list: fast.tables, head: 0 })
+    // Each table is listed for its files, its segments and its metadata, and the root once; nothing is asked file by file.
+    expect(fast.requests).toMatchObject({ list: 3 * fast.tables + 1, head: 0 })
     expect(fast.requests.get).toBeLessThan(fast.files)
   })
 
