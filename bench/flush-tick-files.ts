@@ -15,6 +15,7 @@ import { createSegmentWriter } from '../ingest/segment-writer.ts'
 import { createSourceLedger } from '../ingest/source-ledger.ts'
 import { feedOf } from '../ingest/tables.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
+import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { openObjectStore } from '../lake/object-store/open.ts'
 import type { WriteParquet } from '../lake/parquet/parquet.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
@@ -55,13 +56,22 @@ export async function measureFiles(options: {
   rowsPerSegment: number
   ticks: number
   warmUpTicks: number
+  /** Every put takes so much longer, as one over a network does. */
+  putDelayMs?: number
 }): Promise<FilesCost> {
-  const { tables: tableCount, rowsPerSegment, ticks, warmUpTicks } = options
+  const { tables: tableCount, rowsPerSegment, ticks, warmUpTicks, putDelayMs = 0 } = options
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-files-'))
   const world = createSystemWorld({ log: createTestWorld().log })
   const catalog = await openCatalog({ url: `sqlite:${join(folder, 'catalog.sqlite')}`, world })
   const root = `file://${join(folder, 'lake')}`
-  const store = openObjectStore({ root, world })
+  const local = openObjectStore({ root, world })
+  const store: ObjectStore = {
+    ...local,
+    async put(...args) {
+      if (putDelayMs > 0) await world.clock.sleep(putDelayMs)
+      return local.put(...args)
+    },
+  }
   try {
     const columns = COLUMNS.map(([name, type]) => ({ name, type: parseColumnType(type)!, required: name === 'id' }))
     const writer = await catalog.registerWriter('ingest')

@@ -36,6 +36,7 @@ type Known = { version: bigint; live: number }
 
 const WAIT_MS = 1000
 const CONFLICT_PAUSE_MS = 20
+const CONFLICTS_MAX = 3
 /** So much of the maximum is kept free for other processes. */
 const MARGIN_RATIO = 1 / 16
 
@@ -81,6 +82,8 @@ export function createLiveSegments(components: {
       if (outcome === 'merged') continue
       if (outcome === 'conflict') {
         conflicts += 1
+        // There is room still: the next tick tries again.
+        if (conflicts >= CONFLICTS_MAX && after() <= max) return
         await world.clock.sleep(CONFLICT_PAUSE_MS * Math.min(conflicts, 10) * (0.5 + world.random.float()))
         continue
       }
