@@ -16,16 +16,15 @@ import { createSweep } from '../compactor/sweep.ts'
 import { createTableWorker } from '../compactor/table-worker.ts'
 import type { NewSegment } from '../lake/catalog/catalog.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
-import { reachablePaths, readCheckpoint, readLiveFiles, readMetadata } from '../lake/iceberg/read.ts'
+import { reachablePaths } from '../lake/iceberg/read.ts'
 import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
-import type { ObjectStore } from '../lake/object-store/object-store.ts'
-import { parseFooter } from '../lake/parquet/footer.ts'
 import { defineTable } from '../lake/table-definition.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
-import { type Coverage, type SourceAdvance, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
+import { type SourceAdvance, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { type BenchResult, thousands } from './report.ts'
 import { createRowsRewriter } from './rows-rewriter.ts'
+import { checkLake, countFiles, countingPuts, type Facts, noSizes, type Sizes } from './snapshot-commits-lake.ts'
 import { median } from './statistics.ts'
 
 export type SnapshotCommitOptions = { readonly commits: number; say(line: string): void }
@@ -60,7 +59,6 @@ const COLUMNS: Readonly<Record<string, ColumnType>> = {
   session: { kind: 'string' },
 }
 
-type Sizes = { metadata: number; list: number; manifests: number; checkpoint: number; all: number }
 type Measured = { readonly cpuMs: number; readonly kind: string; readonly sizes: Sizes }
 
 export async function benchSnapshotCommits({ commits, say }: SnapshotCommitOptions): Promise<BenchResult> {
@@ -253,55 +251,11 @@ async function run(folder: string, commits: number, say: (line: string) => void)
   for (const each of [ingest, writer]) await catalog.heartbeat(each, 15_000)
   await worker.refresh()
   await sweep()
-  const there = await count(store, `${ROOT}/`)
+  const there = await countFiles(store, `${ROOT}/`)
   const referred = facts.reachable
   if (there !== referred) throw new Error(`${there} files lie in the store, ${referred} are referred to`)
   await catalog.close()
   return report(measured, all, looks, facts)
-}
-
-type Facts = {
-  readonly files: number
-  readonly manifests: number
-  readonly snapshots: number
-  readonly reachable: number
-}
-
-/** Every row is in one live file, every file is what its manifest says, and the checkpoint is what was consumed. */
-async function checkLake(
-  store: ObjectStore,
-  catalog: Awaited<ReturnType<typeof openCatalog>>,
-  rowsMade: number,
-  ends: ReadonlyMap<string, bigint>,
-): Promise<Facts> {
-  const [{ metadataLocation, segments }] = await catalog.readTables(['events'])
-  if (metadataLocation === undefined || segments.length > 0) throw new Error('segments are left over')
-  const metadata = await readMetadata(store, metadataLocation)
-  const live = await readLiveFiles(store, metadata)
-  let rows = 0
-  for (const file of live) {
-    const { bytes } = await store.get(file.path)
-    const footer = parseFooter(bytes, bytes.length)
-    if ('needBytes' in footer || footer.rowCount !== file.rowCount || bytes.length !== file.bytes) {
-      throw new Error(`${file.path} is not what its manifest says`)
-    }
-    rows += footer.rowCount
-  }
-  if (rows !== rowsMade) throw new Error(`${rowsMade} rows were made, ${rows} are in live files`)
-  const coverage: readonly Coverage[] = await readCheckpoint(store, metadata)
-  if (coverage.length !== ends.size) throw new Error(`${ends.size} sources, ${coverage.length} in the checkpoint`)
-  for (const each of coverage) {
-    const [range] = each.ranges
-    const isWhole = each.ranges.length === 1 && range.start === 0n && range.end === ends.get(sourceKeyText(each))
-    if (!isWhole || each.recordsIn * 2n !== range.end) throw new Error(`coverage of ${each.source} is wrong`)
-  }
-  const reachable = await reachablePaths(store, metadataLocation)
-  return {
-    files: live.length,
-    manifests: new Set(live.map((file) => file.manifestPath)).size,
-    snapshots: metadata.snapshots.length,
-    reachable: reachable.size,
-  }
 }
 
 function report(
@@ -391,30 +345,4 @@ function cpuMs(): number {
 
 function average(list: readonly Measured[]): number {
   return list.reduce((sum, each) => sum + each.cpuMs, 0) / Math.max(1, list.length)
-}
-
-function noSizes(): Sizes {
-  return { metadata: 0, list: 0, manifests: 0, checkpoint: 0, all: 0 }
-}
-
-function countingPuts(store: ObjectStore, sizes: Sizes): ObjectStore {
-  return {
-    ...store,
-    put(path, bytes, condition) {
-      if (!path.includes('/metadata/')) return store.put(path, bytes, condition)
-      sizes.all += bytes.length
-      const name = path.slice(path.lastIndexOf('/') + 1)
-      if (name.endsWith('.metadata.json')) sizes.metadata += bytes.length
-      else if (name.startsWith('snap-')) sizes.list += bytes.length
-      else if (name.includes('.checkpoint.')) sizes.checkpoint += bytes.length
-      else sizes.manifests += bytes.length
-      return store.put(path, bytes, condition)
-    },
-  }
-}
-
-async function count(store: ObjectStore, prefix: string): Promise<number> {
-  let files = 0
-  for await (const _ of store.list(prefix)) files += 1
-  return files
 }
