@@ -6,7 +6,20 @@ import { EMPTY_CATALOG, type KnownCatalog } from './facts.ts'
 import { planRebuild } from './plan.ts'
 import { type History, runHistory, SOURCES, type Step, TABLES, tableOf } from './sample-history.ts'
 
-const KINDS = ['tick', 'tick', 'tick', 'crash', 'stale', 'compact', 'compact-crash', 'sweep', 'writer', 'copy'] as const
+const KINDS = [
+  'tick',
+  'tick',
+  'tick',
+  'crash',
+  'stale',
+  'merge',
+  'merge-crash',
+  'compact',
+  'compact-crash',
+  'sweep',
+  'writer',
+  'copy',
+] as const
 const step: fc.Arbitrary<Step> = fc.record({
   kind: fc.constantFrom(...KINDS),
   a: fc.nat({ max: 30 }),
@@ -15,7 +28,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 })
 const history = fc.array(step, { maxLength: 40 })
 const HTTP = 1
-const RUNS = { numRuns: 1500 }
+const RUNS = { numRuns: Number(process.env.MILLRACE_TEST_REBUILD_RUNS ?? 1500) }
 const OPTIONS = { takeUnsequenced: false }
 
 /** What readers see after the rebuild: every row of every table. */

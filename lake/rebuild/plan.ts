@@ -19,12 +19,14 @@ import type {
   BucketFacts,
   KnownCatalog,
   KnownTable,
+  MergedInput,
   MetadataFile,
   SegmentFile,
   TableFolder,
   TableShape,
 } from './facts.ts'
-import { createSourceRanges, type SourceRanges } from './offset-ranges.ts'
+import { createSourceRanges, holdsRange, meetsRange, type SourceRanges } from './offset-ranges.ts'
+import { segmentNameOf } from './segment-record.ts'
 import { joinShapes, shapeOfDefinition } from './table-shape.ts'
 import { decideTicks, type LeftOut } from './tick-plan.ts'
 
@@ -188,8 +190,11 @@ function chooseMetadata(
       Number(b.log.includes(a.path)) - Number(a.log.includes(b.path)),
   )
   const isWhole = (each: MetadataFile) => each.missing.length === 0 && each.checkpoint !== undefined
-  const chosen = inOrder.find(isWhole)
+  const chosen = inOrder.find(
+    (each) => isWhole(each) && (isCommitted(each, folder, known) || !isRefutedByMerge(each, folder)),
+  )
   for (const broken of inOrder.slice(0, chosen ? inOrder.indexOf(chosen) : undefined)) {
+    if (isWhole(broken)) continue
     problems.push({
       kind: isCommitted(broken, folder, known) ? 'lost' : 'broken',
       text: `metadata ${broken.path} (epoch ${broken.epoch}, sequence ${broken.sequence}) is newer than what is taken, but ${broken.missing.length} of its files are missing or damaged`,
@@ -202,6 +207,45 @@ function chooseMetadata(
 /** Another metadata was made from it, or the catalog points at it. */
 function isCommitted(metadata: MetadataFile, folder: TableFolder, known: KnownTable | undefined): boolean {
   return known?.metadataLocation === metadata.path || folder.metadata.some(({ log }) => log.includes(metadata.path))
+}
+
+/**
+ * A compactor that stopped before its commit may have left metadata that takes some of the segments which were then merged. If
+ * the merged one is the only file left with rows of the others, it was committed, and the metadata was not: a segment is
+ * live until one of the two has it.
+ */
+function isRefutedByMerge({ checkpoint }: MetadataFile, folder: TableFolder): boolean {
+  const snapshot = createSourceRanges()
+  for (const coverage of checkpoint ?? []) {
+    for (const range of coverage.ranges) snapshot.add(sourceKeyText(coverage), range)
+  }
+  const there = new Set(folder.paths)
+  const merged = folder.segments.filter((file) => file.merge)
+  const isOutside = ({ record }: SegmentFile) =>
+    record.sources.every((source) => !meetsRange(snapshot.of(sourceKeyText(source)), source.range))
+  return merged.some((file) => {
+    const isMixed =
+      !isOutside(file) && file.record.sources.some((each) => !holdsRange(snapshot.of(sourceKeyText(each)), each.range))
+    if (!isMixed) return false
+    const elsewhere = new Set(
+      merged
+        .flatMap((other) => (other !== file && isOutside(other) ? (other.merge?.inputs ?? []) : []))
+        .map(({ path }) => path),
+    )
+    return file.merge?.inputs.some(
+      (input) =>
+        !there.has(input.path) && !elsewhere.has(input.path) && isKnownOutside(input, folder.location, snapshot),
+    )
+  })
+}
+
+/** What the input's tick said of the sources that it had. */
+function isKnownOutside({ path, commit }: MergedInput, location: string, snapshot: SourceRanges): boolean {
+  const name = segmentNameOf(path)
+  const place =
+    commit?.parts.findIndex(({ number }) => number === name?.number && path.startsWith(`${location}/`)) ?? -1
+  const sources = commit?.sources?.[place]?.flatMap((at) => commit.advances?.[at] ?? [])
+  return sources?.some((each) => !holdsRange(snapshot.of(sourceKeyText(each)), each.range)) ?? false
 }
 
 // ---- what is certain ------------------------------------------------------------------------------------------------

@@ -22,7 +22,17 @@ export const SOURCES: readonly SourceKey[] = [
 ]
 
 export type Step = {
-  readonly kind: 'tick' | 'crash' | 'stale' | 'compact' | 'compact-crash' | 'sweep' | 'writer' | 'copy'
+  readonly kind:
+    | 'tick'
+    | 'crash'
+    | 'stale'
+    | 'merge'
+    | 'merge-crash'
+    | 'compact'
+    | 'compact-crash'
+    | 'sweep'
+    | 'writer'
+    | 'copy'
   readonly a: number
   readonly b: number
   readonly c: number
@@ -226,6 +236,49 @@ export function runHistory(steps: readonly Step[]): History {
     newWriter()
   }
 
+  /** The newest live segments of a table become one. */
+  function merge(writer: Writer, step: Step, commits: boolean): void {
+    const { location } = TABLES[step.a % 2]
+    const own = state.tables[step.a % 2]
+    const inputs = own.live.slice(-((step.b % 4) + 2))
+    if (inputs.length < 2) return
+    writer.number += 1
+    const path = `${location}/segments/${writer.id}-merged-${String(writer.number).padStart(8, '0')}.parquet`
+    const newest = inputs[inputs.length - 1].file
+    const sources = new Map<string, RecordedSource>()
+    for (const source of inputs.flatMap(({ file }) => file.record.sources)) {
+      const key = sourceKeyText(source)
+      const before = sources.get(key)
+      if (!before) sources.set(key, { ...source, isFirst: undefined })
+      else
+        sources.set(key, {
+          ...before,
+          range: { start: before.range.start, end: source.range.end },
+          rows: before.rows + source.rows,
+        })
+    }
+    const rows = inputs.flatMap((each) => each.rows)
+    const commitId = `${writer.id}/merge-${writer.number}`
+    const told = inputs.flatMap(({ file }) => file.merge?.inputs ?? [{ path: file.path, commit: file.record.commit }])
+    const replaces = inputs.flatMap(({ file }) => (file.merge ? [...file.merge.replaces, file.path] : []))
+    const record = {
+      ...newest.record,
+      commitId,
+      writerId: writer.id,
+      writerEpoch: writer.epoch,
+      sources: [...sources.values()],
+      commit: undefined,
+    }
+    const file = { ...newest, path, rowCount: rows.length, record, merge: { commitId, replaces, inputs: told } }
+    const made = { path, tableId: inputs[0].tableId, rows, file }
+    files.set(path, made)
+    if (!commits) return
+    own.live = [...own.live.slice(0, -inputs.length), made]
+    own.version += 1n
+    // Inputs are dead now, and go when they are old enough; here some do at once.
+    for (const [index, input] of inputs.entries()) if ((step.c + index) % 3 === 0) files.delete(input.path)
+  }
+
   function compact(step: Step, commits: boolean): void {
     const table = TABLES[step.a % 2]
     const own = state.tables[step.a % 2]
@@ -291,6 +344,8 @@ export function runHistory(steps: readonly Step[]): History {
     if (step.kind === 'tick') commitTick(writer, step)
     else if (step.kind === 'stale') commitTick(writer, { ...step, a: step.b })
     else if (step.kind === 'crash') crash(writer, step)
+    else if (step.kind === 'merge') merge(writer, step, true)
+    else if (step.kind === 'merge-crash') merge(writer, step, false)
     else if (step.kind === 'compact') compact(step, true)
     else if (step.kind === 'compact-crash') compact(step, false)
     else if (step.kind === 'sweep') sweep(step)

@@ -138,7 +138,9 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
     // One whose inputs are gone was committed; of the others the one that stands for most.
     merged.sort(
       (a, b) =>
-        Number(absent(b) > 0) - Number(absent(a) > 0) || (b.merge?.inputs.length ?? 0) - (a.merge?.inputs.length ?? 0),
+        Number(absent(b) > 0) - Number(absent(a) > 0) ||
+        (b.merge?.inputs.length ?? 0) - (a.merge?.inputs.length ?? 0) ||
+        (a.path < b.path ? -1 : 1),
     )
     for (const file of merged) takeMerged({ file, draft })
     for (const segment of draft.known?.live ?? []) keepKnown(draft, segment, there)
