@@ -67,6 +67,27 @@ test('a lake whose processes were killed is sound; their leftovers are notices u
   }
 })
 
+test('an older copy of the catalog: the bucket is ahead', async () => {
+  const lake = await lakeToCheck()
+  try {
+    const copy = join(lake.millrace.folder, 'copy.db')
+    const database = new DatabaseSync(lake.settings.catalog.url.replace(/^sqlite:/, ''))
+    database.exec(`VACUUM INTO '${copy}'`)
+    database.close()
+    const atCopy = ['--set', `catalog.url=sqlite:${copy}`]
+    expect(await checkCommand(lake, ...atCopy)).toMatchObject({ code: 0 })
+    const ingest = await lake.millrace.start('ingest')
+    await createProducer(lake.millrace, 'trips', 'q').send(tripLines(0, 5))
+    await ingest.stop()
+    expect((await check(lake, true)).findings).toEqual([])
+    const { code, output } = await checkCommand(lake, ...atCopy)
+    expect(code).toBe(1)
+    expect(output).toMatch(/^behind {2}the catalog {2}.*catalog rebuild/m)
+  } finally {
+    await lake.close()
+  }
+})
+
 test('no catalog, no lake, no database, an older release', async () => {
   const lake = await openLake(SMALL_STEPS)
   try {
