@@ -53,7 +53,10 @@ pipelines:
 `
 }
 
-const INGEST_POINT = /^(?:ingest\/|catalog\/(?:tick|merge))/
+const POINTS = {
+  ingest: /^(?:ingest\/|catalog\/(?:tick|merge))/,
+  compactor: /^(?:compactor|iceberg|sweep)\/|^catalog\/snapshot/,
+} as const
 
 /** Starts the service again and again, each time with a crash point, until it has died this many times. */
 async function crashAgainAndAgain(
@@ -62,7 +65,7 @@ async function crashAgainAndAgain(
   times: number,
   random: () => number,
 ): Promise<string[]> {
-  const points = crashPointsInSource().filter((name) => INGEST_POINT.test(name) === (service === 'ingest'))
+  const points = crashPointsInSource().filter((name) => POINTS[service].test(name))
   const crashes: string[] = []
   while (crashes.length < times) {
     const point = points[Math.floor(random() * points.length)]

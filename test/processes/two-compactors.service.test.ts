@@ -10,7 +10,7 @@ import { expectEnd, logLines, until } from './observe.ts'
 
 const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
 const ROWS_A_REQUEST = 6
-const COMMITS_EACH = 8
+const COMMITS_EACH = 5
 const REQUESTS_MAX = 2_000
 
 const SETTINGS = `${SMALL_STEPS.replace('log.level: warn', 'log.level: info')}
