@@ -58,6 +58,8 @@ export function openPostgresDatabase({ url, world, connectionsMax }: PostgresOpt
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
     idleTimeoutMillis: IDLE_CONNECTION_MS,
+    // A connection that nobody uses keeps no process from ending, not even one to a server that is frozen.
+    allowExitOnIdle: true,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
     pipeline: true,
