@@ -28,7 +28,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 })
 const history = fc.array(step, { maxLength: 40 })
 const HTTP = 1
-const RUNS = { numRuns: Number(process.env.MILLRACE_TEST_REBUILD_RUNS ?? 1500) }
+const RUNS = { numRuns: Number(process.env.MILLRACE_TEST_REBUILD_RUNS ?? 800) }
 const OPTIONS = { takeUnsequenced: false }
 
 /** What readers see after the rebuild: every row of every table. */

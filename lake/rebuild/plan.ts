@@ -25,7 +25,7 @@ import type {
   TableFolder,
   TableShape,
 } from './facts.ts'
-import { createSourceRanges, holdsRange, meetsRange, type SourceRanges } from './offset-ranges.ts'
+import { createSourceRanges, gapsOf, holdsRange, meetsRange, type SourceRanges } from './offset-ranges.ts'
 import { segmentNameOf } from './segment-record.ts'
 import { joinShapes, shapeOfDefinition } from './table-shape.ts'
 import { decideTicks, type LeftOut } from './tick-plan.ts'
@@ -100,6 +100,8 @@ export function planRebuild(bucket: BucketFacts, known: KnownCatalog, options: R
   problems.push(...ticks.problems)
   const tables = drafts.map((draft) => finishTable(draft, ticks.live, ticks.leftOut))
   const coverage = plannedCoverage(drafts, known, ticks)
+  const holes = coverage.filter(({ ranges }) => ranges.length > 1)
+  problems.push(...holes.filter(isOnce).map(lostRange))
   const { writers, epochMax } = writersOf(bucket, known)
   return {
     tables,
@@ -109,12 +111,29 @@ export function planRebuild(bucket: BucketFacts, known: KnownCatalog, options: R
     epochMax,
     leftOut: ticks.leftOut.filter(({ reason }) => reason !== 'in-snapshot' && reason !== 'merged'),
     problems,
-    notes: ticks.notes,
+    notes: [
+      ...ticks.notes,
+      ...holes.filter((each) => !isOnce(each)).map((each) => `${holesText(each)}: they brought no row, or are lost`),
+    ],
     rows: {
       snapshots: drafts.reduce((sum, { metadata }) => sum + (metadata?.snapshotRows ?? 0), 0),
       segments: ticks.liveRows,
     },
   }
+}
+
+function isOnce({ source }: Coverage): boolean {
+  return source.startsWith('http:')
+}
+
+/** An HTTP producer has no offset that brings no row. */
+function lostRange(coverage: Coverage): Problem {
+  return { kind: 'lost', text: `${holesText(coverage)}, and later ones were acknowledged`, paths: [] }
+}
+
+function holesText({ source, partition, ranges }: Coverage): string {
+  const holes = gapsOf(ranges).map(({ start, end }) => `[${start}, ${end})`)
+  return `offsets ${holes.slice(0, 5).join(', ')} of ${source}/${partition} are in no file`
 }
 
 // ---- tables and their snapshots -------------------------------------------------------------------------------------
