@@ -1,6 +1,7 @@
 // What a sweep costs and finds: listings only when a fenced writer may have left files.
 import { expect, test } from 'vitest'
 import { createSampleTable, source } from './sample-table.ts'
+import { createSweep } from './sweep.ts'
 
 test('files of a fenced writer are looked for at once, then less and less often, and again after a find', async () => {
   const sample = await createSampleTable()
@@ -50,4 +51,30 @@ test('a checkpoint that was written for nothing goes with its writer, though its
   await sample.catalog.retireWriter(writer)
   await sample.sweep(0)
   expect(await sample.paths()).toEqual(await sample.referredTo())
+})
+
+test('silence says nothing after the catalog was away: nobody is fenced or forgotten for it', async () => {
+  const { catalog, store, world, table } = await createSampleTable()
+  let isSteady = false
+  const sweep = createSweep({
+    ...{ catalog, store, world },
+    settings: { snapshotMinAgeMs: 0, writerSilentMs: 1_000, readerSilentMs: 1_000 },
+    locations: ({ location }) => [location],
+    reachablePaths: async () => new Set(),
+    mayFence: () => isSteady,
+  })
+  const silent = await catalog.registerWriter('ingest')
+  await catalog.setReader('query-1', new Map([[table.tableId, 0n]]))
+  await world.advance(5_000)
+  await sweep()
+  expect(await catalog.writerState(silent.writerId)).toBe('live')
+  // It was still there.
+  expect(await catalog.expireReaders(4_000)).toBe(1)
+
+  isSteady = true
+  await catalog.setReader('query-1', new Map([[table.tableId, 0n]]))
+  await world.advance(5_000)
+  await sweep()
+  expect(await catalog.writerState(silent.writerId)).toBe('fenced')
+  expect(await catalog.expireReaders(0)).toBe(0)
 })
