@@ -101,7 +101,7 @@ export async function checkLake(
   }
   const reading = await holdVersions(components, first)
   try {
-    const referenceReader = createReferenceReader({ store, everyCheckpoint: request.deep })
+    const referenceReader = createReferenceReader({ store, deep: request.deep })
     const readAll = async (earlier?: Reading): Promise<Reading> => {
       const inspection = await catalog.inspect()
       const wanted = inspection.tables.filter(({ table }) => table.name === (request.table ?? table.name))

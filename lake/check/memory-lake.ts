@@ -11,7 +11,7 @@ import type { Restore } from '../catalog/restore.ts'
 import { checksumOf } from '../checksum.ts'
 import { SCHEMA_ID_KEY } from '../file-mapping.ts'
 import { dataFileFromFooter } from '../iceberg/data-file.ts'
-import type { TableMetadata } from '../iceberg/iceberg.ts'
+import type { DataFile, TableMetadata } from '../iceberg/iceberg.ts'
 import { readMetadata } from '../iceberg/read.ts'
 import { prepareSnapshot } from '../iceberg/write.ts'
 import { createMemoryObjectStore } from '../object-store/memory.ts'
@@ -31,6 +31,12 @@ export const SETTINGS: CheckSettings = {
 }
 export const SOURCE = { pipeline: 'p', source: 'kafka:t:id', partition: 0 } as const
 
+export type SnapshotOptions = {
+  readonly checksums?: boolean
+  readonly commit?: boolean
+  readonly record?: (file: DataFile) => DataFile
+}
+
 export type MemoryLake = {
   readonly world: TestWorld
   readonly store: ObjectStore
@@ -42,9 +48,9 @@ export type MemoryLake = {
   tick(rows: number): Promise<Segment>
   /**
    * All live segments become one data file each and leave. `checksums: false`: as an older release did. `commit: false`:
-   * everything is written, and not committed yet.
+   * everything is written, and not committed yet. `record`: what the manifest says of a file.
    */
-  snapshot(options?: { readonly checksums?: boolean; readonly commit?: boolean }): Promise<TableMetadata>
+  snapshot(options?: SnapshotOptions): Promise<TableMetadata>
   /** What the sweep does: bytes of what no reader's row holds any more. */
   sweep(): Promise<number>
   check(deep?: boolean, store?: ObjectStore): Promise<CheckReport>
@@ -128,7 +134,11 @@ export async function createMemoryLake(): Promise<MemoryLake> {
     return segments.at(-1) as Segment
   }
 
-  async function snapshot({ checksums = true, commit = true } = {}): Promise<TableMetadata> {
+  async function snapshot({
+    checksums = true,
+    commit = true,
+    record = (file) => file,
+  }: SnapshotOptions = {}): Promise<TableMetadata> {
     const [{ table: of, segments }] = await catalog.readTables(['t'])
     const add = []
     for (const segment of segments) {
@@ -141,7 +151,7 @@ export async function createMemoryLake(): Promise<MemoryLake> {
       const schema = of.schemas[0]
       const facts = { path, bytes: bytes.length, footer, table: of, schema, partition: [], sortOrderId: 0 }
       const file = dataFileFromFooter(facts)
-      add.push(checksums ? { ...file, checksum: checksumOf(bytes) } : file)
+      add.push(record(checksums ? { ...file, checksum: checksumOf(bytes) } : file))
     }
     const base = of.metadataLocation === undefined ? undefined : await readMetadata(store, of.metadataLocation)
     const end = segments.at(-1)?.sources[0].range.end ?? 0n

@@ -17,7 +17,7 @@ import type { TableMetadata } from '../iceberg/iceberg.ts'
 import { decodeManifest, decodeManifestList, type ManifestFile, STATUS } from '../iceberg/manifest.ts'
 import { checkpointPaths, inParallel, parseMetadataBytes } from '../iceberg/read.ts'
 import {
-  BASE_METADATA_CHECKSUM_KEY,
+  baseMetadataOf,
   CHECKPOINT_HASH_KEY,
   MANIFEST_LIST_CHECKSUM_KEY,
   metadataLogOf,
@@ -62,10 +62,10 @@ type Gathered = {
 /** Lists and manifests never change: each is read once, however often the tables are looked at. */
 export function createReferenceReader(components: {
   store: ObjectStore
-  /** Also those of older snapshots. */
-  everyCheckpoint: boolean
+  /** Also what only older snapshots and older metadata tell. */
+  deep: boolean
 }): ReferenceReader {
-  const { store, everyCheckpoint } = components
+  const { store, deep } = components
   const decoded = new Map<string, unknown>()
 
   async function read({ table, segments }: InspectedTable): Promise<TableReferences> {
@@ -81,7 +81,7 @@ export function createReferenceReader(components: {
     if (!metadata) {
       return { references, findings, complete: false, metadata, snapshotRows: undefined, checkpoint: undefined }
     }
-    for (const older of olderMetadata(table, metadata, location)) refer(gathered, older)
+    await readOlder(gathered, metadata, location)
     const manifests = await readLists(gathered, metadata, location)
     const snapshotRows = await readManifests(gathered, manifests)
     const checkpoint = await readCheckpoints(gathered, metadata)
@@ -113,6 +113,31 @@ export function createReferenceReader(components: {
       const expected = checksum === undefined ? `a readable ${kind}` : `checksum ${checksum}`
       gathered.findings.push(fileFinding('altered', reference, expected, error.message))
       return undefined
+    }
+  }
+
+  /**
+   * Each metadata tells the checksum of the one it was made from: a deep check follows them from the newest on, as long as each
+   * is what it should be. Which there are, the current one tells.
+   */
+  async function readOlder(gathered: Gathered, metadata: TableMetadata, location: string): Promise<void> {
+    const place = { kind: 'older metadata', table: gathered.table.name, referredBy: location, needed: false } as const
+    let newer: TableMetadata | undefined = metadata
+    for (const { path } of metadataLogOf(metadata).toReversed()) {
+      const base: ReturnType<typeof baseMetadataOf> = newer && baseMetadataOf(newer)
+      const checksum: string | undefined = base?.path === path ? base.checksum : undefined
+      const reference = refer(gathered, { ...place, path, checksum })
+      newer = deep && checksum !== undefined ? await provenMetadata(reference) : undefined
+    }
+  }
+
+  async function provenMetadata({ path, checksum }: Reference): Promise<TableMetadata | undefined> {
+    try {
+      const { bytes } = await store.get(path)
+      return checksumOf(bytes) === checksum ? parseMetadataBytes(bytes, path) : undefined
+    } catch (error) {
+      if (isMillraceError(error) && error.kind === 'data') return undefined
+      throw error
     }
   }
 
@@ -184,7 +209,7 @@ export function createReferenceReader(components: {
     if (!currentSnapshot) return []
     let coverage: readonly Coverage[] | undefined
     let loaded: Checkpoint | undefined
-    const others = everyCheckpoint ? metadata.snapshots.filter((each) => each !== currentSnapshot) : []
+    const others = deep ? metadata.snapshots.filter((each) => each !== currentSnapshot) : []
     for (const snapshot of [currentSnapshot, ...others]) {
       const paths = checkpointPaths(snapshot)
       const whole = references.get(paths.at(-1) ?? '')
@@ -228,24 +253,6 @@ function segmentReference(table: Table, segment: Segment): Reference {
 function metadataReference(table: Table, path: string): Reference {
   const { name, metadataChecksum } = table
   return { path, kind: 'metadata', table: name, referredBy: CATALOG, needed: true, checksum: metadataChecksum }
-}
-
-/**
- * A snapshot tells the checksum of the metadata it was made from: the last one whose name begins with the sequence number
- * before its own. Those from which only snapshots left again, and those before the oldest snapshot, stay unknown.
- */
-function olderMetadata(table: Table, metadata: TableMetadata, location: string): Reference[] {
-  const bySequence = new Map(metadata.snapshots.map((snapshot) => [snapshot.sequenceNumber, snapshot]))
-  const place = { kind: 'older metadata', table: table.name, referredBy: location, needed: false } as const
-  const older: Reference[] = []
-  const known = new Set<bigint>()
-  for (const { path } of metadataLogOf(metadata).toReversed()) {
-    const sequence = BigInt(/\/(\d+)-[^/]*$/.exec(path)?.[1] ?? -1)
-    const next = known.has(sequence) ? undefined : bySequence.get(sequence + 1n)
-    known.add(sequence)
-    older.push({ ...place, path, checksum: next?.summary[BASE_METADATA_CHECKSUM_KEY] })
-  }
-  return older
 }
 
 /** Without bounds: of a large table they would take most of the memory. */

@@ -19,8 +19,6 @@ export const CHECKPOINT_HASH_KEY = 'millrace.checkpoint-sha256'
 /** Path of the whole checkpoint that the snapshot's own, which only has changes, builds on. */
 export const CHECKPOINT_BASE_KEY = 'millrace.checkpoint-base'
 export const MANIFEST_LIST_CHECKSUM_KEY = 'millrace.manifest-list-crc32c'
-/** Of the metadata that the snapshot was made from: the one before in the metadata log. */
-export const BASE_METADATA_CHECKSUM_KEY = 'millrace.base-metadata-crc32c'
 
 /** Table properties that make the table again when its catalog is gone, beside those that the table itself has (ADR 15). */
 export const NAME_PROPERTY = 'millrace.name'
@@ -29,6 +27,11 @@ export const TABLE_ID_PROPERTY = 'millrace.table-id'
 export const TABLE_VERSION_PROPERTY = 'millrace.table-version'
 /** Columns that are JSON: Iceberg knows them as strings. */
 export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
+/**
+ * `<CRC32C> <path>` of the metadata that this one was made from. The path stands with it, since a process of the release before
+ * carries the property on as it is.
+ */
+export const BASE_METADATA_PROPERTY = 'millrace.base-metadata'
 
 export const TABLE_SPEC_ID = 0
 /**
@@ -195,7 +198,16 @@ function definitionProperties(table: Table): Readonly<Record<string, string>> {
     [TABLE_ID_PROPERTY]: String(table.tableId),
     [TABLE_VERSION_PROPERTY]: String(table.version),
     ...(json.size === 0 ? {} : { [JSON_FIELDS_PROPERTY]: [...json].join(',') }),
+    ...(table.metadataChecksum === undefined
+      ? {}
+      : { [BASE_METADATA_PROPERTY]: `${table.metadataChecksum} ${table.metadataLocation}` }),
   }
+}
+
+/** What this metadata says of the one it was made from. */
+export function baseMetadataOf({ properties }: TableMetadata): { checksum: string; path: string } | undefined {
+  const [, checksum, path] = /^([0-9a-f]{8}) (.+)$/.exec(properties[BASE_METADATA_PROPERTY] ?? '') ?? []
+  return checksum === undefined ? undefined : { checksum, path }
 }
 
 /** The table's schemas that the metadata has not yet are added, the last one is current; its properties are as they are now. */

@@ -34,7 +34,6 @@ import { type NextMetadata, nextMetadata, unreachablePaths } from './next-metada
 import { createSnapshotReader, inParallel, type SnapshotReader } from './read.ts'
 import { snapshotSummary } from './summary.ts'
 import {
-  BASE_METADATA_CHECKSUM_KEY,
   MANIFEST_LIST_CHECKSUM_KEY,
   metadataOf,
   partitionSpecFields,
@@ -102,7 +101,6 @@ async function prepare(
     summary: {
       ...snapshotSummary(request, removed, totals, checkpoint),
       [MANIFEST_LIST_CHECKSUM_KEY]: checksumOf(list),
-      ...(table.metadataChecksum === undefined ? {} : { [BASE_METADATA_CHECKSUM_KEY]: table.metadataChecksum }),
     },
   }
   const plain = nextMetadata(request, snapshot, snapshot.timestampMs)

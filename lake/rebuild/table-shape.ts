@@ -10,6 +10,7 @@ import type { PartitionField, PartitionTransform, SortField } from '../catalog/c
 import type { TableMetadata } from '../iceberg/iceberg.ts'
 import type { JsonObject } from '../iceberg/lossless-json.ts'
 import {
+  BASE_METADATA_PROPERTY,
   bigintOf,
   JSON_FIELDS_PROPERTY,
   listOf,
@@ -23,7 +24,13 @@ import type { TableDefinition } from './segment-record.ts'
 
 /** Properties that are not the table's own. */
 const OWN_PREFIX = 'millrace.'
-const OF_METADATA = new Set([NAME_PROPERTY, TABLE_ID_PROPERTY, TABLE_VERSION_PROPERTY, JSON_FIELDS_PROPERTY])
+const OF_METADATA = new Set([
+  NAME_PROPERTY,
+  TABLE_ID_PROPERTY,
+  TABLE_VERSION_PROPERTY,
+  JSON_FIELDS_PROPERTY,
+  BASE_METADATA_PROPERTY,
+])
 
 export function shapeOfMetadata(metadata: TableMetadata): TableShape {
   const raw = rawOf(metadata)
