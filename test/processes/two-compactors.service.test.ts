@@ -1,5 +1,6 @@
 // Two compactors on one table: whoever holds the lease commits, every row is there once at every moment, and one that was
-// frozen in front of its commit wakes up fenced: it commits nothing, ends with 75, and its files are gone (G-1, G-2).
+// frozen in front of its commit wakes up fenced: it commits nothing, ends with 75, and its files are gone; or, when it was not
+// silent for long enough, without its lease: then it plans again (G-1, G-2).
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EXIT_FENCED } from '../../runtime/lifecycle.ts'
 import type { StartedProcess } from '../harness/processes.ts'
@@ -148,6 +149,32 @@ describe.each(PLACES)('with %s', (place) => {
     await send()
     await expectWhole()
     expect(await other.stop()).toEqual({ code: 0, signal: null })
+  })
+
+  test('one whose lease went to another while it was frozen drops that work and goes on', async () => {
+    const options = { extra: true, withoutGrace: true, set: ['sweep.writer-silent.ms=10 min'] }
+    const frozen = await lake.millrace.start('compactor', { ...options, pauseAt: 'compactor/before-snapshot-commit' })
+    await send()
+    await frozen.paused()
+    const other = await lake.millrace.start('compactor', options)
+    await until(
+      'the other one commits',
+      async () => versionsCommittedBy(other).length,
+      (commits) => commits > 0,
+    )
+    expect(await other.stop()).toEqual({ code: 0, signal: null })
+    await expectPrefix()
+
+    frozen.resume()
+    await send()
+    await until(
+      'it commits again',
+      async () => versionsCommittedBy(frozen),
+      (versions) => versions.length > 0,
+    )
+    expect(versionsCommittedBy(frozen)[0]).toBeGreaterThan(versionsCommittedBy(other).at(-1)!)
+    await expectWhole()
+    expect(await frozen.stop()).toEqual({ code: 0, signal: null })
   })
 })
 
