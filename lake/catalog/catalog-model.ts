@@ -1,11 +1,13 @@
 /**
- * Random interleavings of ticks, snapshots, fencing and leases against a small model. After every step: coverage has no
- * gap and no overlap (G-1, G-2), versions are dense, and each segment is live in exactly [added, removed) (G-3).
+ * Random interleavings of ticks, snapshots, merges of live segments, fencing and leases against a small model. After every step:
+ * coverage has no gap and no overlap (G-1, G-2), versions are dense, each segment is live in exactly [added, removed) (G-3), and
+ * live segments of a source follow each other up to the end of its coverage.
  */
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
-import type { Catalog, Lease, Table, Writer } from './catalog.ts'
+import type { Catalog, Lease, NewSegment, SegmentMerge, Table, Writer } from './catalog.ts'
+import { mergedSources } from './segment-merge.ts'
 import { newTableOf, sourceKey, tickOf } from './test-values.ts'
 
 type Step =
@@ -18,6 +20,7 @@ type Step =
     }
   | { readonly kind: 'retry'; readonly back: number }
   | { readonly kind: 'snapshot'; readonly first: number; readonly count: number; readonly staleMetadata: boolean }
+  | { readonly kind: 'merge'; readonly writer: number; readonly picks: readonly boolean[] }
   | { readonly kind: 'fence'; readonly writer: number }
   | { readonly kind: 'crash'; readonly source: number }
 
@@ -42,11 +45,22 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       staleMetadata: fc.boolean(),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('merge' as const),
+      writer: fc.nat(2),
+      picks: fc.array(
+        fc.nat(3).map((each) => each > 0),
+        { minLength: 2, maxLength: 6 },
+      ),
+    }),
+  },
   fc.record({ kind: fc.constant('fence' as const), writer: fc.nat(2) }),
   fc.record({ kind: fc.constant('crash' as const), source: fc.nat(2) }),
 )
 
-type ModelSegment = { source: number; start: bigint; added: bigint; removed: bigint | undefined }
+type ModelSegment = { sources: readonly number[]; added: bigint; removed: bigint | undefined }
 
 export async function checkInterleavings(
   open: (world: TestWorld) => Promise<Catalog>,
@@ -96,7 +110,7 @@ async function run(open: (world: TestWorld) => Promise<Catalog>, steps: readonly
             ends[step.source] += size
             const [seen] = await catalog.readTables(['t'])
             const added = seen.segments.at(-1)!
-            segments.set(added.segmentId, { source: step.source, start, added: version, removed: undefined })
+            segments.set(added.segmentId, { sources: [step.source], added: version, removed: undefined })
             ticks.push({ tick, version })
           }
         }
@@ -108,11 +122,42 @@ async function run(open: (world: TestWorld) => Promise<Catalog>, steps: readonly
       } else if (step.kind === 'fence') {
         await catalog.retireWriter(writers[step.writer])
         fenced.add(step.writer)
+      } else if (step.kind === 'merge') {
+        const live = [...segments].filter(([, segment]) => segment.removed === undefined).slice(-step.picks.length)
+        const chosen = live.filter((_, at) => step.picks[at])
+        if (chosen.length < 2) continue
+        const merge = await mergeOf(
+          catalog,
+          table,
+          writers[step.writer],
+          `g${index}`,
+          chosen.map(([id]) => id),
+        )
+        if (fenced.has(step.writer)) {
+          await expect(catalog.mergeSegments(merge)).rejects.toMatchObject({ code: 'writer-fenced' })
+        } else {
+          const taken = new Set<number>()
+          const overtaken = live.some(([, segment], at) => {
+            if (!step.picks[at]) return segment.sources.some((source) => taken.has(source))
+            for (const source of segment.sources) taken.add(source)
+            return false
+          })
+          const result = await catalog.mergeSegments(merge)
+          expect(result.outcome).toBe(overtaken ? 'conflict' : 'committed')
+          if (!overtaken) {
+            version += 1n
+            for (const [, segment] of chosen) segment.removed = version
+            const [seen] = await catalog.readTables(['t'])
+            const added = seen.segments.at(-1)!
+            segments.set(added.segmentId, { sources: [...taken], added: version, removed: undefined })
+          }
+        }
       } else {
         const live = [...segments].filter(([, segment]) => segment.removed === undefined)
         const chosen = live.slice(step.first, step.first + step.count)
-        const skipped = new Set(live.slice(0, step.first).map(([, segment]) => segment.source))
-        const allowed = !step.staleMetadata && !chosen.some(([, segment]) => skipped.has(segment.source))
+        const skipped = new Set(live.slice(0, step.first).flatMap(([, segment]) => segment.sources))
+        const overtakes = chosen.some(([, segment]) => segment.sources.some((source) => skipped.has(source)))
+        const allowed = !step.staleMetadata && !overtakes
         const result = await catalog.commitSnapshot({
           commitId: `s${index}`,
           writer: compactor,
@@ -141,6 +186,12 @@ async function run(open: (world: TestWorld) => Promise<Catalog>, steps: readonly
       )
       const covered = ends.flatMap((end, source) => (end > 0n ? [[source, [{ start: 0n, end }]]] : []))
       expect(seen.coverage.map(({ partition, ranges }) => [partition, ranges])).toEqual(covered)
+      for (const [source, end] of ends.entries()) {
+        const ranges = seen.segments.flatMap((each) => each.sources.filter(({ partition }) => partition === source))
+        for (const [at, { range }] of ranges.entries()) {
+          expect(range.end).toBe(at === ranges.length - 1 ? end : ranges[at + 1].range.start)
+        }
+      }
       const dead = await catalog.deadFiles(0, 1000)
       expect(dead.map(({ removedVersion }) => removedVersion).sort()).toEqual(
         [...segments.values()].flatMap(({ removed }) => (removed === undefined ? [] : [removed])).sort(),
@@ -149,4 +200,22 @@ async function run(open: (world: TestWorld) => Promise<Catalog>, steps: readonly
   } finally {
     await catalog.close()
   }
+}
+
+async function mergeOf(
+  catalog: Catalog,
+  table: Table,
+  writer: Writer,
+  commitId: string,
+  inputSegmentIds: readonly number[],
+): Promise<SegmentMerge> {
+  const [{ segments }] = await catalog.readTables([table.name])
+  const inputs = segments.filter(({ segmentId }) => inputSegmentIds.includes(segmentId))
+  const segment: NewSegment = {
+    ...inputs[0],
+    path: `${table.location}/segments/${commitId}.parquet`,
+    rowCount: inputs.reduce((sum, { rowCount }) => sum + rowCount, 0),
+    sources: mergedSources(inputs.map(({ sources }) => sources)),
+  }
+  return { commitId, writer, tableId: table.tableId, inputSegmentIds, segment }
 }
