@@ -13,7 +13,7 @@
  * are read again. If we stop after it, the rows are in, and a retry under the same commit id is told so.
  */
 import type { CrashPoint } from '../../runtime/world.ts'
-import { type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
+import { sourceKeyText } from '../../schemas/coverage.ts'
 import { invariant } from '../../schemas/errors.ts'
 import type { Catalog, FlushTick, IdempotencyKey, NewSegment, TickAnswer, TickResult } from './catalog.ts'
 import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids.ts'
@@ -21,7 +21,7 @@ import type { Tx } from './database.ts'
 import { type CatalogDialect, type RowInsert, type RowLookup, together } from './dialect.ts'
 import { tickAnswerOf, tickAnswerText } from './rows-as-values.ts'
 import { insertSegments } from './segment-rows.ts'
-import { extendCoverage, lockCoverage } from './source-coverage.ts'
+import { extendCoverage, staleSources } from './source-coverage.ts'
 import { bumpVersions, insertBindings, lockTables, NO_TOPIC, requireTables } from './tables-and-schemas.ts'
 import { checkSegments, type JoinedAdvance, joinAdvances } from './tick-checks.ts'
 import type { Time, Transactions } from './transactions.ts'
@@ -62,7 +62,7 @@ const SCHEMAS: RowLookup = {
 
 export function flushTick({ dialect, read, write }: Transactions, crashPoint: CrashPoint): Part {
   /** Pairs of pipeline and table that this process knows to be bound. */
-  const bound = new Map<string, readonly [pipeline: string, tableId: number]>()
+  const bound = new Set<string>()
 
   async function commit(tx: Tx, tick: FlushTick, advances: readonly JoinedAdvance[], time: Time): Promise<TickResult> {
     const [state, landed, stale, tables, used, unknown, now] = await together([
@@ -117,7 +117,7 @@ export function flushTick({ dialect, read, write }: Transactions, crashPoint: Cr
       checkKeys(tick.idempotencyKeys)
       const result = await write((tx, time) => commit(tx, tick, advances, time))
       if (result.outcome === 'committed') {
-        for (const [pipeline, tableId] of unbound(tick)) bound.set(boundText(pipeline, tableId), [pipeline, tableId])
+        for (const [pipeline, tableId] of unbound(tick)) bound.add(boundText(pipeline, tableId))
         crashPoint('catalog/tick-after-commit')
       }
       return result
@@ -138,18 +138,6 @@ function boundText(pipeline: string, tableId: number): string {
 /** A request whose rows all went elsewhere is committed at the version its table has: that table is locked too. */
 function tablesOf({ segments, idempotencyKeys }: FlushTick): number[] {
   return [...new Set([...segments, ...idempotencyKeys].map(({ tableId }) => tableId))]
-}
-
-async function staleSources(tx: Tx, dialect: CatalogDialect, advances: readonly JoinedAdvance[]) {
-  const coverage = await lockCoverage(tx, dialect, advances)
-  return advances.flatMap((advance) => {
-    const known = coverage.get(advance.keyText)
-    // A source without coverage may only begin at its first sequence; Kafka's begin elsewhere through beginCoverage.
-    const end = known?.ranges.at(-1)?.end ?? 0n
-    if (end === advance.range.start) return []
-    const key: SourceKey = { pipeline: advance.pipeline, source: advance.source, partition: advance.partition }
-    return [{ key, coverage: known }]
-  })
 }
 
 function checkKeys(keys: readonly IdempotencyKey[]): void {

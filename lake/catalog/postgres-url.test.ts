@@ -18,7 +18,9 @@ test('an address is taken apart', () => {
     password: undefined,
     applicationName: 'ingest-1',
   })
-  expect(parsePostgresUrl('postgres://me@localhost/db?host=/var/run/postgresql')).toMatchObject({ host: '/var/run/postgresql' })
+  expect(parsePostgresUrl('postgres://me@localhost/db?host=/var/run/postgresql')).toMatchObject({
+    host: '/var/run/postgresql',
+  })
 })
 
 test('TLS is what sslmode says', () => {

@@ -37,8 +37,15 @@ const COLUMNS = [
 ]
 
 const FOUND: RowLookup = { table: 'coverage', keys: KEY, select: COLUMNS }
-const LOCKED: RowLookup = { ...FOUND, lock: 'all' }
-const FREE: RowLookup = { ...FOUND, lock: 'free' }
+/** A tick needs no more of a source than this, unless it is stale. */
+const ENDS: RowLookup = {
+  table: 'coverage',
+  keys: KEY,
+  select: ['pipeline', 'source', 'partition', 'range_end'],
+  lock: 'all',
+}
+const FREE_ENDS: RowLookup = { ...ENDS, lock: 'free' }
+type EndRow = Pick<Row, 'pipeline' | 'source' | 'partition' | 'range_end'>
 
 const INSERTED = {
   ...KEY,
@@ -132,7 +139,7 @@ export function sourceCoverage({ dialect, read, write }: Transactions): Part {
           .executeTakeFirst()
         mustBeLive(state, writer)
         // A source that a tick is writing to is passed over: that tick says how fresh it is.
-        const rows = await dialect.findRows<Row>(tx, FREE, keys.map(keyOf))
+        const rows = await dialect.findRows<EndRow>(tx, FREE_ENDS, keys.map(keyOf))
         const ends = new Map(
           rows.map((row) => [sourceKeyText({ ...row, partition: Number(row.partition) }), row.range_end]),
         )
@@ -153,13 +160,41 @@ function keyOf({ pipeline, source, partition }: SourceKey) {
   return [pipeline, source, partition] as const
 }
 
-/** Coverage of these sources by key text, expired producers' too; nobody else moves it until this transaction ends. */
-export async function lockCoverage(
+/**
+ * Of these sources those that do not continue where their coverage ends, with what it is; nobody else moves any of them until
+ * this transaction ends.
+ */
+export async function staleSources(
+  tx: Tx,
+  dialect: CatalogDialect,
+  advances: readonly JoinedAdvance[],
+): Promise<{ readonly key: SourceKey; readonly coverage: Coverage | undefined }[]> {
+  const ends = new Map<string, bigint>()
+  for (const { pipeline, source, partition, range_end } of await dialect.findRows<EndRow>(
+    tx,
+    ENDS,
+    advances.map(keyOf),
+  )) {
+    ends.set(sourceKeyText({ pipeline, source, partition: Number(partition) }), range_end)
+  }
+  const doubtful = advances.filter(({ keyText, range }) => ends.get(keyText) !== range.start)
+  if (doubtful.length === 0) return []
+  const coverage = await coverageByKey(tx, dialect, doubtful)
+  return doubtful.flatMap(({ pipeline, source, partition, keyText, range }) => {
+    const known = coverage.get(keyText)
+    // A source without coverage may only begin at its first sequence; Kafka's begin elsewhere through beginCoverage.
+    const end = known?.ranges.at(-1)?.end ?? 0n
+    return end === range.start ? [] : [{ key: { pipeline, source, partition }, coverage: known }]
+  })
+}
+
+/** Coverage of these sources by key text, expired producers' too. */
+async function coverageByKey(
   tx: Tx,
   dialect: CatalogDialect,
   keys: readonly SourceKey[],
 ): Promise<Map<string, Coverage>> {
-  const rows = await dialect.findRows<Row>(tx, LOCKED, keys.map(keyOf))
+  const rows = await dialect.findRows<Row>(tx, FOUND, keys.map(keyOf))
   const found = new Map(rows.map(coverageOf).map((coverage) => [sourceKeyText(coverage), coverage]))
   const missing = keys.filter((key) => !found.has(sourceKeyText(key)))
   const expired = await expiredProducers(
