@@ -3,21 +3,20 @@ import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
-import { type S3Server, startS3Server } from '../harness/s3-server.ts'
-import { s3Yaml } from '../lake/open-lake.ts'
+import { type Servers, startServers } from '../lake/places.ts'
 import { type LostLake, openLostLake } from './lost-lake.ts'
 
 let kafka: KafkaBroker
 let producer: Producer
-let s3: S3Server
+let servers: Servers
 beforeAll(async () => {
-  ;[kafka, s3] = await Promise.all([startKafka(), startS3Server()])
+  ;[kafka, servers] = await Promise.all([startKafka(), startServers(['PostgreSQL and a bucket'])])
   producer = await createProducer(kafka.bootstrap)
 })
 afterAll(async () => {
   producer?.close()
   await kafka?.[Symbol.asyncDispose]()
-  await s3?.stop()
+  await servers?.stop()
 })
 
 /** Rows in snapshots, in live segments, in files that a crash left behind, and on their way. */
@@ -46,41 +45,47 @@ async function fed(lake: LostLake): Promise<void> {
   await query.stop()
 }
 
-async function lostAndMadeAgain(lake: LostLake): Promise<void> {
+/** `lose` gives what the commands must be told besides. */
+async function lostAndMadeAgain(lake: LostLake, lose: () => Promise<readonly string[]>): Promise<void> {
   await fed(lake)
-  const running = lake.millrace
-  await lake.deleteCatalog()
-  const dry = await lake.rebuild('--dry-run', '--json')
+  const { millrace } = lake
+  const into = await lose()
+  const dry = await lake.rebuild('--dry-run', '--json', ...into)
   expect(dry.exit.code, dry.output).toBe(0)
-  expect((await readdir(`${running.folder}/data`)).filter((name) => name.startsWith('catalog.sqlite'))).toEqual([])
+  expect((await readdir(`${millrace.folder}/data`)).filter((name) => name.startsWith('catalog.sqlite'))).toEqual([])
   // Records that came meanwhile are read afterwards.
   await lake.produce(70)
-  const { exit, output } = await lake.rebuild()
+  const { exit, output } = await lake.rebuild(...into)
   expect(exit.code, output).toBe(0)
   expect(output).toContain('The catalog is rebuilt')
-  await running.start('query')
-  await running.start('ingest')
-  await running.start('compactor')
+  await Promise.all([millrace.start('query'), millrace.start('ingest'), millrace.start('compactor')])
   await lake.send(30)
   await lake.arrived()
   await lake.expectEverythingOnce()
 }
 
-test('on local disk', { timeout: 150_000 }, async () => {
+test('SQLite on local disk', { timeout: 150_000 }, async () => {
   const lake = await openLostLake({ kafka, producer, topic: 'local' })
   try {
-    await lostAndMadeAgain(lake)
+    await lostAndMadeAgain(lake, async () => {
+      await lake.deleteCatalog()
+      return []
+    })
   } finally {
     await lake.close()
   }
 })
 
-test('in a bucket', { timeout: 150_000 }, async () => {
-  const bucket = await s3.bucket('lost')
-  const settings = s3Yaml(s3, { root: `s3://${bucket}/lake` })
+test('PostgreSQL and a bucket, into a new database', { timeout: 150_000 }, async () => {
+  const settings = await servers.settingsFor('PostgreSQL and a bucket', 'lost')
   const lake = await openLostLake({ kafka, producer, topic: 'remote', settings })
   try {
-    await lostAndMadeAgain(lake)
+    await lostAndMadeAgain(lake, async () => {
+      const url = await servers.postgres?.createDatabase()
+      if (url === undefined) throw new Error('no PostgreSQL')
+      await lake.useCatalog(url)
+      return ['--into', url]
+    })
   } finally {
     await lake.close()
   }

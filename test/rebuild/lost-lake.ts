@@ -2,7 +2,7 @@
  * A lake that is fed in every way (Kafka, HTTP producers with a sequence, a sender without), whose catalog is then lost or
  * replaced by an older copy, and what it must hold afterwards: everything that was acknowledged, once.
  */
-import { copyFile, rename, rm } from 'node:fs/promises'
+import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,6 +29,8 @@ export type LostLake = {
   /** Every record and row exactly once, where it belongs. */
   expectEverythingOnce(): Promise<void>
   deleteCatalog(): Promise<void>
+  /** From now on services use this catalog. */
+  useCatalog(url: string): Promise<void>
   /** A backup of it, while it is in use. */
   copyCatalog(): Promise<string>
   /** Another file in its place, as one puts a backup back. */
@@ -155,6 +157,10 @@ ${options.settings ?? ''}`,
     },
     async deleteCatalog() {
       for (const ending of ['', '-wal', '-shm']) await rm(catalogFile + ending, { force: true })
+    },
+    async useCatalog(url) {
+      const text = await readFile(millrace.configFile, 'utf8')
+      await writeFile(millrace.configFile, text.replace(/^catalog\.url: .*$/m, `catalog.url: ${url}`))
     },
     async copyCatalog() {
       copies += 1
