@@ -15,8 +15,8 @@
  *
  * A tick that fits and shares nothing with another is taken at once. Where ticks exclude each other all ways are looked at
  * (up to `STATES_MAX`, then the most promising), and the best set wins: most ticks known to be committed, then most rows whose
- * offsets are certain (nobody reads them again), then the furthest reach of sources that cannot be read again, then of the
- * others, then most rows, then the highest writers' epochs.
+ * offsets are certain and most offsets filled below (nobody reads either again), then the furthest reach of sources that
+ * cannot be read again, then of the others, then most rows, then the highest writers' epochs.
  */
 import type { OffsetRange } from '../../schemas/coverage.ts'
 import { endOf, holdsRange, lengthOf, meetsRange, type SourceRanges } from './offset-ranges.ts'
@@ -230,10 +230,15 @@ function meritOf({ chosen, covered }: State, certain: SourceRanges): bigint[] {
   const once = new Set(
     chosen.flatMap(({ advances }) => advances.filter(({ isOnce }) => isOnce).map(({ source }) => source)),
   )
+  let filled = 0n
   let onceReach = 0n
   let reach = 0n
   for (const [source, ranges] of covered.entries()) {
-    const gained = lengthOf(ranges) - lengthOf(certain.of(source))
+    const before = certain.of(source)
+    const end = endOf(before) ?? 0n
+    const below = lengthOf(ranges.map((range) => ({ start: range.start, end: range.end < end ? range.end : end })))
+    filled += below - lengthOf(before)
+    const gained = lengthOf(ranges) - below
     if (once.has(source)) onceReach += gained
     else reach += gained
   }
@@ -249,6 +254,7 @@ function meritOf({ chosen, covered }: State, certain: SourceRanges): bigint[] {
   return [
     BigInt(chosen.filter(({ isProven }) => isProven).length),
     BigInt(certainRows),
+    filled,
     onceReach,
     reach,
     BigInt(rows),

@@ -36,7 +36,7 @@ export function endOf(ranges: Ranges): bigint | undefined {
 }
 
 export function lengthOf(ranges: Ranges): bigint {
-  return ranges.reduce((sum, { start, end }) => sum + end - start, 0n)
+  return ranges.reduce((sum, { start, end }) => (start < end ? sum + end - start : sum), 0n)
 }
 
 export function gapsOf(ranges: Ranges): OffsetRange[] {
