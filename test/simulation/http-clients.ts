@@ -21,7 +21,7 @@ type Sent = {
 
 const TEXT = new TextEncoder()
 const PAUSE_MS = 1200
-const ANSWER_MS = 6000
+const ANSWER_MS = 2500
 const ROWS_MAX = 4
 const REQUESTS_PER_CLIENT = 10_000
 

@@ -11,8 +11,8 @@
 import { seededRandom } from '../../runtime/test-world.ts'
 import type { Random } from '../../runtime/world.ts'
 
-/** What may be done about an entry when its turn comes: run it, forget it, or run it later. */
-export type Verdict = 'run' | 'drop' | { readonly laterAtMs: number }
+/** What may be done about an entry when its turn comes: run it, forget it, or leave it to whoever held it back. */
+export type Verdict = 'run' | 'drop' | 'held back'
 
 export type Entry = {
   atMs: number
@@ -23,7 +23,7 @@ export type Entry = {
   readonly detail: string
   readonly run: () => void
   /** Asked when the entry's turn comes; the gate of a process holds back or drops what is meant for it. */
-  readonly gate: (() => Verdict) | undefined
+  readonly gate: ((entry: Entry) => Verdict) | undefined
   cancelled: boolean
 }
 
@@ -32,7 +32,9 @@ export type Scheduler = {
   nowMs(): number
   /** Entries run so far. */
   steps(): number
-  after(delayMs: number, actor: string, kind: string, detail: string, run: () => void, gate?: () => Verdict): Entry
+  after(delayMs: number, actor: string, kind: string, detail: string, run: () => void, gate?: Entry['gate']): Entry
+  /** An entry that was held back takes its turn again, soon. */
+  again(entry: Entry): void
   /** Written into the hash (and the trace) at this moment, without an entry of its own. */
   note(actor: string, kind: string, detail: string): void
   /** Runs entries until `done` holds, nothing is left, or the time is over. */
@@ -117,6 +119,11 @@ export function createScheduler(seed: number, trace?: (line: string) => void): S
       push(entry)
       return entry
     },
+    again(entry) {
+      entry.atMs = nowMs + random.float()
+      entry.tie = random.float()
+      push(entry)
+    },
     async runUntil(done, untilMs) {
       await turn()
       while (!done()) {
@@ -129,14 +136,7 @@ export function createScheduler(seed: number, trace?: (line: string) => void): S
           return 'time over'
         }
         if (entry.atMs > nowMs) nowMs = entry.atMs
-        const verdict = entry.gate?.() ?? 'run'
-        if (verdict === 'drop') continue
-        if (verdict !== 'run') {
-          entry.atMs = verdict.laterAtMs
-          entry.tie = random.float()
-          push(entry)
-          continue
-        }
+        if (entry.gate && entry.gate(entry) !== 'run') continue
         steps += 1
         if (steps > STEPS_MAX) throw new Error(`the history does not end: ${steps} steps at ${nowMs} ms`)
         note(entry.actor, entry.kind, entry.detail)

@@ -21,10 +21,10 @@ import { type Broker, type LogRecord, logEnd, TOPIC } from './simulated-kafka.ts
 import type { SimulatedProcess } from './simulated-process.ts'
 import type { Universe } from './universe.ts'
 
-const HEARTBEAT_MS = 700
+const HEARTBEAT_MS = 500
 const RETRY_MS = 300
 const SETTLE_MS = 1500
-const EMPTY_WAIT_MS = 900
+const EMPTY_WAIT_MS = 700
 const BLOCK_RECORDS_MAX = 6
 
 type Feed = {

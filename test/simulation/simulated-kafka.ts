@@ -49,7 +49,7 @@ export type Broker = {
 }
 
 export const TOPIC = 'flights'
-const SESSION_MS = 3000
+const SESSION_MS = 1500
 
 export function logEnd(log: Log): number {
   return log.logStart + log.records.length

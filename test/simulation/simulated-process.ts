@@ -37,7 +37,7 @@ export type Supervisor = {
   retire(): void
 }
 
-const RESTART_MS = { least: 50, most: 3000 }
+const RESTART_MS = { least: 50, most: 1500 }
 const NEVER = new Promise<never>(() => {})
 
 export function never(): Promise<never> {
@@ -50,6 +50,7 @@ export function createProcess(universe: Universe, name: string, life: number, on
   const skewMicros = BigInt(Math.round(universe.shape.clockSkewMs * 1000 * (scheduler.random.float() - 0.5)))
   let alive = true
   let pausedUntilMs = -1
+  const heldBack: Entry[] = []
 
   function crash(why: string): void {
     if (!alive) return
@@ -61,19 +62,28 @@ export function createProcess(universe: Universe, name: string, life: number, on
   function pause(ms: number): void {
     pausedUntilMs = Math.max(pausedUntilMs, scheduler.nowMs() + ms)
     scheduler.note(id, 'paused', ms.toFixed(0))
+    scheduler.after(pausedUntilMs - scheduler.nowMs(), id, 'goes on', '', goOn)
   }
 
-  function gate(): Verdict {
+  function goOn(): void {
+    if (scheduler.nowMs() < pausedUntilMs) return
+    for (const entry of heldBack.splice(0)) scheduler.again(entry)
+  }
+
+  function gate(entry: Entry): Verdict {
     if (!alive) return 'drop'
-    const nowMs = scheduler.nowMs()
-    if (nowMs < pausedUntilMs) return { laterAtMs: pausedUntilMs + scheduler.random.float() }
+    if (scheduler.nowMs() < pausedUntilMs) {
+      heldBack.push(entry)
+      return 'held back'
+    }
     if (faults.strikes('crash')) {
       crash('crash at an await')
       return 'drop'
     }
     if (faults.strikes('pause')) {
       pause(universe.shape.pauseMs * scheduler.random.float() ** 2)
-      return { laterAtMs: pausedUntilMs + scheduler.random.float() }
+      heldBack.push(entry)
+      return 'held back'
     }
     return 'run'
   }
@@ -128,6 +138,7 @@ export function createProcess(universe: Universe, name: string, life: number, on
     pause,
     resume() {
       pausedUntilMs = -1
+      goOn()
     },
     deliver,
     crashPointElsewhere,

@@ -38,7 +38,7 @@ export type RunOptions = {
 
 const SETTLE_MS = 90_000
 /** Looking costs more than most steps. */
-const LOOK_EVERY_STEPS = 20
+const LOOK_EVERY_STEPS = 10
 const STRAGGLERS_MS = 30_000
 const SEGMENTS_LIVE_MAX = 120
 /** Beyond `ingest.memory.max`: what one block or request may bring. */
@@ -104,7 +104,7 @@ async function runHistory(universe: Universe, lake: Lake): Promise<void> {
   for (const supervisor of supervisors) supervisor.current()?.resume()
   const looks = () => {
     happenings.decide()
-    scheduler.after(1500, 'human', 'looks', '', looks)
+    scheduler.after(700, 'human', 'looks', '', looks)
   }
   looks()
   const isSettled = () => clients.every((client) => client.isIdle()) && unsettledLogs(lake).length === 0
