@@ -29,11 +29,12 @@ const key = sourceKey(0)
 export function describeRaces(context: () => RaceContext): void {
   test('many ticks at once: each offset is covered once, versions have no hole', async () => {
     const { catalog, other, started, live } = context()
-    const { table, writer } = await started()
+    const { table } = await started()
+    const writers = await Promise.all(Array.from({ length: 8 }, () => catalog.registerWriter('ingest')))
     const results = await Promise.all(
       Array.from({ length: 40 }, (_, index) =>
         (index % 2 ? other : catalog).commitTick(
-          tickOf(table, writer, `c${index}`, sourceKey(index % 5), 0n, BigInt(index + 1)),
+          tickOf(table, writers[index % 8], `c${index}`, sourceKey(index % 5), 0n, BigInt(index + 1)),
         ),
       ),
     )

@@ -162,3 +162,21 @@ test('a snapshot attempt in flight is waited for before its retry is called a co
   expect(await first).toEqual({ outcome: 'already-committed', version: 2n })
   expect(await tick).toMatchObject({ outcome: 'committed', versions: new Map([[table.tableId, 3n]]) })
 })
+
+test('a writer whose COMMIT is under way is not fenced before that has ended; then it commits no more (G-2)', async () => {
+  const { table, writer, compactor } = await started()
+  const tick = tickOf(table, writer, 'c', key, 0n, 5n)
+  proxy.nextCommit('hold')
+  const ticking = catalog.commitTick(tick)
+  await proxy.met()
+  expect(await direct.fenceSilentWriters(0)).toEqual([compactor.writerId])
+  expect(await direct.writerState(writer.writerId)).toBe('live')
+  await proxy.release()
+  expect(await ticking).toMatchObject({ outcome: 'already-committed' })
+  expect(await direct.fenceSilentWriters(0)).toContain(writer.writerId)
+  await expect(catalog.commitTick(tickOf(table, writer, 'd', key, 5n, 6n))).rejects.toMatchObject({
+    code: 'writer-fenced',
+  })
+  // What landed before is still known.
+  expect(await catalog.commitTick(tick)).toMatchObject({ outcome: 'already-committed' })
+})

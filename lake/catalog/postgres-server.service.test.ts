@@ -181,6 +181,7 @@ test('eight writers over the same tables and sources, in any order, never deadlo
     expect(landed).toBeGreaterThan(0)
     for (const { segments, coverage } of versions) {
       expect(segments).toHaveLength(landed)
+      expect(new Set(segments.map(({ addedVersion }) => addedVersion)).size).toBe(landed)
       for (const { recordsIn, ranges } of coverage) expect(ranges).toEqual([{ start: 0n, end: recordsIn }])
     }
     const [{ deadlocks }] = await runSql(
