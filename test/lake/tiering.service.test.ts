@@ -1,6 +1,7 @@
 // Old files move to the cold store with their bytes unchanged; and two compactors on one lake do each other no harm.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type S3Server, startS3Server } from '../harness/s3-server.ts'
+import { check } from './check-lake.ts'
 import { createProducer, type Lake, openLake, SMALL_STEPS, s3Yaml } from './open-lake.ts'
 
 const TABLES = `
@@ -54,6 +55,8 @@ test('files move to the cold store, answers stay, local copies go', async () => 
     expect(local.filter((path) => /\/trips-[0-9a-f]{8}\/(data|segments)\//.test(path))).toEqual([])
     expect(there.filter((path) => path.startsWith(`${cold}/`)).sort()).toEqual([...files].sort())
     expect((await lake.rows('trips', ANSWER))[0]).toEqual(expected(150))
+    // Checksums moved with the files.
+    expect(await check(lake, true)).toMatchObject({ findings: [], deep: { unproven: 0 } })
   } finally {
     await lake.close()
   }
