@@ -31,6 +31,9 @@ ingest.request.bytes.max: 1 MiB
 flush.bytes: 2 MiB
 kafka.fetch.bytes.max: 1 MiB
 query.memory: 256 MiB
+# A reader's row whose write had no answer is left behind: it keeps files for this long.
+query.timeout.ms: 20 s
+sweep.reader-silent.ms: 20 s
 tables:
   clicks:
     columns: { id: long required, kind: string, note: string }
@@ -44,7 +47,11 @@ export type LoadedLake = {
   readonly postgres: PostgresServer
   /** Records that Kafka has taken. */
   readonly sent: number
-  start(service: ServiceName, env?: Readonly<Record<string, string>>): Promise<StartedService>
+  start(
+    service: ServiceName,
+    env?: Readonly<Record<string, string>>,
+    options?: { readonly extra?: boolean },
+  ): Promise<StartedService>
   /** Begins to send. */
   load(): void
   /** Ends the load and waits until every record is there; then checks each one, and that no file lies there for nothing. */
@@ -99,7 +106,8 @@ export async function openLoadedLake(): Promise<LoadedLake> {
     get sent() {
       return sent
     },
-    start: (service, env) => millrace.start(service, { env, withoutGrace: service === 'compactor' }),
+    start: (service, env, { extra = false } = {}) =>
+      millrace.start(service, { env, extra, withoutGrace: service === 'compactor' }),
     load() {
       isLoaded = true
       load = Promise.all([produce(), post()])
