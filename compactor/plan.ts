@@ -51,7 +51,7 @@ export function planWork(
 ): Work | undefined {
   return (
     planAppend(version, settings) ??
-    planMerge(files, settings) ??
+    knownMerge(files, settings) ??
     planTier(version, base, files, settings) ??
     planExpiry(version, base, settings)
   )
@@ -71,6 +71,20 @@ export function planAppend(version: TableVersion, settings: PlanSettings): Work 
     takenBytes += segment.bytes
   }
   return { kind: 'append', segments: taken }
+}
+
+/**
+ * An idle table is looked at every second, and its list of files is the same one as long as its snapshot is: 50,000 of them
+ * are gone through once (14 ms), not at every look.
+ */
+const merges = new WeakMap<readonly PlanFile[], { readonly settings: PlanSettings; readonly work: Work | undefined }>()
+
+function knownMerge(files: readonly PlanFile[], settings: PlanSettings): Work | undefined {
+  const known = merges.get(files)
+  if (known?.settings === settings) return known.work
+  const work = planMerge(files, settings)
+  merges.set(files, { settings, work })
+  return work
 }
 
 /** So much of a target file is worth a merge of however few files: they will not be merged again. */
