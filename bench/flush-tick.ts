@@ -115,7 +115,7 @@ export async function benchFlushTick(stage: Stage): Promise<BenchResult> {
   return {
     name: 'flush-tick',
     data: `segments of 17 columns; one tick: ${SOURCES} advances, ${thousands(TICKS)} ticks after ${WARM_UP_TICKS} to warm up. Many tables: every tick of each process has ${TABLES} segments, ${TABLES} advances and ${TABLES} new versions. No file is written: this is the catalog alone (bench/flush-tick.ts), but in the last figure: JSON records of 12 columns, decoded before the clock starts`,
-    settings: `defaults of the catalog; SQLite on a local disk with synchronous=FULL${engines.length > 1 ? ', PostgreSQL on the same machine with its own defaults' : ''}`,
+    settings: `defaults of the catalog; SQLite on a local disk with synchronous=FULL${engines.length > 1 ? ', PostgreSQL on the same machine with fsync and 16 MB of shared_buffers (test/harness/postgres.ts)' : ''}`,
     figures,
     tables: [
       {
