@@ -55,6 +55,8 @@ async function lostAndMadeAgain(lake: LostLake, lose: () => Promise<readonly str
   expect((await readdir(`${millrace.folder}/data`)).filter((name) => name.startsWith('catalog.sqlite'))).toEqual([])
   // Records that came meanwhile are read afterwards.
   await lake.produce(70)
+  const killed = await lake.rebuildKilledAt('rebuild/before-commit', ...into)
+  expect(killed.exit.signal).toBe('SIGKILL')
   const { exit, output } = await lake.rebuild(...into)
   expect(exit.code, output).toBe(0)
   expect(output).toContain('The catalog is rebuilt')
@@ -62,9 +64,11 @@ async function lostAndMadeAgain(lake: LostLake, lose: () => Promise<readonly str
   await lake.send(30)
   await lake.arrived()
   await lake.expectEverythingOnce()
+  const checked = await lake.check()
+  expect(checked.exit.code, checked.output).toBe(0)
 }
 
-test('SQLite on local disk', { timeout: 150_000 }, async () => {
+test('SQLite on local disk', { timeout: 240_000 }, async () => {
   const lake = await openLostLake({ kafka, producer, topic: 'local' })
   try {
     await lostAndMadeAgain(lake, async () => {
@@ -76,7 +80,7 @@ test('SQLite on local disk', { timeout: 150_000 }, async () => {
   }
 })
 
-test('PostgreSQL and a bucket, into a new database', { timeout: 150_000 }, async () => {
+test('PostgreSQL and a bucket, into a new database', { timeout: 240_000 }, async () => {
   const settings = await servers.settingsFor('PostgreSQL and a bucket', 'lost')
   const lake = await openLostLake({ kafka, producer, topic: 'remote', settings })
   try {

@@ -5,7 +5,6 @@
 import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { KafkaBroker } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { type ProcessExit, startProcess } from '../harness/processes.ts'
@@ -14,6 +13,8 @@ import { createProducer as createHttpProducer } from '../lake/open-lake.ts'
 
 export const PARTITIONS = 3
 const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
+
+export type Ended = { readonly exit: ProcessExit; readonly output: string }
 
 export type LostLake = {
   readonly millrace: Millrace
@@ -36,7 +37,11 @@ export type LostLake = {
   /** Another file in its place, as one puts a backup back. */
   putBack(copy: string): Promise<void>
   health(service: 'ingest' | 'compactor'): Promise<{ status: number; text: string }>
-  rebuild(...args: readonly string[]): Promise<{ exit: ProcessExit; output: string }>
+  rebuild(...args: readonly string[]): Promise<Ended>
+  /** A rebuild that kills itself at this crash point. */
+  rebuildKilledAt(point: string, ...args: readonly string[]): Promise<Ended>
+  /** Every byte, every row: is the lake sound? */
+  check(): Promise<Ended>
   close(): Promise<void>
 }
 
@@ -83,6 +88,16 @@ ${options.settings ?? ''}`,
   const good = (count: number) => count - Math.floor(count / 10)
   const idsOf = (count: number) => Array.from({ length: count }, (_, id) => id).filter((id) => id % 10 !== 9)
   const sumOf = (count: number) => idsOf(count).reduce((sum, id) => sum + id, 0)
+
+  async function command(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
+    const process_ = await startProcess({
+      name: args.join(' '),
+      command: process.execPath,
+      args: [MAIN, ...args, '--config', millrace.configFile],
+      env: { ...process.env, ...env },
+    })
+    return { exit: await process_.exited, output: process_.output() }
+  }
 
   return {
     millrace,
@@ -180,17 +195,9 @@ ${options.settings ?? ''}`,
       const reply = await fetch(`${millrace.url(service)}/readyz`).catch(() => undefined)
       return reply ? { status: reply.status, text: await reply.text() } : { status: 0, text: '' }
     },
-    async rebuild(...args) {
-      const process_ = await startProcess({
-        name: 'catalog rebuild',
-        command: process.execPath,
-        args: [MAIN, 'catalog', 'rebuild', '--config', millrace.configFile, ...args],
-        env: process.env,
-      })
-      const exit = await process_.exited
-      await sleep(10)
-      return { exit, output: process_.output() }
-    },
+    rebuild: (...args) => command(['catalog', 'rebuild', ...args]),
+    rebuildKilledAt: (point, ...args) => command(['catalog', 'rebuild', ...args], { MILLRACE_CRASH_AT: point }),
+    check: () => command(['check', '--deep']),
     close: () => millrace.close(),
   }
 }

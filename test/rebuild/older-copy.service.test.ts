@@ -87,7 +87,7 @@ async function fed(): Promise<string> {
   return copy
 }
 
-test('while all processes are stopped', { timeout: 180_000 }, async () => {
+test('while all processes are stopped', { timeout: 240_000 }, async () => {
   running = await Promise.all([
     lake.millrace.start('query'),
     lake.millrace.start('ingest'),
@@ -99,7 +99,7 @@ test('while all processes are stopped', { timeout: 180_000 }, async () => {
   await mended()
 })
 
-test('while they run', { timeout: 180_000 }, async () => {
+test('while they run', { timeout: 240_000 }, async () => {
   const copy = await fed()
   const [ingest, compactor, query] = running
   await lake.putBack(copy)
