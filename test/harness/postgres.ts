@@ -9,7 +9,7 @@
  * they notice and end by themselves.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { chmod, chown, cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -220,13 +220,38 @@ async function startAgain(start: () => Promise<StartedProcess>): Promise<Started
   }
 }
 
-type ListedProcess = { readonly pid: number; readonly parent: number; readonly cpu: string }
+type ListedProcess = { readonly pid: number; readonly parent: number; readonly cpuSeconds: number }
 
+/** From `/proc` where there is one: a bare Linux may lack `ps`. */
 function listProcesses(): ListedProcess[] {
+  return existsSync('/proc/self/stat') ? processesOfProc() : processesOfPs()
+}
+
+/** The name may contain anything, also spaces; state, parent and, as 12th and 13th, user and system time follow it. */
+function processesOfProc(): ListedProcess[] {
+  const found: ListedProcess[] = []
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const fields = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+      const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+      found.push({ pid: Number(name), parent: Number(fields[1]), cpuSeconds })
+    } catch {
+      // It ended just now.
+    }
+  }
+  return found
+}
+
+/** Time is `[[dd-]hh:]mm:ss[.cc]`. */
+function processesOfPs(): ListedProcess[] {
   const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,time='], { encoding: 'utf8' }).split('\n')
   return lines.flatMap((line) => {
-    const [pid, parent, cpu] = line.trim().split(/\s+/)
-    return cpu === undefined ? [] : [{ pid: Number(pid), parent: Number(parent), cpu }]
+    const [pid, parent, time] = line.trim().split(/\s+/)
+    if (time === undefined) return []
+    const parts = time.split(/[-:]/).reverse()
+    const cpuSeconds = parts.reduce((sum, part, index) => sum + Number(part) * [1, 60, 3600, 86_400][index], 0)
+    return [{ pid: Number(pid), parent: Number(parent), cpuSeconds }]
   })
 }
 
@@ -248,22 +273,8 @@ function killAll(server: StartedProcess): void {
   signalAll(server, 'SIGKILL')
 }
 
-/** Linux tells hundredths of a second, `ps` elsewhere (`[[dd-]hh:]mm:ss[.cc]`). */
 function cpuSecondsOf(server: number): number {
   return listProcesses()
     .filter(({ pid, parent }) => pid === server || parent === server)
-    .reduce((sum, { pid, cpu }) => sum + (secondsOfStat(pid) ?? secondsOfText(cpu)), 0)
-}
-
-function secondsOfStat(pid: number): number | undefined {
-  const file = `/proc/${pid}/stat`
-  if (!existsSync(file)) return undefined
-  // The name may contain anything, also spaces; user and system time are the 12th and 13th fields after it.
-  const fields = readFileSync(file, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-}
-
-function secondsOfText(text: string): number {
-  const parts = text.split(/[-:]/).reverse()
-  return parts.reduce((sum, part, index) => sum + Number(part) * [1, 60, 3600, 86_400][index], 0)
+    .reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0)
 }
