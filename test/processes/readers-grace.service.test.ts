@@ -1,5 +1,6 @@
 // A query keeps every file of its version, however many compactions and sweeps go by meanwhile, and loses them afterwards;
-// one that was killed keeps them until its silence is over. `snapshot.min-age` is nothing here: the reader's row alone counts.
+// one that was killed keeps them until its silence is over, and one that was frozen for longer than that never answers wrong.
+// `snapshot.min-age` is nothing here: the reader's row alone counts.
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:http'
@@ -70,7 +71,7 @@ describe.each(PLACES)('%s', (place) => {
   }
 
   /** Starts to read the table and stops soon: on disk the client reads no further, in a bucket no more requests arrive. */
-  async function startSlowly(): Promise<{ rest(): Promise<number[]>; drop(): void }> {
+  async function startSlowly(): Promise<{ rest(): Promise<Rest>; drop(): void }> {
     proxy?.set({ holdRequests: true })
     const asked = request(`${lake.millrace.url('query')}/v1/sql`, {
       method: 'POST',
@@ -95,13 +96,20 @@ describe.each(PLACES)('%s', (place) => {
       drop: () => asked.destroy(),
       async rest() {
         proxy?.set({})
-        const [response] = await answered
         let text = ''
-        for await (const chunk of response) text += String(chunk)
-        return text
-          .split('\n')
-          .filter((line) => line.startsWith('{"id"'))
-          .map((line) => Number((JSON.parse(line) as { id: unknown }).id))
+        let isCut = false
+        try {
+          const [response] = await answered
+          isCut = response.statusCode !== 200
+          for await (const chunk of response) text += String(chunk)
+        } catch {
+          isCut = true
+        }
+        const lines = text.split('\n').filter((line) => line !== '')
+        return {
+          ids: lines.filter((line) => line.startsWith('{"id"') && line.endsWith('}')).map(idOf),
+          isWhole: !isCut && !lines.some((line) => line.startsWith('{"error"')),
+        }
       },
     }
   }
@@ -150,9 +158,7 @@ describe.each(PLACES)('%s', (place) => {
     const live = new Set(await lake.filesReferredTo())
     expect(before.filter((path) => !live.has(path)).length).toBeGreaterThan(REQUESTS / 2)
 
-    const ids = await slow.rest()
-    expect(ids.length).toBe(rows)
-    expect(ids.toSorted((a, b) => a - b).every((id, place) => id === place)).toBe(true)
+    expectEvery(rows, await slow.rest())
     await expectOnlyLive()
     const metrics = await (await fetch(`${query.url}/metrics`)).text()
     expect(metrics).not.toMatch(/query_retries_total\{[^}]*file-missing[^}]*\} [1-9]/)
@@ -175,4 +181,34 @@ describe.each(PLACES)('%s', (place) => {
     expect(await catalogRows(lake.settings.catalog.url, 'SELECT reader_id FROM readers')).toEqual([])
     expect(await impatient.stop()).toEqual({ code: 0, signal: null })
   })
+
+  test('a query process frozen beyond its silence answers right when it wakes up, or says that it cannot', async () => {
+    const rows = notes.next
+    const slow = await startSlowly()
+    query.pause()
+    const impatient = await lake.millrace.start('compactor', {
+      withoutGrace: true,
+      set: ['query.timeout.ms=1 s', 'sweep.reader-silent.ms=1 s'],
+    })
+    await send(others, 10)
+    await expectOnlyLive()
+    expect(await catalogRows(lake.settings.catalog.url, 'SELECT reader_id FROM readers')).toEqual([])
+    query.resume()
+    const rest = await slow.rest()
+    if (rest.isWhole) expectEvery(rows, rest)
+    await send(notes, 10)
+    await lake.millrace.eventually('SELECT count(DISTINCT id) FROM notes', (ids) => Number(ids) === rows + 10)
+    expect(await impatient.stop()).toEqual({ code: 0, signal: null })
+  })
 })
+
+type Rest = { readonly ids: readonly number[]; readonly isWhole: boolean }
+
+function idOf(line: string): number {
+  return Number((JSON.parse(line) as { id: unknown }).id)
+}
+
+function expectEvery(rows: number, { ids, isWhole }: Rest): void {
+  expect([isWhole, ids.length]).toEqual([true, rows])
+  expect(ids.toSorted((a, b) => a - b).every((id, place) => id === place)).toBe(true)
+}
