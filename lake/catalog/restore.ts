@@ -71,6 +71,8 @@ export type Restore = {
   knownLake(): Promise<KnownCatalog>
   /** All that registered and were not forgotten since, fenced ones too. */
   registeredWriters(): Promise<readonly KnownWriter[]>
+  /** Of every table that was ever compacted, by table id. */
+  leaseEpochs(): Promise<ReadonlyMap<number, number>>
   /** Gives the newest epoch of all. */
   fenceAllWriters(): Promise<number>
   restore(restoration: Restoration): Promise<void>
@@ -83,6 +85,11 @@ export function restore({ dialect, read, write }: Transactions): Restore {
   return {
     knownLake: () => read(knownLake),
     registeredWriters: () => read(registeredWriters),
+    leaseEpochs: () =>
+      read(async (tx) => {
+        const rows = await tx.selectFrom('leases').select(['table_id', 'epoch']).execute()
+        return new Map(rows.map(({ table_id, epoch }) => [Number(table_id), Number(epoch)]))
+      }),
 
     fenceAllWriters: () =>
       write(async (tx, time) => {

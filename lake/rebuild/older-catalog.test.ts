@@ -188,3 +188,49 @@ test('a table that the catalog does not have', async () => {
   await segment(table, await catalog.registerWriter('ingest'), 1, 0, undefined)
   expect(await evidence(await open())).toEqual([`${table.location} is of a table that it does not have`])
 })
+
+/** Metadata as far as the question goes. */
+function metadataBytes(location: string, from: readonly string[], version: bigint, epoch: number): Uint8Array {
+  const summary = { operation: 'append', 'millrace.lease-epoch': String(epoch) }
+  const snapshot = {
+    'snapshot-id': 1,
+    'sequence-number': 1,
+    'timestamp-ms': 1,
+    summary,
+    'manifest-list': 'x',
+    'schema-id': 0,
+  }
+  return new TextEncoder().encode(
+    JSON.stringify({
+      'format-version': 2,
+      'table-uuid': 'u',
+      location,
+      'last-sequence-number': 1,
+      'last-updated-ms': 1,
+      'last-column-id': 16,
+      'current-schema-id': 0,
+      schemas: [],
+      properties: { 'millrace.table-version': String(version) },
+      'current-snapshot-id': 1,
+      snapshots: [snapshot],
+      'metadata-log': from.map((file) => ({ 'timestamp-ms': 1, 'metadata-file': file })),
+    }),
+  )
+}
+
+test('metadata made from what the catalog does not know, at a later version, or under a later lease; else it is a leftover', async () => {
+  const { catalog, table, evidence, store } = await lake()
+  const writer = await catalog.registerWriter('compactor')
+  await catalog.acquireLease(table.tableId, writer, 1000)
+  const path = (sequence: number) => `${table.location}/metadata/0000${sequence}-${writer.writerId}-x.metadata.json`
+  const put = (sequence: number, from: readonly string[], version: bigint, epoch: number) =>
+    store.put(path(sequence), metadataBytes(table.location, from, version, epoch))
+  await put(1, [], 0n, 1)
+  expect(await evidence(catalog)).toEqual([])
+  await put(2, [path(1)], 0n, 1)
+  expect(await evidence(catalog)).toEqual([expect.stringContaining(`made from ${path(1)}, which it does not know`)])
+  await put(2, [], 3n, 1)
+  expect(await evidence(catalog)).toEqual([expect.stringContaining('at version 3 of "t", it is at 0')])
+  await put(2, [], 0n, 2)
+  expect(await evidence(catalog)).toEqual([expect.stringContaining('under epoch 2')])
+})

@@ -5,9 +5,10 @@
  *
  *   folder    files of a table that the catalog does not have: tables come before files
  *   writer    a segment of a process that registered later than any the catalog knows, or under an epoch that another has
- *   version   a segment that calls a version of its table committed which the catalog has not reached
+ *   version   a segment, or metadata, that calls a version of its table committed which the catalog has not reached
  *   tick      a segment of a committed tick (a later one of its process says so) that the catalog does not know
- *   metadata  metadata that was made from metadata which the catalog does not know: that one was committed
+ *   metadata  metadata that was made from metadata which the catalog does not know: that one was committed; or under an epoch of
+ *             the table's lease that the catalog never gave
  *
  * What a crash leaves behind is one step ahead and of a writer that the catalog knows: a segment whose tick did not commit,
  * metadata made from the current one. An older copy that lacks no more than that cannot be told from it.
@@ -22,7 +23,7 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { Restore } from '../catalog/restore.ts'
 import { readMetadata } from '../iceberg/read.ts'
-import { metadataLogOf } from '../iceberg/table-metadata.ts'
+import { LEASE_EPOCH_KEY, metadataLogOf, TABLE_VERSION_PROPERTY } from '../iceberg/table-metadata.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import { readFooter } from '../parquet/footer-file.ts'
 import { readSegmentRecord, type SegmentRecord, segmentNameOf } from './segment-record.ts'
@@ -62,6 +63,7 @@ export async function findEvidence(components: {
 
   const tables = await catalog.listTables()
   const writers = await catalog.registeredWriters()
+  const leases = await catalog.leaseEpochs()
   const evidence: string[] = []
   const known = new Set(tables.map(({ location }) => location))
   for (const folder of folders) if (!known.has(folder)) evidence.push(`${folder} is of a table that it does not have`)
@@ -69,7 +71,7 @@ export async function findEvidence(components: {
     const listing = listings.get(table.tableId)
     if (!listing) return
     evidence.push(...(await segmentEvidence(components, table, listing, writers)))
-    evidence.push(...(await metadataEvidence(components, table, listing)))
+    evidence.push(...(await metadataEvidence(components, table, listing, leases.get(table.tableId) ?? 0)))
   })
   return evidence.sort()
 }
@@ -163,7 +165,12 @@ async function recordOf(store: ObjectStore, { path, size }: Named): Promise<Segm
   }
 }
 
-async function metadataEvidence({ catalog, store }: Parts, table: Table, { metadata }: Listing): Promise<string[]> {
+async function metadataEvidence(
+  { catalog, store }: Parts,
+  table: Table,
+  { metadata }: Listing,
+  leaseEpoch: number,
+): Promise<string[]> {
   const { metadataLocation: current } = table
   const at = current === undefined ? 0 : Number(METADATA_NAME.exec(current)?.[1] ?? 0)
   const ahead = metadata.filter(({ path, sequence }) => sequence >= at && path !== current)
@@ -171,23 +178,37 @@ async function metadataEvidence({ catalog, store }: Parts, table: Table, { metad
   const paths = await catalog.knownPaths(table.tableId)
   const unknown = ahead.filter(({ path }) => !paths.has(path)).sort((a, b) => b.sequence - a.sequence)
   if (unknown.length === 0) return []
-  const known = new Set([current, ...(await logOf(store, current))])
+  const known = new Set([current, ...((current && (await told(store, current))?.log) || [])])
   const found: string[] = []
   for (const { path } of unknown.slice(0, METADATA_READ_MAX)) {
+    const says = await told(store, path)
+    if (!says) continue
     // Made from the current one, or an older one, it may be what a crash left behind.
-    const base = (await logOf(store, path)).at(-1)
-    if (base === undefined || known.has(base) || paths.has(base)) continue
-    found.push(`${path} was made from ${base}, which it does not know`)
+    const base = says.log.at(-1)
+    if (base !== undefined && !known.has(base) && !paths.has(base)) {
+      found.push(`${path} was made from ${base}, which it does not know`)
+    } else if (says.version > table.version) {
+      found.push(`${path} was made at version ${says.version} of "${table.name}", it is at ${table.version}`)
+    } else if (says.leaseEpoch > leaseEpoch) {
+      found.push(`${path} was made under epoch ${says.leaseEpoch} of the table's lease, which is at ${leaseEpoch}`)
+    }
   }
   return found
 }
 
-async function logOf(store: ObjectStore, path: string | undefined): Promise<readonly string[]> {
-  if (path === undefined) return []
+type Told = { readonly log: readonly string[]; readonly version: bigint; readonly leaseEpoch: number }
+
+/** undefined for metadata that went away or does not read back: it proves nothing. */
+async function told(store: ObjectStore, path: string): Promise<Told | undefined> {
   try {
-    return metadataLogOf(await readMetadata(store, path)).map((entry) => entry.path)
+    const metadata = await readMetadata(store, path)
+    return {
+      log: metadataLogOf(metadata).map((entry) => entry.path),
+      version: BigInt(metadata.properties[TABLE_VERSION_PROPERTY] ?? 0),
+      leaseEpoch: Number(metadata.currentSnapshot?.summary[LEASE_EPOCH_KEY] ?? 0),
+    }
   } catch (error) {
-    if (isMillraceError(error) && error.kind === 'data') return []
+    if (isMillraceError(error) && error.kind === 'data') return undefined
     throw error
   }
 }
