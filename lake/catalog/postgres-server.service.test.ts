@@ -239,6 +239,25 @@ test("times never run backwards when the server's clock is set back, whoever ask
   }
 })
 
+test('a newer release adds a column while this one works: its prepared statements are made again', () =>
+  withCatalogs(1, async ([catalog], url) => {
+    const table = await catalog.createTable(newTableOf('flights'))
+    const writer = await catalog.registerWriter('ingest')
+    const use = async (round: number) => {
+      const tick = tickOf(table, writer, `c${round}`, key, BigInt(round), BigInt(round + 1))
+      expect(await catalog.commitTick(tick)).toMatchObject({ outcome: 'committed' })
+      const [seen] = await catalog.readTables(['flights'])
+      expect(seen.segments).toHaveLength(round + 1)
+      expect(await catalog.coverage('p')).toHaveLength(1)
+      expect(await catalog.listTables()).toHaveLength(1)
+    }
+    for (let round = 0; round < 3; round += 1) await use(round)
+    for (const changed of ['coverage', 'segments', 'tables', 'writers', 'schema_versions']) {
+      await runSql(url, `alter table ${changed} add column of_later bigint`)
+    }
+    for (let round = 3; round < 6; round += 1) await use(round)
+  }))
+
 test('what somebody must change is told as such, without the password', async () => {
   const url = new URL(await server.createDatabase())
   const messages: string[] = []
