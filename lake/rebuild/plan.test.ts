@@ -141,13 +141,30 @@ test('a table that nobody wrote to has nothing to be rebuilt from', () => {
   expect(TABLES).toHaveLength(2)
 })
 
-test('rows below what a snapshot has are worth more than a further reach: nobody sends them again', () => {
-  // Found once in forty thousand histories.
-  const steps: Step[] = [
-    { kind: 'crash', a: 0, b: 15, c: 1 },
-    { kind: 'tick', a: 1, b: 29, c: 0 },
-    { kind: 'tick', a: 0, b: 4, c: 1 },
-    { kind: 'compact', a: 9, b: 0, c: 0 },
-  ]
+const FOUND: [string, Step[]][] = [
+  [
+    'rows below what a snapshot has are worth more than a further reach: nobody sends them again',
+    [
+      { kind: 'crash', a: 0, b: 15, c: 1 },
+      { kind: 'tick', a: 1, b: 29, c: 0 },
+      { kind: 'tick', a: 0, b: 4, c: 1 },
+      { kind: 'compact', a: 9, b: 0, c: 0 },
+    ],
+  ],
+  [
+    'a merged segment that alone has rows comes before a larger one that never committed',
+    [
+      { kind: 'tick', a: 0, b: 1, c: 0 },
+      { kind: 'tick', a: 0, b: 1, c: 0 },
+      { kind: 'merge', a: 0, b: 0, c: 0 },
+      { kind: 'tick', a: 0, b: 10, c: 0 },
+      { kind: 'merge-crash', a: 0, b: 0, c: 0 },
+      { kind: 'tick', a: 0, b: 1, c: 0 },
+      { kind: 'merge', a: 0, b: 0, c: 11 },
+    ],
+  ],
+]
+
+test.each(FOUND)('found once in many thousand histories: %s', (_, steps) => {
   check(runHistory(steps), EMPTY_CATALOG)
 })

@@ -134,11 +134,14 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
   for (const draft of drafts) {
     const there = new Set(draft.folder.paths)
     const merged = draft.folder.segments.filter(({ merge }) => merge !== undefined)
-    const absent = (file: SegmentFile) => file.merge?.inputs.filter(({ path }) => !there.has(path)).length ?? 0
-    // One whose inputs are gone was committed; of the others the one that stands for most.
+    const needed = neededFor(
+      merged.filter((file) => placeOf({ file, draft }, inTable) === 'outside'),
+      there,
+    )
+    // One that alone has rows of files that are gone was committed; of the others the one that stands for most.
     merged.sort(
       (a, b) =>
-        Number(absent(b) > 0) - Number(absent(a) > 0) ||
+        needed(b) - needed(a) ||
         (b.merge?.inputs.length ?? 0) - (a.merge?.inputs.length ?? 0) ||
         (a.path < b.path ? -1 : 1),
     )
@@ -216,6 +219,16 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
   }
 
   return { live, liveRows, leftOut, problems, notes, covered, recorded, keys, filtered }
+}
+
+/** How many inputs of a merged segment are in no other file. */
+function neededFor(merged: readonly SegmentFile[], there: ReadonlySet<string>): (file: SegmentFile) => number {
+  const holders = new Map<string, number>()
+  for (const { path } of merged.flatMap(({ merge }) => merge?.inputs ?? [])) {
+    holders.set(path, (holders.get(path) ?? 0) + 1)
+  }
+  const isGone = ({ path }: { readonly path: string }) => !there.has(path) && holders.get(path) === 1
+  return (file) => (merged.includes(file) ? (file.merge?.inputs.filter(isGone).length ?? 0) : 0)
 }
 
 function questionOf(tick: Tick): Problem {
