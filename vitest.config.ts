@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
-// Two projects: `unit` needs nothing but Node (under a minute); `services` starts real brokers, S3 servers
-// and Millrace processes (see test/harness/). Unit tests sit beside their code as `*.test.ts`.
+// Three projects: `unit` needs nothing but Node (under a minute); `simulation` runs the lake under a seeded scheduler on all
+// cores (see test/simulation/); `services` starts real brokers, S3 servers and Millrace processes (see test/harness/).
+// Unit tests sit beside their code as `*.test.ts`.
 // Tests that need a real server or a real process are named `*.service.test.ts`.
 export default defineConfig({
   test: {
@@ -10,9 +11,17 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/.runtime/**', '**/*.service.test.ts'],
+          exclude: ['**/node_modules/**', '**/.runtime/**', '**/*.service.test.ts', 'test/simulation/**'],
           pool: 'forks',
           testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'simulation',
+          include: ['test/simulation/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 900_000,
         },
       },
       {

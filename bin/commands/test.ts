@@ -1,7 +1,7 @@
 /**
- * `millrace test`: everything that must hold before a change lands. Types, format and lint, the lock file, unit tests, then
- * the tests with real brokers, S3 servers and processes. Nothing is skipped: what a test needs and the machine lacks is a
- * failure of one line that says what to install or which variable points at a running one.
+ * `millrace test`: everything that must hold before a change lands. Types, format and lint, the lock file, unit tests, the
+ * simulation, then the tests with real brokers, S3 servers and processes. Nothing is skipped: what a test needs and the
+ * machine lacks is a failure of one line that says what to install or which variable points at a running one.
  *
  * The last line is `N passed, N failed`: each step counts as one, each test of vitest as one.
  */
@@ -50,6 +50,7 @@ function runAll(unitOnly: boolean): Count {
   add(step('format and lint', ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.']))
   add(step('lock file', ['scripts/complete-lock-file.ts', '--check']))
   add(vitest('unit'))
+  add(vitest('simulation'))
   if (!unitOnly) {
     const missing = missingTools()
     for (const line of missing) process.stdout.write(`✗ ${line}\n`)
@@ -65,7 +66,7 @@ function step(name: string, args: readonly string[]): Count {
   return status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
 }
 
-function vitest(project: 'unit' | 'services'): Count {
+function vitest(project: 'unit' | 'simulation' | 'services'): Count {
   process.stdout.write(`• tests: ${project}\n`)
   const folder = mkdtempSync(join(tmpdir(), 'millrace-report-'))
   const report = join(folder, 'report.json')

@@ -213,16 +213,15 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
   },
   {
-    name: 'a tombstone is forgotten before its file is deleted',
-    sweepCatalog: (catalog) => ({
-      ...catalog,
-      async deadFiles(ageMs, limit) {
-        const dead = await catalog.deadFiles(ageMs, limit)
-        await catalog.forgetFiles(dead.map(({ tombstoneId }) => tombstoneId))
-        return dead
-      },
-      forgetFiles: async () => {},
-    }),
+    name: 'a stale source is committed all the same',
+    landing: async (lake, { method, args }, run) => {
+      if (method !== 'commitTick') return run()
+      for (const { pipeline, source, partition, range } of (args[0] as FlushTick).advances) {
+        const key = 'pipeline = ? AND source = ? AND partition = ?'
+        change(lake, `UPDATE coverage SET range_end = ? WHERE ${key}`, range.start, pipeline, source, partition)
+      }
+      return run()
+    },
   },
   {
     name: 'coverage advances without all of the rows',

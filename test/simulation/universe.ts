@@ -113,6 +113,7 @@ function drawShape({ random }: Scheduler): Shape {
   const whole = (least: number, most: number) => Math.floor(between(least, most + 1))
   const chance = (share: number) => random.float() < share
   const leasesMs = between(2000, 7000)
+  const segmentsLiveMax = chance(0.3) ? whole(4, 8) : whole(20, 60)
   return {
     ingests: chance(0.8) ? 2 : 3,
     compactors: 2,
@@ -128,13 +129,14 @@ function drawShape({ random }: Scheduler): Shape {
     store: chance(0.7) ? 'remote' : 'local disk',
     catalog: chance(0.6) ? 'remote' : 'embedded',
     isPartitioned: chance(0.5),
-    hasUpkeep: chance(0.3),
+    // It counts live segments, by which flushes become rarer.
+    hasUpkeep: chance(0.2) || segmentsLiveMax < 10,
     hasColdStore: chance(0.2),
     hasDaysPassing: chance(0.05),
-    flushIntervalMs: between(300, 1500),
+    flushIntervalMs: between(200, 700),
     flushRows: whole(4, 20),
     memoryMax: whole(13_000, 60_000),
-    segmentsLiveMax: chance(0.5) ? whole(4, 8) : whole(20, 60),
+    segmentsLiveMax,
     leasesMs,
     writerSilentMs: leasesMs * between(0.8, 2),
     readerSilentMs: between(3000, 10_000),
