@@ -15,7 +15,6 @@ import { flushTick } from './flush-tick.ts'
 import { garbage } from './garbage.ts'
 import { type Inspection, inspection } from './inspection.ts'
 import { migrate, requireMigrated } from './migrations.ts'
-import { openPostgresDatabase } from './postgres-database.ts'
 import { isPostgresUrl } from './postgres-url.ts'
 import { type Restore, restore } from './restore.ts'
 import { segmentMerge } from './segment-merge.ts'
@@ -62,7 +61,11 @@ export function catalogFile(url: string): string | undefined {
 
 async function openDatabase(options: CatalogOptions, busyMs: number): Promise<CatalogDatabase> {
   const { url, world, connectionsMax = CONNECTIONS_MAX, asItIs = false } = options
-  if (isPostgresUrl(url)) return openPostgresDatabase({ url, world, connectionsMax })
+  if (isPostgresUrl(url)) {
+    // The client is loaded by those who need it.
+    const { openPostgresDatabase } = await import('./postgres-database.ts')
+    return openPostgresDatabase({ url, world, connectionsMax })
+  }
   return openSqliteDatabase({ url, world, busyMs, mustExist: asItIs })
 }
 
