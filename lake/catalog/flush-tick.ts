@@ -20,7 +20,7 @@ import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids
 import type { Tx } from './database.ts'
 import { type CatalogDialect, type RowInsert, type RowLookup, together } from './dialect.ts'
 import { tickAnswerOf, tickAnswerText } from './rows-as-values.ts'
-import { insertSegments } from './segment-rows.ts'
+import { encodeSegments, insertSegments } from './segment-rows.ts'
 import { extendCoverage, staleSources } from './source-coverage.ts'
 import { bumpVersions, insertBindings, lockTables, NO_TOPIC, requireTables } from './tables-and-schemas.ts'
 import { checkSegments, type JoinedAdvance, joinAdvances } from './tick-checks.ts'
@@ -115,6 +115,7 @@ export function flushTick({ dialect, read, write }: Transactions, crashPoint: Cr
       const advances = joinAdvances(tick.advances)
       checkSegments(tick, advances)
       checkKeys(tick.idempotencyKeys)
+      encodeSegments(tick.segments)
       const result = await write((tx, time) => commit(tx, tick, advances, time))
       if (result.outcome === 'committed') {
         for (const [pipeline, tableId] of unbound(tick)) bound.add(boundText(pipeline, tableId))

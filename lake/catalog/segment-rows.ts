@@ -31,6 +31,27 @@ const TOMBSTONES: RowInsert = {
   columns: { table_id: 'bigint', path: 'text', segment_id: 'bigint', removed_version: 'bigint', removed_at: 'bigint' },
 }
 
+type SegmentTexts = { readonly bounds: string; readonly sources: string; readonly touched: string }
+
+const encoded = new WeakMap<NewSegment, SegmentTexts>()
+
+/** Before the transaction, so that nobody waits for it while locks are held, and once however often that runs. */
+export function encodeSegments(segments: readonly NewSegment[]): void {
+  for (const segment of segments) textsOf(segment)
+}
+
+function textsOf(segment: NewSegment): SegmentTexts {
+  const known = encoded.get(segment)
+  if (known) return known
+  const texts = {
+    bounds: boundsText(segment.bounds),
+    sources: sourcesText(segment.sources),
+    touched: JSON.stringify(segment.touched.values),
+  }
+  encoded.set(segment, texts)
+  return texts
+}
+
 export type Adding = { readonly commitId: string; readonly writer: Writer; readonly now: bigint }
 
 export async function insertSegments(
@@ -40,23 +61,26 @@ export async function insertSegments(
   versions: ReadonlyMap<number, bigint>,
   { commitId, writer, now }: Adding,
 ): Promise<void> {
-  const rows = segments.map((segment) => [
-    segment.tableId,
-    segment.schemaId,
-    segment.path,
-    segment.rowCount,
-    segment.bytes,
-    segment.etag ?? null,
-    segment.checksum ?? null,
-    boundsText(segment.bounds),
-    sourcesText(segment.sources),
-    segment.touched.grain,
-    JSON.stringify(segment.touched.values),
-    commitId,
-    writer.writerId,
-    versions.get(segment.tableId) as bigint,
-    now,
-  ])
+  const rows = segments.map((segment) => {
+    const texts = textsOf(segment)
+    return [
+      segment.tableId,
+      segment.schemaId,
+      segment.path,
+      segment.rowCount,
+      segment.bytes,
+      segment.etag ?? null,
+      segment.checksum ?? null,
+      texts.bounds,
+      texts.sources,
+      segment.touched.grain,
+      texts.touched,
+      commitId,
+      writer.writerId,
+      versions.get(segment.tableId) as bigint,
+      now,
+    ]
+  })
   await dialect.insertRows(tx, SEGMENTS, rows)
 }
 
