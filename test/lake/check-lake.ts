@@ -8,6 +8,7 @@ import type { CatalogInspection } from '../../lake/catalog/inspection.ts'
 import { openCatalog } from '../../lake/catalog/open-catalog.ts'
 import { type CheckReport, checkLake } from '../../lake/check/check-lake.ts'
 import { FILE_SCHEME, localFileOf } from '../../lake/object-store/object-path.ts'
+import type { Millrace } from '../harness/millrace.ts'
 import { startProcess } from '../harness/processes.ts'
 import { createProducer, type Lake, openLake, SMALL_STEPS } from './open-lake.ts'
 
@@ -95,7 +96,10 @@ export async function inspect({ settings, world }: Lake): Promise<CatalogInspect
 }
 
 /** `millrace check` as a process. */
-export async function checkCommand(lake: Lake, ...args: readonly string[]): Promise<{ code: number; output: string }> {
+export async function checkCommand(
+  lake: { readonly millrace: Pick<Millrace, 'configFile'> },
+  ...args: readonly string[]
+): Promise<{ code: number; output: string }> {
   const command = await startProcess({
     name: 'check',
     command: process.execPath,

@@ -36,8 +36,11 @@ test('the whole check over PostgreSQL and S3', async () => {
 
     const empty = await postgres.createDatabase()
     const none = await checkCommand(lake, '--set', `catalog.url=${empty}`)
-    expect(none).toMatchObject({ code: 0 })
-    expect(none.output).toContain('there is no catalog yet')
+    expect(none).toMatchObject({ code: 1 })
+    expect(none.output).toMatch(/^missing .*found no catalog, but s3:/m)
+    const fresh = await checkCommand(lake, '--set', `catalog.url=${empty}`, '--set', `lake.root=${root}/nothing`)
+    expect(fresh).toMatchObject({ code: 0 })
+    expect(fresh.output).toContain('there is no catalog yet')
     postgres.pause()
     const away = await checkCommand(lake)
     postgres.resume()

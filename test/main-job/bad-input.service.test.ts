@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { type Codec, createProducer, type Producer } from '../harness/produce.ts'
+import { checkCommand } from '../lake/check-lake.ts'
 
 const TOPIC = 'mixed'
 const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
@@ -139,4 +140,6 @@ test('dead letters keep place, reason and bytes; rows of all codecs, tombstones 
   const aborted = Math.ceil(BAD.length / 2) * 2
   // Aborted records and one marker for each transaction's end are filtered as tombstones are.
   expect(counted('filtered')).toBe(tombstones + aborted + BAD.length)
+  // Rows, dead letters and tombstones add up to what was consumed.
+  expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
 })

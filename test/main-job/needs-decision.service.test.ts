@@ -7,6 +7,7 @@ import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { runToEnd } from '../harness/processes.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
+import { checkCommand } from '../lake/check-lake.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
 
@@ -123,6 +124,7 @@ test('a topic deleted and created anew waits for a decision, then goes on as ano
       reasons: [],
     })
     await expect(runCommand(millrace, state['recreated/0'], 'earliest')).rejects.toThrow(/does not wait for a decision/)
+    expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
   } finally {
     await millrace.close()
   }
@@ -169,6 +171,7 @@ test('records deleted before they were read: the others flow, this one waits, al
       () => readiness(millrace),
       ({ status }) => status === 'healthy',
     )
+    expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
   } finally {
     await millrace.close()
   }

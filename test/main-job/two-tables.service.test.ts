@@ -8,6 +8,7 @@ import { createSystemWorld } from '../../runtime/system-world.ts'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
+import { checkCommand } from '../lake/check-lake.ts'
 
 const POINTS = [
   'ingest/between-segments',
@@ -155,4 +156,8 @@ describe.each(POINTS)('killed at %s', (point) => {
     // Tombstones at the end too: covered, and in no table.
     expect(await coverageEnds()).toEqual([endA, endB])
   })
+})
+
+test('after all of it every byte and reference is as it should be', async () => {
+  expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
 })
