@@ -29,6 +29,7 @@ import { createSourceRanges, gapsOf, holdsRange, meetsRange, type SourceRanges }
 import { segmentNameOf } from './segment-record.ts'
 import { joinShapes, shapeOfDefinition } from './table-shape.ts'
 import { decideTicks, type LeftOut } from './tick-plan.ts'
+import { writerIdOf } from './writer-names.ts'
 
 export type PlannedTable = {
   readonly tableId: number
@@ -309,7 +310,7 @@ function finishTable(draft: TableDraft, live: ReadonlyMap<string, string>, leftO
   // A broken newest metadata, and all that a human may want to look at with it, stays.
   const mayDie = (path: string) =>
     !folder.metadata.some((each) => each !== metadata && each.missing.length > 0 && each.reachable.has(path))
-  const deadPaths = folder.paths.filter((path) => !referred(path) && mayDie(path))
+  const deadPaths = folder.paths.filter((path) => writerIdOf(path) !== undefined && !referred(path) && mayDie(path))
   const isChanged =
     !known || known.metadataLocation !== metadata?.path || added.length > 0 || endedSegmentIds.length > 0
   return {
@@ -406,15 +407,6 @@ function writersOf(bucket: BucketFacts, known: KnownCatalog): Pick<RebuildPlan, 
   }
   const writers = [...epochs].map(([writerId, epoch]) => ({ writerId, epoch }))
   return { writers, epochMax: Math.max(0, ...writers.map(({ epoch }) => epoch ?? 0)) }
-}
-
-/** With its dashes or without (`writer-files.ts`). */
-const WRITER_ID = /([0-9a-f]{8})-?([0-9a-f]{4})-?(4[0-9a-f]{3})-?([0-9a-f]{4})-?([0-9a-f]{12})/
-
-/** The first id in a name is the writer's; later ones are random. */
-function writerIdOf(path: string): string | undefined {
-  const match = WRITER_ID.exec(path.slice(path.lastIndexOf('/') + 1))
-  return match?.slice(1).join('-')
 }
 
 const KAFKA_SOURCE = /^kafka:([^:]+):/
