@@ -34,7 +34,7 @@ Examples:
   millrace demo                          stream three million flights in and query them
   millrace up                            run ingest, compactor and query with ./millrace.yaml
   millrace sql "select count(*) from flights"
-  millrace check                         is millrace.yaml sound?`,
+  millrace check                         are millrace.yaml and the lake sound?`,
   )
 
 addUpCommand(program)

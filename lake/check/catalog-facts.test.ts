@@ -141,6 +141,14 @@ test('records in are rows, dead letters and filtered ones', () => {
   expect(letters[0]).toMatchObject({ table: 't__dead_letters', path: 'pipeline p' })
 })
 
+test('no source has more records than offsets, nor more dead and filtered ones than records', () => {
+  const many = [coverageOf(0n, 3n, { recordsIn: 4n }), coverageOf(5n, 9n, { recordsDead: 3n, recordsFiltered: 2n })]
+  expect(kinds(balanceFindings(catalogOf({ coverage: many })))).toEqual([
+    'unbalanced: 4',
+    'unbalanced: 3 dead and 2 filtered ones',
+  ])
+})
+
 test('where counts cannot tell, nothing is said', () => {
   const both = [
     { pipeline: 'p', tableId: 1 },

@@ -165,9 +165,9 @@ function sourceText({ pipeline, source, partition }: SourceKey): string {
 
 type Group = { readonly pipelines: readonly string[]; readonly tables: readonly InspectedTable[] }
 
-/** Records in = rows + dead letters + filtered. */
+/** Records in = rows + dead letters + filtered; and of every source no more records than offsets. */
 export function balanceFindings({ tables, coverage, bindings, readAt }: CatalogInspection): Finding[] {
-  const findings: Finding[] = []
+  const findings = coverage.flatMap(countFindings)
   for (const { pipelines, tables: fed } of feedingGroups(tables, bindings)) {
     const plain = fed.filter(({ table }) => !isDeadLetters(table.name))
     if (!isCountable(pipelines, plain, bindings)) continue
@@ -198,6 +198,21 @@ export function balanceFindings({ tables, coverage, bindings, readAt }: CatalogI
         advice: found < expected ? `rows are lost; ${REPORT}` : `rows are there twice; ${REPORT}`,
       })
     }
+  }
+  return findings
+}
+
+function countFindings(source: Coverage): Finding[] {
+  const { recordsIn, recordsDead, recordsFiltered, ranges } = source
+  const offsets = ranges.reduce((sum, { start, end }) => sum + end - start, 0n)
+  const place = { path: sourceText(source), what: 'pipeline', table: undefined, referredBy: CATALOG } as const
+  const findings: Finding[] = []
+  if (recordsIn > offsets) {
+    findings.push(damage('unbalanced', place, `at most ${offsets} records in as many offsets`, `${recordsIn}`, REPORT))
+  }
+  if (recordsDead + recordsFiltered > recordsIn) {
+    const found = `${recordsDead} dead and ${recordsFiltered} filtered ones`
+    findings.push(damage('unbalanced', place, `at most ${recordsIn} records`, found, REPORT))
   }
   return findings
 }
