@@ -19,6 +19,8 @@ const DAY_MICROS = 86_400_000_000n
 const LATE_ROWS = 3
 const COUNTRIES = ['DE', 'FR', 'US', 'GB', 'IN', 'BR', 'JP', 'ES']
 
+/** Rows with numbers that go on from `first`, and times that go on from `ts` by a microsecond. Kept in place of the rows. */
+type Span = { readonly first: number; readonly ts: bigint; readonly count: number }
 type Row = { readonly id: number; readonly ts: bigint }
 type SegmentRows = {
   readonly first: number
@@ -31,17 +33,21 @@ type SegmentRows = {
 export type RowsRewriter = Rewriter & Inputs & { addSegment(path: string, rows: SegmentRows): void }
 
 export function createRowsRewriter({ store, writerId }: { store: ObjectStore; writerId: string }): RowsRewriter {
-  const rowsOf = new Map<string, readonly Row[]>()
+  const spansOf = new Map<string, readonly Span[]>()
   let sequence = 0
 
   async function writeFile(
     { table }: RewriteRequest,
     schema: TableSchema,
     day: number,
-    rows: Row[],
+    spans: readonly Span[],
   ): Promise<DataFile> {
     sequence += 1
-    rows.sort((a, b) => (a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : a.id - b.id))
+    const rows = spans
+      .flatMap(({ first, ts, count }) =>
+        Array.from({ length: count }, (_, index): Row => ({ id: first + index, ts: ts + BigInt(index) })),
+      )
+      .sort((a, b) => (a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : a.id - b.id))
     const vectors = schema.columns.map((column) =>
       sampleVector(
         column,
@@ -56,17 +62,21 @@ export function createRowsRewriter({ store, writerId }: { store: ObjectStore; wr
     if ('needBytes' in footer) throw new Error('a footer larger than its file')
     const path = `${table.location}/data/${partitionPath(table, [day])}${writerId}-${String(sequence).padStart(8, '0')}.parquet`
     await store.put(path, bytes, { ifNoneMatch: '*' })
-    rowsOf.set(path, rows)
+    spansOf.set(path, spans)
     return dataFileFromFooter({ path, bytes: bytes.length, footer, table, schema, partition: [day], sortOrderId: 1 })
   }
 
   return {
     addSegment(path, { first, count, nowMicros, late }) {
-      const rows = Array.from({ length: count }, (_, index) => ({
-        id: first + index,
-        ts: nowMicros - (late && index < LATE_ROWS ? DAY_MICROS : 0n) + BigInt(index),
-      }))
-      rowsOf.set(path, rows)
+      const lateRows = late ? Math.min(LATE_ROWS, count) : 0
+      const spans = [
+        { first, ts: nowMicros - DAY_MICROS, count: lateRows },
+        ...untilMidnight({ first: first + lateRows, ts: nowMicros, count: count - lateRows }),
+      ]
+      spansOf.set(
+        path,
+        spans.filter(({ count: rows }) => rows > 0),
+      )
     },
     async open(files) {
       const opened = files.map(({ path }) => ({ path }) as MappedFile)
@@ -74,21 +84,30 @@ export function createRowsRewriter({ store, writerId }: { store: ObjectStore; wr
     },
     async rewrite(request) {
       const schema = request.table.schemas.at(-1)!
-      const days = new Map<number, Row[]>()
+      const days = new Map<number, Span[]>()
       for (const { path } of request.inputs) {
-        for (const row of rowsOf.get(path) ?? []) {
-          const day = Number(row.ts / DAY_MICROS)
+        for (const span of spansOf.get(path) ?? []) {
+          const day = Number(span.ts / DAY_MICROS)
           const known = days.get(day)
-          if (known) known.push(row)
-          else days.set(day, [row])
+          if (known) known.push(span)
+          else days.set(day, [span])
         }
-        rowsOf.delete(path)
+        spansOf.delete(path)
       }
       const files: DataFile[] = []
-      for (const [day, rows] of days) files.push(await writeFile(request, schema, day, rows))
+      for (const [day, spans] of days) files.push(await writeFile(request, schema, day, spans))
       return files
     },
   }
+}
+
+/** Two spans where a day ends between the rows. */
+function untilMidnight({ first, ts, count }: Span): Span[] {
+  const left = Math.min(count, Number(DAY_MICROS - (ts % DAY_MICROS)))
+  return [
+    { first, ts, count: left },
+    { first: first + left, ts: ts + BigInt(left), count: count - left },
+  ]
 }
 
 function sampleOf({ name, type }: Column, { id, ts }: Row): SampleValue {
