@@ -1,6 +1,7 @@
 // `segments.live.max` with nobody who takes segments over: a whole ingest without sockets, over memory.
 import { afterEach, expect, test } from 'vitest'
 import type { Catalog, Lease } from '../lake/catalog/catalog.ts'
+import { checksumOf } from '../lake/checksum.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { openSampleLake, type SampleLake, type SampleProcess, TABLE } from './http-samples.ts'
 
@@ -194,6 +195,35 @@ test('a damaged segment is named and left alone; the ones behind it are merged',
   for (let sequence = 3; sequence < 40; sequence += 1) await tick(lake, process, 'p', sequence)
   expect((await segmentsOf(lake)).map((each) => each.path)).toContain(path)
   expect((await segmentsOf(lake)).length).toBeLessThanOrEqual(8)
+  expect(lake.world.lines.filter(({ level }) => level === 'error')).toMatchObject([{ path }])
+  await expectOnce(lake, { p: 40 })
+})
+
+test('a segment that does not go with the others is left out, and ingest goes on', async () => {
+  const lake = await open({ liveMax: 8 })
+  const checksums = new Map<string, string>()
+  const catalog: Catalog = {
+    ...lake.catalog,
+    async readTables(...args) {
+      const versions = await lake.catalog.readTables(...args)
+      return versions.map((version) => ({
+        ...version,
+        segments: version.segments.map((each) => ({ ...each, checksum: checksums.get(each.path) ?? each.checksum })),
+      }))
+    },
+  }
+  const process = await lake.startProcess({ catalog })
+  for (let sequence = 0; sequence < 2; sequence += 1) await tick(lake, process, 'p', sequence)
+  const { path } = (await segmentsOf(lake))[0]
+  const { bytes } = await lake.store.get(path)
+  // Another writer's name of the same length, so that all else stays.
+  bytes.set(Buffer.from('somebody'), Buffer.from(bytes).lastIndexOf('millrace version'))
+  await lake.store.put(path, bytes)
+  checksums.set(path, checksumOf(bytes))
+  for (let sequence = 2; sequence < 40; sequence += 1) await tick(lake, process, 'p', sequence)
+  expect((await segmentsOf(lake)).map((each) => each.path)).toContain(path)
+  expect((await segmentsOf(lake)).length).toBeLessThanOrEqual(8)
+  expect(process.fatal).toEqual([])
   expect(lake.world.lines.filter(({ level }) => level === 'error')).toMatchObject([{ path }])
   await expectOnce(lake, { p: 40 })
 })

@@ -64,7 +64,7 @@ export type SegmentMerger = {
 const PARQUET: SegmentFormat = { footerOf, concat: concatParquet }
 const FETCHES_AT_ONCE = 8
 const SOURCES_MAX = 5_000
-/** A row group tells about 120 bytes a column in the footer, which every reader of the file reads. */
+/** A row group tells about 70 bytes a column in the footer, which every reader of the file reads. */
 const ROW_GROUPS_MAX = 1_024
 /** Text in the footer that tells of the inputs. */
 const RECORD_BYTES_MAX = 4 * 1024 ** 2
@@ -160,7 +160,22 @@ export function createSegmentMerger(components: {
     const path = isMillraceError(error) ? error.facts.path : undefined
     if (!isMillraceError(error) || error.kind !== 'data' || typeof path !== 'string') throw error
     unreadable.add(path)
-    world.log.error('a live segment cannot be read; it is not merged', { error, path })
+    world.log.error('a live segment cannot be read or joined; it is not merged', { error, path })
+  }
+
+  /** A file that does not go with the newest one is named, so that it can be left out. */
+  function join(fetched: readonly Fetched[], keyValues: Readonly<Record<string, string>>) {
+    try {
+      return format.concat(
+        fetched.map((each) => each.bytes),
+        keyValues,
+      )
+    } catch (cause) {
+      const index = isMillraceError(cause) ? cause.facts.index : undefined
+      if (!isMillraceError(cause) || typeof index !== 'number') throw cause
+      const { path } = fetched[index].segment
+      throw new MillraceError(cause.code, `${path}: ${cause.message}`, { cause, facts: { path } })
+    }
   }
 
   async function write(table: Table, fetched: readonly Fetched[], commitId: string): Promise<NewSegment> {
@@ -171,23 +186,20 @@ export function createSegmentMerger(components: {
     const facts = mergedFacts(inputs, schema)
     const sources = facts.sources.map((each) => ({ ...each, recordedFrom: each.recordedFrom ?? each.range.start }))
     const definition = fetched.at(-1)?.keyValues.get(DEFINITION_KEY)
-    const { bytes, footer } = format.concat(
-      fetched.map((each) => each.bytes),
-      {
-        [TABLE_KEY]: table.name,
-        [SCHEMA_KEY]: String(schemaId),
-        [COMMIT_ID_KEY]: commitId,
-        [WRITER_KEY]: writer.writerId,
-        [EPOCH_KEY]: String(writer.epoch),
-        [SOURCES_KEY]: sourcesJson(sources),
-        ...(definition === undefined ? {} : { [DEFINITION_KEY]: definition }),
-        [MERGE_KEY]: mergeJson({
-          commitId,
-          replaces: fetched.flatMap(({ replaces }) => replaces),
-          inputs: fetched.flatMap((each) => each.inputs),
-        }),
-      },
-    )
+    const { bytes, footer } = join(fetched, {
+      [TABLE_KEY]: table.name,
+      [SCHEMA_KEY]: String(schemaId),
+      [COMMIT_ID_KEY]: commitId,
+      [WRITER_KEY]: writer.writerId,
+      [EPOCH_KEY]: String(writer.epoch),
+      [SOURCES_KEY]: sourcesJson(sources),
+      ...(definition === undefined ? {} : { [DEFINITION_KEY]: definition }),
+      [MERGE_KEY]: mergeJson({
+        commitId,
+        replaces: fetched.flatMap(({ replaces }) => replaces),
+        inputs: fetched.flatMap((each) => each.inputs),
+      }),
+    })
     if (footer.rowCount !== facts.rowCount) {
       throw new MillraceError('internal', `merged ${footer.rowCount} rows of ${facts.rowCount}`)
     }
@@ -226,7 +238,8 @@ export function createSegmentMerger(components: {
       if (fetched === undefined) return { outcome: 'conflict' }
       if (fetched.length < 2) return { outcome: 'nothing' }
       const commitId = world.random.uuid()
-      const segment = await write(version.table, fetched, commitId)
+      const segment = await write(version.table, fetched, commitId).catch(ifUnreadable)
+      if (segment === undefined) return { outcome: 'conflict' }
       const inputSegmentIds = fetched.map((each) => each.segment.segmentId)
       const { tableId } = version.table
       const result: SegmentMergeResult = await untilAvailable('catalog', () =>

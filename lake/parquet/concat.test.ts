@@ -114,13 +114,16 @@ test('files with other columns, of other writers, or damaged are refused', () =>
   const foreign = Uint8Array.from(good)
   const at = Buffer.from(good).lastIndexOf('millrace version')
   foreign.set(Buffer.from('somebody'), at)
-  for (const bad of [other, foreign, good.subarray(0, good.length - 9), new Uint8Array(3)]) {
-    let thrown: unknown
+  const refusal = (files: Uint8Array[]) => {
     try {
-      concatParquet([good, bad], {})
+      concatParquet(files, {})
     } catch (error) {
-      thrown = error
+      return isMillraceError(error) ? [error.code, error.facts.index] : error
     }
-    expect(isMillraceError(thrown, 'file-damaged')).toBe(true)
   }
+  expect(refusal([good, other, good])).toEqual(['file-schema-mismatch', 1])
+  expect(refusal([other, good, other])).toEqual(['file-schema-mismatch', 1])
+  expect(refusal([foreign, good])).toEqual(['file-schema-mismatch', 0])
+  expect(refusal([good, good.subarray(0, good.length - 9)])).toEqual(['file-damaged', undefined])
+  expect(refusal([good, new Uint8Array(3)])).toEqual(['file-damaged', undefined])
 })

@@ -11,7 +11,7 @@
  *
  * Every input is checked as any reader checks it, and the result is read back the same way before anybody gets it.
  */
-import { invariant } from '../../schemas/errors.ts'
+import { invariant, MillraceError } from '../../schemas/errors.ts'
 import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
 import { THRIFT, ThriftReader, ThriftWriter, thriftDamage } from './thrift.ts'
@@ -52,20 +52,20 @@ export function footerOf(bytes: Uint8Array): ParquetFooter {
   return footer
 }
 
-/** @param files whole files, at least one, of the same columns; errors name a file by its number */
+/** @param files whole files, at least one, of the same columns; an error names the file by its number, the last one being right */
 export function concatParquet(
   files: readonly Uint8Array[],
   keyValues: Readonly<Record<string, string>>,
 ): ConcatenatedParquet {
   invariant('parquet-concat', files.length > 0, {})
   const inputs = files.map(inputOf)
-  const first = inputs[0]
-  const shape = shapeOf(first.metadata)
-  for (const [index, { metadata }] of inputs.entries()) {
-    const other = shapeOf(metadata)
-    if (!same(other.schema, shape.schema) || !same(other.columnOrders, shape.columnOrders)) {
-      throw thriftDamage(`file ${index} has other columns than the first one`)
-    }
+  const shape = shapeOf(inputs[inputs.length - 1].metadata)
+  for (let index = inputs.length - 2; index >= 0; index -= 1) {
+    const other = shapeOf(inputs[index].metadata)
+    if (same(other.schema, shape.schema) && same(other.columnOrders, shape.columnOrders)) continue
+    throw new MillraceError('file-schema-mismatch', `file ${index} has other columns than the last one`, {
+      facts: { index },
+    })
   }
   const rowCount = inputs.reduce((sum, { footer }) => sum + footer.rowCount, 0)
   const footer = footerBytes(inputs, shape, rowCount, keyValues)
@@ -75,10 +75,12 @@ export function concatParquet(
   return { bytes, footer: written }
 }
 
-function inputOf(bytes: Uint8Array): Input {
+function inputOf(bytes: Uint8Array, index: number): Input {
   const footer = footerOf(bytes)
-  if (!footer.createdBy?.startsWith(WRITER))
-    throw thriftDamage(`it was written by ${footer.createdBy ?? 'nobody known'}`)
+  if (!footer.createdBy?.startsWith(WRITER)) {
+    const message = `file ${index} was written by ${footer.createdBy ?? 'nobody known'}`
+    throw new MillraceError('file-schema-mismatch', message, { facts: { index } })
+  }
   const dataEnd = bytes.length - footer.footerBytes
   return { bytes, footer, metadata: bytes.subarray(dataEnd, bytes.length - TAIL_BYTES), dataEnd }
 }
