@@ -38,10 +38,10 @@ export type Supervisor = {
 }
 
 const RESTART_MS = { least: 50, most: 1500 }
-const NEVER = new Promise<never>(() => {})
 
+/** A new one each time: continuations that wait for it must not be kept by anything. */
 export function never(): Promise<never> {
-  return NEVER
+  return new Promise(() => {})
 }
 
 export function createProcess(universe: Universe, name: string, life: number, onEnd: () => void): SimulatedProcess {
@@ -105,7 +105,7 @@ export function createProcess(universe: Universe, name: string, life: number, on
       nowMicros: () => universe.wallMicros() + skewMicros,
       monotonicMs: () => scheduler.nowMs(),
       sleep(ms, signal) {
-        if (!alive) return NEVER
+        if (!alive) return never()
         if (signal?.aborted) return Promise.reject(signal.reason)
         return new Promise((resolve, reject) => {
           const entry = deliver(ms, 'wakes', '', () => {

@@ -120,7 +120,7 @@ function drawShape({ random }: Scheduler): Shape {
     queries: 1,
     topicPartitions: whole(1, 3),
     httpClients: whole(1, 2),
-    activeMs: between(2500, 8000),
+    activeMs: between(2000, 6000),
     latencyMs: chance(0.5) ? between(1, 10) : between(10, 80),
     slowMs: between(500, 6000),
     lateMs: between(500, 12_000),
