@@ -6,7 +6,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
-import { holdClock, moveHeldClock, type PostgresServer, runSql, startPostgres } from '../../test/harness/postgres.ts'
+import {
+  holdClock,
+  moveHeldClock,
+  openTransaction,
+  type PostgresServer,
+  runSql,
+  startPostgres,
+} from '../../test/harness/postgres.ts'
 import type { Catalog, FlushTick, Lease, Table, TickResult, Writer } from './catalog.ts'
 import { openCatalog } from './open-catalog.ts'
 import { advanceOf, newTableOf, segmentOf, sourceKey, tickOf } from './test-values.ts'
@@ -114,13 +121,12 @@ test('locks of somebody who stands still are waited for in bounded time', () =>
       const writer = await catalog.registerWriter('ingest')
       await catalog.commitTick(tickOf(table, writer, 'a', key, 0n, 1n))
       // Whoever reads is not held up, whoever writes is told.
-      const holding = runSql(url, 'begin; update tables set version = version; select pg_sleep(8); rollback')
-      await world.clock.sleep(200)
+      const release = await openTransaction(url, 'update tables set version = version')
       expect((await catalog.readTables(['flights']))[0].version).toBe(1n)
       await expect(catalog.commitTick(tickOf(table, writer, 'b', key, 1n, 2n))).rejects.toMatchObject({
         code: 'catalog-busy',
       })
-      await holding
+      await release()
       const result = await catalog.commitTick(tickOf(table, writer, 'b', key, 1n, 2n))
       expect(result).toMatchObject({ outcome: 'committed' })
     },

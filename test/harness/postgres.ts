@@ -157,6 +157,18 @@ export async function runSql(url: string, text: string): Promise<Record<string, 
   }
 }
 
+/** A transaction that has run this statement and stands still; what is given undoes it. */
+export async function openTransaction(url: string, text: string): Promise<() => Promise<void>> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  await client.query('begin')
+  await client.query(text)
+  return async () => {
+    await client.query('rollback')
+    await client.end()
+  }
+}
+
 async function nobody(): Promise<Owner> {
   const [uid, gid] = await Promise.all(
     ['-u', '-g'].map((flag) => runToEnd({ name: 'id', command: 'id', args: [flag, 'nobody'] })),
