@@ -27,6 +27,8 @@ export const SOUND = 0
 const FINDINGS = 1
 const COULD_NOT_LOOK = 2
 
+/** Nobody waits for a check: it lets the services go first. */
+const BUSY_MS = 30_000
 const ENGINE_MEMORY_BYTES = 512 * 1024 ** 2
 const SPILL_TIMES_MEMORY = 16
 const LAKE_FILE = /\/(?:segments\/[^/]+\.parquet|metadata\/[^/]+\.metadata\.json)$/
@@ -75,7 +77,7 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
   const store = openLakeStore(settings, world)
   process.once('SIGINT', interrupt)
   try {
-    const catalog = await openCatalog({ ...settings.catalog, world, asItIs: true })
+    const catalog = await openCatalog({ ...settings.catalog, world, asItIs: true, busyMs: BUSY_MS })
     const workFolder = join(settings.data, `check-${world.random.uuid()}`)
     const engine = options.deep ? checkEngine(settings, world, workFolder) : undefined
     try {
