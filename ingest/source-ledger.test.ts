@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import { coverageEnd, createSourceLedger } from './source-ledger.ts'
+import { coverageEnd, createSourceLedger, filesRecord } from './source-ledger.ts'
 
 const KEY: SourceKey = { pipeline: 'p', source: 'kafka:t:1', partition: 3 }
 const TEXT = sourceKeyText(KEY)
@@ -100,4 +100,36 @@ test('what is settled may be dropped, what is under way not; made again, it has 
   expect(ledger.generation(TEXT)).toBeGreaterThan(first)
   ledger.becameStale(KEY, undefined)
   expect(ledger.drop(KEY)).toBe(true)
+})
+
+test('what files record of a source: up to where the catalog says, nothing at its beginning, unknown for an older release', () => {
+  expect(filesRecord(undefined)).toEqual({ end: 0n, isBegun: false })
+  expect(filesRecord({ ...coverageTo(9n), recordedEnd: 7n })).toEqual({ end: 7n, isBegun: true })
+  expect(filesRecord({ ...coverageTo(), ranges: [{ start: 5n, end: 5n }] })).toEqual({ end: 5n, isBegun: false })
+  expect(filesRecord(coverageTo(9n))).toBeUndefined()
+})
+
+test("a record goes on where the files' ended, ticks in flight counted or not", () => {
+  const ledger = createSourceLedger()
+  ledger.reload(KEY, 9n, { end: 5n, isBegun: false })
+  const generation = ledger.generation(TEXT)
+  expect(ledger.recordFrom(TEXT, 9n, true)).toEqual({ recordedFrom: 5n, isFirst: true })
+  ledger.willRecord(TEXT, generation, 12n)
+  expect(ledger.recordFrom(TEXT, 15n, true)).toEqual({ recordedFrom: 12n, isFirst: false })
+  expect(ledger.recordFrom(TEXT, 15n, false)).toEqual({ recordedFrom: 5n, isFirst: true })
+  expect(ledger.isRecordWhole(TEXT, 12n)).toBe(false)
+  ledger.committed(KEY, generation, 12n, true)
+  expect(ledger.isRecordWhole(TEXT, 12n)).toBe(true)
+  // A tick without files commits, and records nothing.
+  ledger.committed(KEY, generation, 15n, false)
+  expect(ledger.recordFrom(TEXT, 15n, false)).toEqual({ recordedFrom: 12n, isFirst: false })
+  ledger.willRecord(TEXT, generation - 1, 99n)
+  expect(ledger.recordFrom(TEXT, 15n, true).recordedFrom).toBe(12n)
+})
+
+test('of a source of an older release nothing is claimed but what is written now', () => {
+  const ledger = createSourceLedger()
+  ledger.reload(KEY, 9n, undefined)
+  expect(ledger.recordFrom(TEXT, 9n, true)).toEqual({ recordedFrom: 9n, isFirst: false })
+  expect(ledger.isRecordWhole(TEXT, 9n)).toBe(true)
 })

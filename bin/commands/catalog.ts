@@ -33,8 +33,8 @@ export function addCatalogCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-Stop ingest and compactor before: their writers are fenced, and what they commit meanwhile is lost. Kafka is read on from
-what the bucket holds. Files that are left out are listed with the reason; those that may be the only ones with their rows
+Stop ingest and compactor before: on a lost catalog they commit into nothing, on another one they are fenced. Kafka is read
+on from what the bucket holds. Files that are left out are listed with the reason; those that may be the only ones with their rows
 stay until you decide.
 
 Exit codes: 0 done, 1 failed and nothing changed, 3 done, and something is lost or waits for a human.
