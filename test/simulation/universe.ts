@@ -112,7 +112,7 @@ function drawShape({ random }: Scheduler): Shape {
   const between = (least: number, most: number) => least + (most - least) * random.float()
   const whole = (least: number, most: number) => Math.floor(between(least, most + 1))
   const chance = (share: number) => random.float() < share
-  const leasesMs = between(2000, 7000)
+  const leasesMs = between(3000, 8000)
   const segmentsLiveMax = chance(0.3) ? whole(4, 8) : whole(20, 60)
   return {
     ingests: chance(0.8) ? 2 : 3,
@@ -147,7 +147,7 @@ function drawShape({ random }: Scheduler): Shape {
     filesMin: whole(2, 4),
     snapshotsMax: whole(1, 5),
     manifestsMax: whole(1, 6),
-    compactionIntervalMs: between(800, 3000),
-    sweepIntervalMs: between(1500, 6000),
+    compactionIntervalMs: between(900, 3000),
+    sweepIntervalMs: between(2000, 6000),
   }
 }
