@@ -22,7 +22,8 @@ import { defineTable } from '../lake/table-definition.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
 import { type SourceAdvance, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
-import { type BenchResult, thousands } from './report.ts'
+import { type MachineLoad, watchMachine } from './process-cost.ts'
+import { type BenchResult, loadText, thousands } from './report.ts'
 import { createRowsRewriter } from './rows-rewriter.ts'
 import { checkLake, countFiles, countingPuts, type Facts, noSizes, type Sizes } from './snapshot-commits-lake.ts'
 import { median } from './statistics.ts'
@@ -71,6 +72,8 @@ export async function benchSnapshotCommits({ commits, say }: SnapshotCommitOptio
 }
 
 async function run(folder: string, commits: number, say: (line: string) => void): Promise<BenchResult> {
+  const load = watchMachine()
+  const startedCpuMs = cpuMs()
   const world = createTestWorld()
   const sizes = noSizes()
   const store = countingPuts(createMemoryObjectStore({ root: ROOT, world }), sizes)
@@ -255,15 +258,20 @@ async function run(folder: string, commits: number, say: (line: string) => void)
   const referred = facts.reachable
   if (there !== referred) throw new Error(`${there} files lie in the store, ${referred} are referred to`)
   await catalog.close()
-  return report(measured, all, looks, facts)
+  return report({ measured, all, looks, facts, machine: load(), cpu: (cpuMs() - startedCpuMs) / 1000 })
 }
 
-function report(
-  measured: readonly Measured[],
-  all: readonly Measured[],
-  looks: readonly number[],
-  facts: Facts,
-): BenchResult {
+type Run = {
+  readonly measured: readonly Measured[]
+  /** Commits between which all sources moved. */
+  readonly all: readonly Measured[]
+  readonly looks: readonly number[]
+  readonly facts: Facts
+  readonly machine: MachineLoad
+  readonly cpu: number
+}
+
+function report({ measured, all, looks, facts, machine, cpu }: Run): BenchResult {
   const windows: Measured[][] = []
   for (let from = 0; from < measured.length; from += WINDOW) {
     const isLast = measured.length - from < 2 * WINDOW
@@ -326,7 +334,7 @@ function report(
       },
     ],
     checked: `every row in exactly one live file by the files' own footers; the checkpoint has every source from its beginning to its end with its count; after a last sweep the store holds the ${facts.reachable} files that the metadata refers to and no other.`,
-    limitedBy: 'one core: nothing waits for a disk but the catalog.',
+    limitedBy: `one core: nothing waits for a disk but the catalog. Beside that, ${loadText(machine, cpu, 'this program')}; processes that share cores and caches cost each other CPU time.`,
     numbers: {
       cpuMs: average(measured),
       worstWindowMs: worst,
