@@ -76,6 +76,7 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
   const problems: Problem[] = []
   const notes: string[] = []
   const stoodFor = new Set<string>()
+  const filtered = new Map<string, number>()
   let liveRows = 0
 
   function makeLive(draft: TableDraft, path: string, commitId: string, sources: readonly RecordedSource[]): void {
@@ -131,13 +132,11 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
     })
   }
 
-  for (const draft of drafts) {
+  function takeMergedAndKnown(draft: TableDraft): void {
     const there = new Set(draft.folder.paths)
     const merged = draft.folder.segments.filter(({ merge }) => merge !== undefined)
-    const needed = neededFor(
-      merged.filter((file) => placeOf({ file, draft }, inTable) === 'outside'),
-      there,
-    )
+    const outside = merged.filter((file) => placeOf({ file, draft }, inTable) === 'outside')
+    const needed = neededFor(outside, there)
     // One that alone has rows of files that are gone was committed; of the others the one that stands for most.
     merged.sort(
       (a, b) =>
@@ -149,76 +148,79 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
     for (const segment of draft.known?.live ?? []) keepKnown(draft, segment, there)
   }
 
-  const ticks = ticksOf(drafts, { inTable, live, stoodFor, leave })
-  const candidates: Tick[] = []
-  const incomplete: Tick[] = []
-  for (const tick of ticks) {
-    const leaveAll = (reason: LeftOutReason, detail: string, isHeld: boolean) => {
-      for (const placed of tick.candidates) leave(placed, reason, detail, isHeld)
-    }
-    if (tick.isRefuted) leaveAll('superseded', 'its process gave this attempt up', false)
-    else if (tick.isMixed) leaveAll('superseded', 'other ticks have some of its offsets in a snapshot', false)
-    else if (tick.missing.length > 0) incomplete.push(tick)
-    else if (isUnsequenced(tick) && !tick.isProven && !options.takeUnsequenced) {
-      leaveAll('unsequenced', 'nothing proves that its rows were acknowledged: --take-unsequenced takes them', true)
-    } else candidates.push(tick)
+  function leaveTick(tick: Tick, reason: LeftOutReason, detail: string, isHeld: boolean): void {
+    for (const placed of tick.candidates) leave(placed, reason, detail, isHeld)
   }
 
-  const { chosen, covered, isExhaustive } = chooseTicks(candidates.map(candidateOf), certain, inTable)
-  if (!isExhaustive)
-    notes.push(
-      'there were too many ticks that exclude each other to look at every combination; the most promising was taken',
-    )
-  const filtered = new Map<string, number>()
-  for (const tick of candidates) {
-    if (!chosen.has(tick.id)) continue
-    for (const { file, draft } of tick.candidates) makeLive(draft, file.path, file.record.commitId, file.record.sources)
-    for (const { source, range, recordedFrom } of tick.advances)
+  /** False when nothing has to be chosen: the tick cannot count, or not without a human. */
+  function mayCount(tick: Tick): boolean {
+    if (tick.isRefuted) leaveTick(tick, 'superseded', 'its process gave this attempt up', false)
+    else if (tick.isMixed) leaveTick(tick, 'superseded', 'other ticks have some of its offsets in a snapshot', false)
+    else if (isUnsequenced(tick) && !tick.isProven && !options.takeUnsequenced && tick.missing.length === 0) {
+      leaveTick(tick, 'unsequenced', UNSEQUENCED, true)
+    } else return true
+    return false
+  }
+
+  function takeFiles({ candidates }: Tick): void {
+    for (const { file, draft } of candidates) makeLive(draft, file.path, file.record.commitId, file.record.sources)
+  }
+
+  function takeTick(tick: Tick): void {
+    takeFiles(tick)
+    for (const { source, range, recordedFrom } of tick.advances) {
       recorded.add(source, { start: recordedFrom, end: range.end })
+    }
     for (const advance of tick.commit?.advances ?? []) {
       const text = sourceKeyText(advance)
       filtered.set(text, (filtered.get(text) ?? 0) + advance.recordsFiltered)
     }
-    if (
-      !tick.isProven &&
-      !isUnsequenced(tick) &&
-      tick.advances.some(({ source }) => isAnonymous(source, tick.writerId))
-    ) {
-      notes.push(
-        `tick ${tick.id} has rows of senders without a producer sequence beside others; it is taken whole, though nothing proves that they were acknowledged`,
-      )
-    }
+    const isPartlyAnonymous =
+      !isUnsequenced(tick) && tick.advances.some((each) => isAnonymous(each.source, tick.writerId))
+    if (isPartlyAnonymous && !tick.isProven) notes.push(`tick ${tick.id} ${PARTLY_ANONYMOUS}`)
   }
 
-  const isIn = (tick: Tick) => tick.advances.every(({ source, range }) => holdsRange(covered.of(source), range))
-  for (const tick of candidates) {
-    if (chosen.has(tick.id)) continue
-    const isCovered = isIn(tick)
-    for (const placed of tick.candidates) {
-      if (isCovered) leave(placed, 'superseded', 'other ticks have its offsets', false)
-      else leave(placed, 'gap', gapText(tick, covered), true)
-    }
-    if (!isCovered && tick.isProven && tick.advances.some(({ isOnce }) => isOnce)) problems.push(questionOf(tick))
-  }
-  for (const tick of incomplete) takeWhatIsLeft(tick, isIn(tick))
-
-  /** Of a tick that is known committed the rest is better than nothing: what is missing is lost either way. */
-  function takeWhatIsLeft(tick: Tick, isCovered: boolean): void {
-    const isOutside = tick.candidates.every((placed) => placeOf(placed, inTable) === 'outside')
-    if (tick.isProven && isCovered && isOutside) {
-      for (const { file, draft } of tick.candidates)
-        makeLive(draft, file.path, file.record.commitId, file.record.sources)
-      const text = `tick ${tick.id} was committed, and files of it are gone; the others are taken`
-      problems.push({ kind: 'lost', text, paths: tick.missing })
+  function leaveUnchosen(tick: Tick, covered: SourceRanges): void {
+    if (isIn(tick, covered)) {
+      leaveTick(tick, 'superseded', 'other ticks have its offsets', false)
       return
     }
-    for (const placed of tick.candidates) {
-      if (isCovered) leave(placed, 'superseded', 'other ticks have its offsets', false)
-      else leave(placed, 'incomplete', `files of its tick are not there: ${tick.missing.join(', ')}`, true)
-    }
+    leaveTick(tick, 'gap', gapText(tick, covered), true)
+    if (tick.isProven && tick.advances.some(({ isOnce }) => isOnce)) problems.push(questionOf(tick))
   }
 
+  /** Of a tick that is known committed the rest is better than nothing: what is missing is lost either way. */
+  function takeWhatIsLeft(tick: Tick, covered: SourceRanges): void {
+    const isCovered = isIn(tick, covered)
+    const isOutside = tick.candidates.every((placed) => placeOf(placed, inTable) === 'outside')
+    if (tick.isProven && isCovered && isOutside) {
+      takeFiles(tick)
+      const text = `tick ${tick.id} was committed, and files of it are gone; the others are taken`
+      problems.push({ kind: 'lost', text, paths: tick.missing })
+    } else if (isCovered) leaveTick(tick, 'superseded', 'other ticks have its offsets', false)
+    else leaveTick(tick, 'incomplete', `files of its tick are not there: ${tick.missing.join(', ')}`, true)
+  }
+
+  for (const draft of drafts) takeMergedAndKnown(draft)
+  const ticks = ticksOf(drafts, { inTable, live, stoodFor, leave }).filter(mayCount)
+  const incomplete = ticks.filter(({ missing }) => missing.length > 0)
+  const candidates = ticks.filter(({ missing }) => missing.length === 0)
+  const { chosen, covered, isExhaustive } = chooseTicks(candidates.map(candidateOf), certain, inTable)
+  if (!isExhaustive) notes.push(NOT_EXHAUSTIVE)
+  for (const tick of candidates) if (chosen.has(tick.id)) takeTick(tick)
+  for (const tick of candidates) if (!chosen.has(tick.id)) leaveUnchosen(tick, covered)
+  for (const tick of incomplete) takeWhatIsLeft(tick, covered)
   return { live, liveRows, leftOut, problems, notes, covered, recorded, keys, filtered }
+}
+
+const UNSEQUENCED = 'nothing proves that its rows were acknowledged: --take-unsequenced takes them'
+const PARTLY_ANONYMOUS =
+  'has rows of senders without a producer sequence beside others; it is taken whole, though nothing proves that they were acknowledged'
+const NOT_EXHAUSTIVE =
+  'there were too many ticks that exclude each other to look at every combination; the most promising was taken'
+
+function isIn(tick: Tick, covered: SourceRanges): boolean {
+  return tick.advances.every(({ source, range }) => holdsRange(covered.of(source), range))
 }
 
 /** How many inputs of a merged segment are in no other file. */
