@@ -19,10 +19,11 @@ export const HELD_BYTES_MAX = 16 * 1024 ** 2
 
 const TOPIC = 'clicks'
 const PARTITIONS = 3
-/** About 2 MB a second: far more than ingest may hold while it cannot commit for a minute. */
+/** About 4 MB a second: far more than ingest may hold while it cannot commit for a minute. */
 const BATCH = 100
 const PAUSE_MS = 50
-const NOTE = 'n'.repeat(1_000)
+export const RECORD_BYTES = 2_000
+const NOTE = 'n'.repeat(RECORD_BYTES)
 const HTTP_ROWS = 5
 
 const SETTINGS = `${SMALL_STEPS.replace('leases.ms: 30 s', 'leases.ms: 3 s').replace('writer-silent.ms: 60 s', 'writer-silent.ms: 12 s')}
