@@ -95,7 +95,7 @@ test('a live segment repeats offsets of the snapshot; a snapshot knows more than
   const behind = { ...NOTHING_READ, checkpoint: [coverageOf(0n, 9n)] }
   expect(kinds(tableFindings(tableOf(1, 't'), behind, [coverageOf(0n, 6n)]))).toEqual(['behind: [0, 6)'])
   expect(kinds(tableFindings(tableOf(1, 't'), behind, []))).toEqual(['behind: none'])
-  // An HTTP producer that was forgotten begins again at 0.
+  // An HTTP producer that was idle for long leaves the coverage.
   const http = { ...NOTHING_READ, checkpoint: [coverageOf(0n, 9n, { source: 'http:p' })] }
   expect(tableFindings(tableOf(1, 't'), http, [])).toEqual([])
 })

@@ -17,7 +17,7 @@ export type StillnessSettings = { readonly writerSilentMs: number; readonly read
 
 const HTTP_SOURCE = 'http:'
 const HTTP_PIPELINE = /^http:/
-/** HTTP producers that are idle for longer are forgotten, and their counts with them. */
+/** HTTP producers that are idle for longer leave the coverage, and their counts with them. */
 const HTTP_KEPT_MICROS = 7n * 24n * 3_600_000_000n
 /** Silence beyond this many times the setting is no matter of load any more. */
 export const SILENCE_FACTOR = 3
@@ -106,7 +106,7 @@ function rangeFindings(
   const consumed = new Map(coverage.map((each) => [sourceKeyText(each), each.ranges]))
   const taken = new Map<string, OffsetRange[]>()
   for (const source of checkpoint) {
-    // A producer that was forgotten for its silence begins again at 0.
+    // A producer that was idle for long leaves the coverage.
     if (source.source.startsWith(HTTP_SOURCE)) continue
     const key = sourceKeyText(source)
     taken.set(key, [...source.ranges])

@@ -88,7 +88,7 @@ test.each([false, true])('places of all files are counted, in a bucket: %s', asy
   ])
   const beyond = await count([segmentOf([0n, 1n, 9n])], 6n, remote)
   expect(beyond.findings).toMatchObject([{ kind: 'behind', found: 'offsets 0 to 9' }])
-  // Other sources have offsets of their own; those of HTTP may begin again.
+  // Other sources have offsets of their own; those of HTTP may have left the coverage.
   const others = await count([segmentOf([0n, 1n]), segmentOf([0n, 99n], 'http:p')], 6n, remote)
   expect(others.findings).toEqual([])
 })

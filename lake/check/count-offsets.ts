@@ -113,7 +113,7 @@ export function createOffsetCounter(components: {
 
 type Row = Readonly<Record<string, unknown>>
 
-/** Sources of HTTP are not looked at: a producer that was idle for a week was forgotten, and begins again at 0. */
+/** Sources of HTTP are not looked at: a producer that was idle for long leaves the coverage. */
 function isConsumed({ _source, _partition, first, last }: Row, coverage: readonly Coverage[]): boolean {
   if (String(_source).startsWith(HTTP_SOURCE)) return true
   const [from, to] = [BigInt(first as bigint), BigInt(last as bigint)]
