@@ -199,6 +199,20 @@ test('rows of a stale source leave the tick; the rest is sealed again under a ne
   expect(ledger.next(A)).toBeUndefined()
 })
 
+test('files of a commit whose answer was lost are left to the sweep, whatever is answered later (G-4)', async () => {
+  const away = new MillraceError('catalog-busy', 'the catalog is away')
+  const coverage = { ...A, ranges: [{ start: 0n, end: 2n }], recordsIn: 2n, recordsDead: 0n, recordsFiltered: 0n }
+  const stale = { key: A, coverage: { ...coverage, logEnd: undefined, caughtUpAt: undefined } }
+  const { flusher, ledger, commits, deleted } = stage([away, { outcome: 'stale', stale: [stale] }])
+  known(ledger)
+  const tick = sampleTick()
+  addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n] })
+  await flusher.submit(tick.seal())
+  await flusher.drain()
+  expect(commits).toHaveLength(2)
+  expect(deleted).toEqual([])
+})
+
 test('a later tick of a source that became stale commits nothing of it', async () => {
   const { flusher, ledger, commits, deleted } = stage([{ outcome: 'stale', stale: [{ key: A, coverage: undefined }] }])
   known(ledger)

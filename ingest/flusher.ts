@@ -137,9 +137,11 @@ export function createFlusher(components: FlusherComponents): Flusher {
     )
   }
 
-  async function drop({ tick }: Attempt, written: readonly NewSegment[]): Promise<void> {
-    // No transaction refers to these files, and none can any more: their commit id was never accepted.
-    await discard(written)
+  async function drop({ tick }: Attempt, written: readonly NewSegment[], wasUnknown: boolean): Promise<void> {
+    // No transaction refers to these files, and none can any more: their commit id was never accepted. Only when an answer
+    // was lost and the id of a commit that landed is forgotten by now (a clock that jumped a week) may they be live: the
+    // sweep knows.
+    if (!wasUnknown) await discard(written)
     pending.delete(tick)
     dropped = [...dropped, tick].slice(-DROPPED_MAX)
   }
@@ -148,6 +150,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
     let current = tick
     let attempt = begin(current, true)
     let written = await writeSegments(attempt)
+    let wasUnknown = false
     await before
 
     const duplicates = new Map<string, UsedKey>()
@@ -164,7 +167,8 @@ export function createFlusher(components: FlusherComponents): Flusher {
           answerDropped(current, kept, rule, duplicates)
           current = kept
         }
-        await drop(attempt, written)
+        await drop(attempt, written, wasUnknown)
+        wasUnknown = false
         attempt = begin(current, false)
         written = await writeSegments(attempt)
         if (needsStrip(current, rule)) continue
@@ -173,7 +177,8 @@ export function createFlusher(components: FlusherComponents): Flusher {
         pending.delete(attempt.tick)
         return
       }
-      const result = await commit(current, written, attempt.commitId)
+      const { result, attempts: asked } = await commit(current, written, attempt.commitId)
+      if (asked > 1) wasUnknown = true
       if (result.outcome === 'stale') {
         for (const { key, coverage } of result.stale) ledger.becameStale(key, coverage)
         components.onStale(result.stale.map(({ key }) => key))
@@ -199,19 +204,26 @@ export function createFlusher(components: FlusherComponents): Flusher {
     }
   }
 
-  async function commit(tick: SealedTick, written: readonly NewSegment[], commitId: string): Promise<TickResult> {
+  async function commit(
+    tick: SealedTick,
+    written: readonly NewSegment[],
+    commitId: string,
+  ): Promise<{ result: TickResult; attempts: number }> {
     const rows = written.reduce((sum, segment) => sum + segment.rowCount, 0)
     invariant('G-1.rows', rows === tick.rowCount, { sealed: tick.rowCount, written: rows })
     world.crashPoint('ingest/before-commit')
-    return untilAvailable('catalog', () =>
-      catalog.commitTick({
+    let attempts = 0
+    const result = await untilAvailable('catalog', () => {
+      attempts += 1
+      return catalog.commitTick({
         commitId,
         writer,
         segments: written,
         advances: tick.advances.map(({ generation: _, keyText: __, ...advance }) => advance),
         idempotencyKeys: tick.idempotencyKeys.map(({ tableId, key, rows, dead }) => ({ tableId, key, rows, dead })),
-      }),
-    )
+      })
+    })
+    return { result, attempts }
   }
 
   function answerDropped(
