@@ -242,18 +242,23 @@ export function createSegmentMerger(components: {
       if (segment === undefined) return { outcome: 'conflict' }
       const inputSegmentIds = fetched.map((each) => each.segment.segmentId)
       const { tableId } = version.table
-      const result: SegmentMergeResult = await untilAvailable('catalog', () =>
-        catalog.mergeSegments({ commitId, writer, tableId, inputSegmentIds, segment }),
-      )
+      let attempts = 0
+      const result: SegmentMergeResult = await untilAvailable('catalog', () => {
+        attempts += 1
+        return catalog.mergeSegments({ commitId, writer, tableId, inputSegmentIds, segment })
+      })
       world.crashPoint('ingest/after-merge')
       if (result.outcome === 'conflict') {
         world.log.info('live segments moved while they were merged; looking again', {
           table: tableName,
           reason: result.reason,
         })
-        await store.delete([segment.path]).catch((error: unknown) => {
-          world.log.warn('the file of a refused merge stays for the sweep', { error })
-        })
+        // After a lost answer the sweep decides: only it knows whether anything refers to the file.
+        if (attempts === 1) {
+          await store.delete([segment.path]).catch((error: unknown) => {
+            world.log.warn('the file of a refused merge stays for the sweep', { error })
+          })
+        }
         return { outcome: 'conflict' }
       }
       components.onMerged?.(inputSegmentIds.length)
