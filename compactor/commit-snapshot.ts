@@ -75,6 +75,7 @@ export function createSnapshotCommits(components: {
         removeFrom: 'files' in work ? [...new Set(work.files.map(({ manifestPath }) => manifestPath))] : [],
         operation: work.kind === 'append' ? 'append' : 'replace',
         coverage: { before, changed: coverageChanges((key) => findCoverage(before, key), segments) },
+        lakeFormat: lease.lakeFormat,
         commitId,
         leaseEpoch: lease.epoch,
         manifestsMax: settings.manifestsMax,

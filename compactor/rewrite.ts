@@ -22,7 +22,7 @@ import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 import { createPartitioner } from './partitioner.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
-import { isWithin, timeWindowOf } from './time-window.ts'
+import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
 
 export type RewriteRequest = {
   readonly table: Table
@@ -30,6 +30,8 @@ export type RewriteRequest = {
   readonly rowsExpected: number
   /** Known when all inputs are of one table partition already; undefined also for files beside the partitioning. */
   readonly partition: readonly PartitionValue[] | undefined
+  /** False as long as a compactor lives that does not know files beside the partitioning: then every row goes into one of it. */
+  readonly mayLieBeside: boolean
 }
 
 export type Rewriter = {
@@ -134,12 +136,12 @@ export function createRewriter(components: {
   }
 
   return {
-    async rewrite({ table, inputs, rowsExpected, partition }) {
+    async rewrite({ table, inputs, rowsExpected, partition, mayLieBeside }) {
       await mkdir(workFolder, { recursive: true })
       const schema = table.schemas.at(-1)!
       const relation = relationSql(inputs, table.schemas, schema.columns)
       const known = partition ?? (table.partition.length === 0 ? [] : undefined)
-      const window = timeWindowOf(table, world.clock.nowMicros())
+      const window = mayLieBeside ? timeWindowOf(table, world.clock.nowMicros()) : EVERY_TIME
       const files: DataFile[] = []
       if (known) {
         const isKept = isWithin(table, known, window)
@@ -148,7 +150,10 @@ export function createRewriter(components: {
       } else {
         const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}`, workFolder })
         try {
-          const { parts, aside } = await partitioner.load(relation, { partitionsMax, window })
+          const { parts, aside } = await partitioner.load(relation, {
+            partitionsMax: mayLieBeside ? partitionsMax : Number.MAX_SAFE_INTEGER,
+            window,
+          })
           for (const part of parts) files.push(await writeFile(table, schema, part.values, part.fromSql))
           if (aside) {
             if (aside.outside > 0) tellOutside(table, aside.outside)

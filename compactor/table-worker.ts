@@ -12,7 +12,14 @@
  * scratch, never retried with the old plan (`commit-snapshot.ts`).
  */
 
-import type { Catalog, Lease, Table, TableVersion, Writer } from '../lake/catalog/catalog.ts'
+import {
+  type Catalog,
+  LAKE_FORMAT,
+  type Lease,
+  type Table,
+  type TableVersion,
+  type Writer,
+} from '../lake/catalog/catalog.ts'
 import type { MappedFile } from '../lake/file-mapping.ts'
 import type { DataFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
@@ -22,7 +29,7 @@ import type { World } from '../runtime/world.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
 import { type CommitSettings, createSnapshotCommits, type Rewritten } from './commit-snapshot.ts'
 import { type PlanFile, type PlanSettings, planWork, type Work } from './plan.ts'
-import type { Rewriter } from './rewrite.ts'
+import type { RewriteRequest, Rewriter } from './rewrite.ts'
 import { singlePartition } from './single-partition.ts'
 import { createTableMemory } from './table-memory.ts'
 import type { Tiering } from './tiering.ts'
@@ -111,7 +118,7 @@ export function createTableWorker(components: {
   }
 
   async function work({ version, base, work }: Look, lease: Lease): Promise<WorkDone | 'conflict'> {
-    const rewritten = await runWork(version, base, work)
+    const rewritten = await runWork(version, base, work, (lease.lakeFormat ?? LAKE_FORMAT) >= LAKE_FORMAT)
     const committed = await commit({ version, base, lease, work, rewritten })
     if (committed === 'conflict') return 'conflict'
     return {
@@ -127,12 +134,21 @@ export function createTableWorker(components: {
     }
   }
 
-  async function runWork(version: TableVersion, base: TableMetadata | undefined, work: Work): Promise<Rewritten> {
+  async function runWork(
+    version: TableVersion,
+    base: TableMetadata | undefined,
+    work: Work,
+    mayLieBeside: boolean,
+  ): Promise<Rewritten> {
     if (work.kind === 'expire') return { add: [], remove: [], rows: 0 }
     if (work.kind === 'append') {
       const rows = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
       return {
-        add: await rewriteFiles(version.table, work.segments, rows, singlePartition(version.table, work.segments)),
+        add: await rewriteFiles(version.table, work.segments, {
+          rowsExpected: rows,
+          partition: singlePartition(version.table, work.segments),
+          mayLieBeside,
+        }),
         remove: [],
         rows,
       }
@@ -145,18 +161,19 @@ export function createTableWorker(components: {
       invariant('tiering.files', files.length === work.files.length, { table: version.table.name })
       return { add: await tiering.move(version.table, files), remove, rows }
     }
-    return { add: await rewriteFiles(version.table, work.files, rows, samePartition(work.files)), remove, rows }
+    const partition = samePartition(work.files)
+    const add = await rewriteFiles(version.table, work.files, { rowsExpected: rows, partition, mayLieBeside })
+    return { add, remove, rows }
   }
 
   async function rewriteFiles(
     table: Table,
     files: readonly { path: string; bytes: number; checksum?: string }[],
-    rowsExpected: number,
-    partition: PlanFile['partition'] | undefined,
+    how: Pick<RewriteRequest, 'rowsExpected' | 'partition' | 'mayLieBeside'>,
   ): Promise<DataFile[]> {
     const opened = await inputs.open(files)
     try {
-      return await rewriter.rewrite({ table, inputs: opened.files, rowsExpected, partition })
+      return await rewriter.rewrite({ table, inputs: opened.files, ...how })
     } finally {
       await opened.release()
     }

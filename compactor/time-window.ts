@@ -12,6 +12,9 @@ import type { ColumnType } from '../schemas/column-type.ts'
 /** Microseconds since 1970, both in it. */
 export type TimeWindow = { readonly earliest: bigint; readonly latest: bigint }
 
+/** All that 64 bits of microseconds hold. */
+export const EVERY_TIME: TimeWindow = { earliest: -(2n ** 63n), latest: 2n ** 63n - 1n }
+
 const DAY_MS = 86_400_000
 const DAY_MICROS = 86_400_000_000n
 

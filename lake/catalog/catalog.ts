@@ -57,11 +57,22 @@ export type Table = {
 
 export type Writer = { readonly writerId: string; readonly epoch: number; readonly kind: 'ingest' | 'compactor' }
 
+/**
+ * What compactors of this release understand of each other's snapshots; they say so when they register. A newer one keeps to
+ * what the oldest live one reads, so that two adjacent releases compact one table.
+ *
+ *   1   checkpoints are whole, every data file is of one table partition
+ *   2   checkpoints may say what changed (`iceberg/checkpoint.ts`); files may lie beside the partitioning (ADR 16)
+ */
+export const LAKE_FORMAT = 2
+
 export type Lease = {
   readonly tableId: number
   readonly holder: string
   readonly epoch: number
   readonly until: bigint
+  /** Newest `LAKE_FORMAT` that every live compactor understands, as it was when the lease was taken. */
+  readonly lakeFormat?: number
 }
 
 // ---- segments and the flush tick ------------------------------------------------------------------------------------

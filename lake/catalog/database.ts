@@ -35,6 +35,7 @@ export type WriterRow = {
   heartbeat_at: Int
   retired_at: MaybeInt
   fenced_at: MaybeInt
+  speaks: MaybeInt
 }
 export type LeaseRow = { table_id: Int; holder: string; epoch: Int; until: Int }
 

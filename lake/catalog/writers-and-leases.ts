@@ -8,7 +8,7 @@
  */
 
 import type { Random } from '../../runtime/world.ts'
-import type { Catalog, Lease } from './catalog.ts'
+import { type Catalog, LAKE_FORMAT, type Lease } from './catalog.ts'
 import { requireLive } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import { OvertakenError, type Transactions } from './transactions.ts'
@@ -25,6 +25,8 @@ type Part = Pick<
 >
 
 const NOBODY = ''
+/** Of a process of the first release, which did not say. */
+const FIRST_LAKE_FORMAT = 1n
 
 export function writersAndLeases({ dialect, read, write }: Transactions, random: Random): Part {
   return {
@@ -55,6 +57,7 @@ export function writersAndLeases({ dialect, read, write }: Transactions, random:
             heartbeat_at: now,
             retired_at: null,
             fenced_at: null,
+            speaks: LAKE_FORMAT,
           })
           .onConflict((conflict) => conflict.column('epoch').doNothing())
           .executeTakeFirst()
@@ -163,7 +166,7 @@ export function writersAndLeases({ dialect, read, write }: Transactions, random:
             .onConflict((conflict) => conflict.column('table_id').doNothing())
             .executeTakeFirst()
           if (inserted.numInsertedOrUpdatedRows !== 1n) throw new OvertakenError('another writer took the lease')
-          return { tableId, holder: writer.writerId, epoch: 1, until }
+          return { tableId, holder: writer.writerId, epoch: 1, until, lakeFormat: await formatOfAll(tx) }
         }
         const mine = held.holder === writer.writerId
         if (!mine && held.until > now && (await isLive(tx, held.holder))) return undefined
@@ -174,7 +177,8 @@ export function writersAndLeases({ dialect, read, write }: Transactions, random:
           .where('table_id', '=', BigInt(tableId))
           .where('epoch', '=', held.epoch)
           .executeTakeFirst()
-        return changed.numUpdatedRows === 1n ? { tableId, holder: writer.writerId, epoch, until } : undefined
+        if (changed.numUpdatedRows !== 1n) return undefined
+        return { tableId, holder: writer.writerId, epoch, until, lakeFormat: await formatOfAll(tx) }
       }),
 
     releaseLease: (lease) =>
@@ -188,6 +192,16 @@ export function writersAndLeases({ dialect, read, write }: Transactions, random:
           .execute()
       }),
   }
+}
+
+async function formatOfAll(tx: Tx): Promise<number> {
+  const { least } = await tx
+    .selectFrom('writers')
+    .select(({ fn, val }) => fn.min(fn.coalesce('speaks', val(FIRST_LAKE_FORMAT))).as('least'))
+    .where('kind', '=', 'compactor')
+    .where('fenced_at', 'is', null)
+    .executeTakeFirstOrThrow()
+  return Number(least ?? FIRST_LAKE_FORMAT)
 }
 
 async function isLive(tx: Tx, writerId: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 // A checkpoint gives back exactly the coverage of its snapshot, whatever the steps before it, whole or as changes.
 import { createHash } from 'node:crypto'
-import { gzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
@@ -61,8 +61,12 @@ function metadataNaming(summary: Readonly<Record<string, string>>): TableMetadat
 function setup() {
   const store = createMemoryObjectStore({ root: ROOT, world: createTestWorld() })
   let names = 0
-  const step = async (before: Checkpoint | undefined, changed: readonly Coverage[]): Promise<Checkpoint> => {
-    const next = nextCheckpoint({ before, changed }, 'commit')
+  const step = async (
+    before: Checkpoint | undefined,
+    changed: readonly Coverage[],
+    format?: number,
+  ): Promise<Checkpoint> => {
+    const next = nextCheckpoint({ before, changed }, 'commit', format)
     if ('path' in next) return next
     names += 1
     const path = `${ROOT}/t/${names}`
@@ -92,15 +96,15 @@ describe('what is read', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(coverage, { maxLength: 60 }),
-        fc.array(fc.array(coverage, { maxLength: 4 }), { maxLength: 8 }),
+        fc.array(fc.tuple(fc.array(coverage, { maxLength: 4 }), fc.constantFrom(1, 2, 2)), { maxLength: 8 }),
         async (first, steps) => {
           const { store, step } = setup()
           const model = new Map<string, Coverage>()
           let checkpoint: Checkpoint | undefined
           const earlier: (Checkpoint | undefined)[] = [undefined]
-          for (const changed of [first, ...steps]) {
+          for (const [changed, format] of [[first, 2] as const, ...steps]) {
             for (const each of changed) model.set(sourceKeyText(each), each)
-            checkpoint = await step(checkpoint, changed)
+            checkpoint = await step(checkpoint, changed, format)
             const metadata = metadataNaming(checkpointSummary(checkpoint))
             const byKey = (list: readonly Coverage[]) => new Map(list.map((each) => [sourceKeyText(each), each]))
             expect(byKey(coverageIn(checkpoint))).toEqual(model)
@@ -118,6 +122,28 @@ describe('what is read', () => {
       ),
       { numRuns: 60 },
     )
+  })
+
+  test('is of format 1, whole, as long as somebody reads no other; and of the newest again afterwards', async () => {
+    const { store, step } = setup()
+    const all = sources(100, 1n)
+    const newest = await step(await step(undefined, all), sources(1, 2n))
+    const plain = async ({ path }: Checkpoint) => JSON.parse(gunzipSync((await store.get(path)).bytes).toString())
+    const older = await step(newest, [], 1)
+    expect(older.path).not.toBe(newest.path)
+    expect(await plain(older)).toMatchObject({ format: 1, 'commit-id': 'commit' })
+    expect((await plain(older)).coverage).toHaveLength(100)
+    expect(await step(older, [], 1)).toBe(older)
+    const loaded = await loadCheckpoint(store, metadataNaming(checkpointSummary(older)))
+    expect(await step(loaded, [], 1)).toBe(loaded)
+    const again = await step(older, sources(2, 3n))
+    expect(again.whole.path).toBe(older.path)
+    expect(
+      coverageIn(again)
+        .map(({ ranges }) => ranges[0].end)
+        .slice(0, 3),
+    ).toEqual([3n, 3n, 1n])
+    expect(await readCheckpoint(store, metadataNaming(checkpointSummary(again)))).toEqual(coverageIn(again))
   })
 
   test('is what the release before wrote', async () => {

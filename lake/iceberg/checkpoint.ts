@@ -10,16 +10,18 @@
  *   zstd of JSON  { format: 2, commit-id, base: { path, sha256 } | null, pipelines: [name …], sources: [source …] }
  *   source        [pipeline's index, source, partition, in, dead, filtered, log end, caught up at, recorded end, start, end, …]
  *   number        a number up to 2^53, beyond it its digits as a text, null where there is none
- *   format 1      gzip of JSON { format: 1, commit-id, coverage: [{ pipeline, … }] }, always whole; still read
+ *   format 1      gzip of JSON { format: 1, commit-id, coverage: [{ pipeline, … }] }, always whole; read, and written as long as
+ *                 a compactor of the release before is alive, which reads no other
  */
 import { createHash } from 'node:crypto'
-import { constants, gunzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { constants, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { Coverage, OffsetRange } from '../../schemas/coverage.ts'
 import { sourceKeyText } from '../../schemas/coverage.ts'
 import { MillraceError } from '../../schemas/errors.ts'
+import { LAKE_FORMAT } from '../catalog/catalog.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import type { TableMetadata } from './iceberg.ts'
-import { isJsonObject, type JsonObject, parseLosslessJson } from './lossless-json.ts'
+import { isJsonObject, type JsonObject, parseLosslessJson, stringifyLosslessJson } from './lossless-json.ts'
 import { CHECKPOINT_BASE_KEY, CHECKPOINT_HASH_KEY, CHECKPOINT_KEY } from './table-metadata.ts'
 
 /** Sources by `sourceKeyText`. */
@@ -32,6 +34,8 @@ export type Checkpoint = CheckpointName & {
   readonly whole: CheckpointName & { readonly sources: Sources }
   /** Instead of those in `whole`; empty when the checkpoint is whole itself. */
   readonly changed: Sources
+  /** Of format 1. */
+  readonly isOlder?: boolean
 }
 
 /** What a new snapshot adds to its parent's checkpoint: the new coverage of every source that moved. */
@@ -39,11 +43,13 @@ export type CheckpointStep = { readonly before: Checkpoint | undefined; readonly
 
 export type EncodedCheckpoint = {
   readonly bytes: Uint8Array
+  /** How its name ends. */
+  readonly packing: 'zst' | 'gz'
   /** Once its place is known. */
   at(path: string): Checkpoint
 }
 
-const FORMAT = 2
+const FORMAT = LAKE_FORMAT
 const OLDER_FORMAT = 1
 const ZSTD_LEVEL = 1
 const PLAIN_BYTES_MAX = 1 << 30
@@ -52,23 +58,29 @@ const CHANGED_RATIO_MAX = 1 / 4
 const FIXED_FIELDS = 9
 
 /** The bytes of the next checkpoint, or the one before itself when nothing moved. */
-export function nextCheckpoint({ before, changed }: CheckpointStep, commitId: string): Checkpoint | EncodedCheckpoint {
-  if (before && changed.length === 0) return before
+export function nextCheckpoint(
+  { before, changed }: CheckpointStep,
+  commitId: string,
+  format: number = FORMAT,
+): Checkpoint | EncodedCheckpoint {
+  const isOlder = format < FORMAT
+  if (before && changed.length === 0 && (!isOlder || before.isOlder === true)) return before
   const moved = new Map(before?.changed)
   for (const coverage of changed) moved.set(sourceKeyText(coverage), coverage)
-  if (before && moved.size <= before.whole.sources.size * CHANGED_RATIO_MAX) {
+  if (before && !isOlder && moved.size <= before.whole.sources.size * CHANGED_RATIO_MAX) {
     const { whole } = before
     const bytes = encode(moved, commitId, whole)
-    return { bytes, at: (path) => ({ path, sha256: hashOf(bytes), whole, changed: moved }) }
+    return { bytes, packing: 'zst', at: (path) => ({ path, sha256: hashOf(bytes), whole, changed: moved }) }
   }
   const sources = new Map(before?.whole.sources)
   for (const [key, coverage] of moved) sources.set(key, coverage)
-  const bytes = encode(sources, commitId, undefined)
+  const bytes = isOlder ? encodeOlder(sources, commitId) : encode(sources, commitId, undefined)
   return {
     bytes,
+    packing: isOlder ? 'gz' : 'zst',
     at(path) {
       const name = { path, sha256: hashOf(bytes) }
-      return { ...name, whole: { ...name, sources }, changed: new Map() }
+      return { ...name, isOlder, whole: { ...name, sources }, changed: new Map() }
     },
   }
 }
@@ -113,8 +125,8 @@ export async function loadCheckpoint(
   }
   const name = { path, sha256: summary[CHECKPOINT_HASH_KEY] ?? '' }
   if (known && isSame(known, name)) return known
-  const { base, sources } = await read(store, name)
-  if (!base) return { ...name, whole: { ...name, sources }, changed: new Map() }
+  const { base, sources, isOlder } = await read(store, name)
+  if (!base) return { ...name, isOlder, whole: { ...name, sources }, changed: new Map() }
   if (known && isSame(known.whole, base)) return { ...name, whole: known.whole, changed: sources }
   const whole = await read(store, base)
   if (whole.base) throw damaged(path, 'it builds on a checkpoint that is not whole itself')
@@ -146,6 +158,11 @@ function encode(sources: Sources, commitId: string, base: CheckpointName | undef
   return zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })
 }
 
+function encodeOlder(sources: Sources, commitId: string): Uint8Array {
+  const coverage = [...sources.values()]
+  return gzipSync(stringifyLosslessJson({ format: OLDER_FORMAT, 'commit-id': commitId, coverage }))
+}
+
 /** Most sources of a checkpoint were in the one before as well: what they look like is made once. */
 const rowTexts = new WeakMap<Coverage, string>()
 
@@ -169,7 +186,11 @@ function rowText(coverage: Coverage): string {
   return text
 }
 
-type Content = { readonly base: CheckpointName | undefined; readonly sources: Sources }
+type Content = {
+  readonly base: CheckpointName | undefined
+  readonly sources: Sources
+  readonly isOlder: boolean
+}
 
 async function read(store: ObjectStore, { path, sha256: expected }: CheckpointName): Promise<Content> {
   const { bytes } = await store.get(path)
@@ -180,11 +201,12 @@ async function read(store: ObjectStore, { path, sha256: expected }: CheckpointNa
   }
   try {
     if (content.format === OLDER_FORMAT) {
-      return { base: undefined, sources: byKey((content.coverage as JsonObject[]).map(olderCoverageOf)) }
+      const coverage = (content.coverage as JsonObject[]).map(olderCoverageOf)
+      return { base: undefined, sources: byKey(coverage), isOlder: true }
     }
     const { base, pipelines, sources } = content
     const decoded = (sources as unknown[][]).map((row) => coverageOf(row, pipelines as string[]))
-    return { base: isJsonObject(base) ? nameOf(base) : undefined, sources: byKey(decoded) }
+    return { base: isJsonObject(base) ? nameOf(base) : undefined, sources: byKey(decoded), isOlder: false }
   } catch (cause) {
     throw damaged(path, cause instanceof Error ? cause.message : String(cause))
   }

@@ -82,6 +82,8 @@ export type SnapshotRequest = {
    * what changes in that of the snapshot before.
    */
   readonly coverage: readonly Coverage[] | CheckpointStep
+  /** Default: the newest. An older one as long as a compactor lives that understands no newer one. */
+  readonly lakeFormat?: number
   readonly commitId: string
   readonly writerId: string
   readonly leaseEpoch: number

@@ -174,9 +174,9 @@ async function withFiles<Result>(
 async function putCheckpoint(request: SnapshotRequest, files: MetadataFiles): Promise<Checkpoint> {
   const { table, world, writerId, commitId, coverage } = request
   const step = 'changed' in coverage ? coverage : { before: undefined, changed: coverage }
-  const next = nextCheckpoint(step, commitId)
+  const next = nextCheckpoint(step, commitId, request.lakeFormat)
   if ('path' in next) return next
-  const path = `${table.location}/metadata/${plainWriterId(writerId)}-${world.random.uuid()}.checkpoint.json.zst`
+  const path = `${table.location}/metadata/${plainWriterId(writerId)}-${world.random.uuid()}.checkpoint.json.${next.packing}`
   await files.put(path, next.bytes, 'iceberg/after-checkpoint')
   return next.at(path)
 }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Catalog } from '../../lake/catalog/catalog.ts'
+import { type Catalog, LAKE_FORMAT } from '../../lake/catalog/catalog.ts'
 import { newTableOf, sourceKey, tickOf } from '../../lake/catalog/test-values.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { expectedState, foundState } from './model.ts'
@@ -109,6 +109,26 @@ test('a catalog of the release before is taken over: every value is there, and b
     start('before', 'c', 100, SEED + 2).reports,
   ])
   await checkEqual([...reports, ...more.flat()])
+})
+
+test('as long as a compactor of the release before is alive, snapshots are such that it understands them', async () => {
+  await makeTables('before')
+  const [before, now] = [await open('before'), await open('this')]
+  const [{ tableId }] = await now.listTables()
+  const writer = await now.registerWriter('compactor')
+  const formatNow = async () => {
+    const lease = await now.acquireLease(tableId, writer, 60_000)
+    return lease?.lakeFormat
+  }
+  expect(await formatNow()).toBe(LAKE_FORMAT)
+  const ingest = await before.registerWriter('ingest')
+  expect(await formatNow()).toBe(LAKE_FORMAT)
+  const older = await before.registerWriter('compactor')
+  expect(await formatNow()).toBe(1)
+  await before.retireWriter(ingest)
+  expect(await formatNow()).toBe(1)
+  await before.retireWriter(older)
+  expect(await formatNow()).toBe(LAKE_FORMAT)
 })
 
 test('processes of both releases work on one catalog at once, from before the migration on', {
