@@ -112,7 +112,7 @@ function drawShape({ random }: Scheduler): Shape {
   const between = (least: number, most: number) => least + (most - least) * random.float()
   const whole = (least: number, most: number) => Math.floor(between(least, most + 1))
   const chance = (share: number) => random.float() < share
-  const leasesMs = between(3000, 8000)
+  const leasesMs = between(2500, 7000)
   const segmentsLiveMax = chance(0.3) ? whole(4, 8) : whole(20, 60)
   return {
     ingests: chance(0.8) ? 2 : 3,
@@ -138,7 +138,7 @@ function drawShape({ random }: Scheduler): Shape {
     memoryMax: whole(13_000, 60_000),
     segmentsLiveMax,
     leasesMs,
-    writerSilentMs: leasesMs * between(0.8, 2),
+    writerSilentMs: leasesMs * between(0.45, 1.2),
     readerSilentMs: between(3000, 10_000),
     snapshotMinAgeMs: between(500, 8000),
     snapshotAgeMs: between(200, 3000),
