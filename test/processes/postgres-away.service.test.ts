@@ -86,8 +86,9 @@ test('a minute without the catalog', { timeout: 240_000 }, async () => {
       ({ status }) => status === 'healthy',
     )
   }
-  await loaded.expectEverythingOnce()
+  await loaded.expectEveryRecordOnce()
   // Nobody started them again, and all end in order.
   for (const service of services) expect(service.exit()).toBeUndefined()
   for (const service of services) expect(await service.stop()).toEqual({ code: 0, signal: null })
+  await loaded.expectOnlyLiveFiles()
 })
