@@ -12,6 +12,8 @@ import type { Tx } from './database.ts'
 import { type CatalogDialect, together } from './dialect.ts'
 
 export type CommitKind = 'tick' | 'snapshot' | 'merge'
+/** Of a catalog that was made again (`restore.ts`). */
+export const RESTORE_KIND = 'restore'
 
 type WriterState = { readonly epoch: bigint; readonly fenced_at: bigint | null } | undefined
 

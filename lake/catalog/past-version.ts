@@ -6,12 +6,14 @@
  *   v was replaced within the window    every file of it is still there: what left the table since then left it within the
  *                                       window, and the sweep waits longer than that (`snapshot.min-age`)
  *   v was replaced before that          refused: files may be gone, and a partial answer is no answer
+ *   v is of before a rebuild            refused: a rebuild adds segments again, as of its own version
  *
  * When v was replaced is the time of the commit that made v + 1: a segment's `added_at` or a snapshot's `committed_at`.
  * Neither is known any more only when both were removed and swept, which is longer ago than the window.
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Table } from './catalog.ts'
+import { RESTORE_KIND } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 
 export type PastVersion = {
@@ -37,6 +39,13 @@ export async function readPastVersion(tx: Tx, table: Table, version: bigint, old
       throw new MillraceError(
         'value-out-of-range',
         `version ${version} of table "${name}" was replaced longer ago than time-travel.fine keeps versions; it is at ${table.version}`,
+        { facts: { table: name, version: String(table.version) } },
+      )
+    }
+    if (await wasRestoredSince(tx, replacedAt)) {
+      throw new MillraceError(
+        'value-out-of-range',
+        `version ${version} of table "${name}" is of before the catalog was rebuilt; it is at ${table.version}`,
         { facts: { table: name, version: String(table.version) } },
       )
     }
@@ -80,4 +89,15 @@ async function madeAt(tx: Tx, tableId: number, version: bigint): Promise<bigint 
     .limit(1)
     .executeTakeFirst()
   return segment?.at
+}
+
+async function wasRestoredSince(tx: Tx, time: bigint): Promise<boolean> {
+  const restored = await tx
+    .selectFrom('commits')
+    .select('commit_id')
+    .where('committed_at', '>=', time)
+    .where('kind', '=', RESTORE_KIND)
+    .limit(1)
+    .executeTakeFirst()
+  return restored !== undefined
 }

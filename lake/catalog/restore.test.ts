@@ -105,6 +105,52 @@ test('a new catalog says what the plan says', async () => {
   ).toBe(8)
 })
 
+test('a version of before the rebuild is refused: its segments are added again, as of a later one (G-3)', async () => {
+  const world = createTestWorld()
+  const catalog = await openCatalog({ url: 'sqlite::memory:', world })
+  const at = (version: bigint) => ({ at: { versions: new Map([['t', version]]), windowMs: 600_000 } })
+  const writer = await catalog.registerWriter('ingest')
+  const table = await catalog.createTable({ ...TABLE, columns: [...COLUMNS] })
+  const advance = { ...SOURCE, recordsIn: 3, recordsDead: 0, recordsFiltered: 0, logEnd: undefined, caughtUp: false }
+  const own = (name: string, start: bigint, end: bigint) => ({ ...segment(name, start, end), tableId: table.tableId })
+  for (const [name, start, end] of [
+    ['a', 0n, 10n],
+    ['b', 10n, 20n],
+  ] as const) {
+    const advances = [{ ...advance, range: { start, end } }]
+    await catalog.commitTick({
+      commitId: name,
+      writer,
+      segments: [own(name, start, end)],
+      advances,
+      idempotencyKeys: [],
+    })
+  }
+  expect((await catalog.readTables(['t'], at(1n)))[0].segments).toHaveLength(1)
+  const segments = TABLE.segments.map((each) => ({ ...each, segment: { ...each.segment, tableId: table.tableId } }))
+  await catalog.restore({
+    ...RESTORATION,
+    newestEpoch: await catalog.fenceAllWriters(),
+    tables: [{ ...TABLE, tableId: table.tableId, metadata: undefined, segments }],
+    bindings: [],
+  })
+  for (const version of [1n, 2n, 39n]) {
+    await expect(catalog.readTables(['t'], at(version))).rejects.toMatchObject({ code: 'value-out-of-range' })
+  }
+  expect((await catalog.readTables(['t'], at(40n)))[0].segments).toHaveLength(2)
+  const later = await catalog.registerWriter('ingest')
+  const advances = [{ ...advance, range: { start: 30n, end: 40n } }]
+  await world.advance(1000)
+  await catalog.commitTick({
+    commitId: 'c',
+    writer: later,
+    segments: [own('c', 30n, 40n)],
+    advances,
+    idempotencyKeys: [],
+  })
+  expect((await catalog.readTables(['t'], at(40n)))[0].segments).toHaveLength(2)
+})
+
 test('new writers and lease holders come after all that files tell of; the old ones never commit again', async () => {
   const catalog = await open()
   await catalog.restore(RESTORATION)

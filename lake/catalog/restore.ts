@@ -16,6 +16,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { KnownCatalog, KnownTable, KnownWriter } from '../rebuild/facts.ts'
 import type { NewSegment, PartitionField, SortField } from './catalog.ts'
+import { RESTORE_KIND } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
 import { coverageOf, metadataChecksumText, segmentOf } from './rows-as-values.ts'
@@ -79,7 +80,6 @@ export type Restore = {
 }
 
 const NOBODY = ''
-const KIND = 'restore'
 
 export function restore({ dialect, read, write }: Transactions): Restore {
   return {
@@ -123,7 +123,7 @@ export function restore({ dialect, read, write }: Transactions): Restore {
         )
         await tx
           .insertInto('commits')
-          .values({ commit_id: commitId, kind: KIND, answer_json: '{}', committed_at: now })
+          .values({ commit_id: commitId, kind: RESTORE_KIND, answer_json: '{}', committed_at: now })
           .execute()
       }),
   }
@@ -213,7 +213,7 @@ async function insertWriters(tx: Tx, { writers, epochMax }: Restoration, now: bi
     await insertFenced(tx, writerId, isFree ? own : highest, now)
     taken.add(isFree ? own : highest)
   }
-  if (epochMax > 0 && !taken.has(highest)) await insertFenced(tx, `${KIND}-${highest}`, highest, now)
+  if (epochMax > 0 && !taken.has(highest)) await insertFenced(tx, `${RESTORE_KIND}-${highest}`, highest, now)
 }
 
 async function insertFenced(tx: Tx, writerId: string, epoch: bigint, now: bigint): Promise<void> {
@@ -349,7 +349,7 @@ async function writeTableRow(tx: Tx, table: RestoredTable, now: bigint): Promise
       epoch: table.leaseEpoch,
       rows_added: 0,
       snapshot_rows: metadata.rows,
-      commit_id: KIND,
+      commit_id: RESTORE_KIND,
       committed_at: now,
     })
     .execute()
