@@ -156,6 +156,15 @@ describe('merge', () => {
     )
   })
 
+  test('table partitions whose values only look alike when written one after the other are not joined', () => {
+    const values = [
+      ['a|string b', 'c'],
+      ['a', 'b|string c'],
+    ]
+    const files = values.flatMap((partition) => [1, 2].map((each) => file(`${partition[0]}${each}`, MiB, partition)))
+    expect(planMerge(files, settings)).toBeUndefined()
+  })
+
   test('merging again and again ends, and rewrites a row no more often than there are size tiers', () => {
     let files = Array.from({ length: 300 }, (_, index) => ({ file: file(String(index), MiB), rewrites: 0 }))
     let name = 1000

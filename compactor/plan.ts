@@ -158,7 +158,9 @@ export function sizeTier(bytes: number): number {
 export function partitionText(file: Pick<PlanFile, 'partition'>): string {
   return file.partition
     .map((value) =>
-      value instanceof Uint8Array ? `x${Buffer.from(value).toString('hex')}` : `${typeof value} ${String(value)}`,
+      value instanceof Uint8Array
+        ? `x${Buffer.from(value).toString('hex')}`
+        : `${typeof value} ${JSON.stringify(String(value))}`,
     )
     .join('|')
 }
