@@ -23,6 +23,9 @@ test('errors are told apart by what they mean for a transaction', () => {
   ]) {
     expect(judgePostgresError(withCode(code))).toBe('lost')
   }
+  // What a standby answers to the BEGIN of a write.
+  expect(judgePostgresError(withCode('0A000', { routine: 'call_bool_check_hook' }))).toBe('lost')
+  expect(judgePostgresError(withCode('0A000', { routine: 'transformStmt' }))).toBe('final')
   for (const message of ['Connection terminated unexpectedly', 'timeout expired', 'Query read timeout']) {
     expect(judgePostgresError(new Error(message))).toBe('lost')
   }

@@ -45,8 +45,14 @@ export function judgePostgresError(error: unknown): Trouble {
   if (code === undefined) return LOST_MESSAGE.test(error.message) ? 'lost' : 'final'
   if (AGAIN.includes(code) || isStalePlan(error)) return 'again'
   if (COLLISION.includes(code)) return 'collision'
-  const lost = LOST.includes(code) || LOST_SOCKET.includes(code) || code.startsWith(CONNECTION_CLASS)
+  const lost =
+    LOST.includes(code) || LOST_SOCKET.includes(code) || code.startsWith(CONNECTION_CLASS) || isOfStandby(error, code)
   return lost ? 'lost' : 'final'
+}
+
+/** BEGIN … READ WRITE at a standby is refused as a feature that is not there, and not as 25006. */
+function isOfStandby(error: Error, code: string): boolean {
+  return code === '0A000' && 'routine' in error && error.routine === 'call_bool_check_hook'
 }
 
 /** A prepared statement of before a migration by a newer release, or one that the server does not know any more. */
