@@ -180,7 +180,7 @@ function damagedCatalog(url: string, message: string): Finding {
     referredBy: 'the settings',
     expected: 'a catalog',
     found: message,
-    advice: 'stop the services, then restore it from a backup or run "millrace catalog rebuild"',
+    advice: 'stop the services, then restore it from a backup, or move it away, and run "millrace catalog rebuild"',
   }
 }
 

@@ -15,6 +15,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
+import { withoutPassword } from '../../schemas/url-password.ts'
 import type { CatalogDatabase, Trouble } from './catalog-database.ts'
 import type { Database, Tx } from './database.ts'
 import { networkFileSystemOf } from './network-file-system.ts'
@@ -90,7 +91,8 @@ export function parseSqliteUrl(url: string): { readonly path: string | undefined
   if (rest === ':memory:') return { path: undefined }
   const path = rest.replace(/^\/\/(?=\/)/, '')
   if (path === '' || path.startsWith('//')) {
-    throw new MillraceError('settings-invalid', `catalog url "${url}": expected sqlite:/path/to/catalog.db`)
+    const expected = 'sqlite:/path/to/catalog.db or postgres://user:password@host/database'
+    throw new MillraceError('settings-invalid', `catalog url "${withoutPassword(url)}": expected ${expected}`)
   }
   return { path: resolve(path) }
 }

@@ -131,7 +131,9 @@ test('a write lock held elsewhere gives catalog-busy in bounded time, reads go o
     await catalog.close()
   }))
 
-test('urls that name no file are refused', async () => {
+test('urls that name no file are refused, without the password of what was meant', async () => {
+  const error = await openCatalog({ url: 'mysql://u:secret@h/d', world: createTestWorld() }).catch(String)
+  expect(error).toMatch(/mysql:\/\/u:\*+@h\/d.*expected sqlite:\S+ or postgres:/)
   for (const url of ['sqlite:', 'postgres://x', '/tmp/x', 'sqlite://host/x']) {
     await expect(openCatalog({ url, world: createTestWorld() })).rejects.toMatchObject({ code: 'settings-invalid' })
   }

@@ -345,7 +345,8 @@ function damagedCatalog(damage: string): Finding {
     referredBy: undefined,
     expected: 'a sound database',
     found: damage,
-    advice: 'stop the services, then restore the catalog from a backup or run "millrace catalog rebuild"',
+    advice:
+      'stop the services, then restore the catalog from a backup, or move it away, and run "millrace catalog rebuild"',
   }
 }
 

@@ -1,7 +1,7 @@
 // One case each of what a rebuild leaves out, and of what it tells a human.
 import { expect, test } from 'vitest'
 import { sourceKeyText } from '../../schemas/coverage.ts'
-import { type BucketFacts, EMPTY_CATALOG, type SegmentFile, type TableFolder } from './facts.ts'
+import { type BucketFacts, EMPTY_CATALOG, type KnownCatalog, type SegmentFile, type TableFolder } from './facts.ts'
 import { inCommitOrder, planRebuild, type RebuildPlan } from './plan.ts'
 import { type History, runHistory, SOURCES, type Step, TABLES } from './sample-history.ts'
 
@@ -85,6 +85,41 @@ test('metadata that others were made from was committed: what it lost is lost', 
       .problems.map(({ kind }) => kind)
       .sort(),
   ).toEqual(['broken', 'lost'])
+})
+
+test('a snapshot that the catalog names and the bucket does not have is lost, unless a newer one took its place', () => {
+  const told = runHistory([tick(3), compact, tick(3), compact])
+  const [folder] = told.bucket.folders
+  const [first, second] = folder.metadata.toSorted((a, b) => Number(a.sequence - b.sequence))
+  const location = TABLES[0].location
+  const known = (metadataLocation: string): KnownCatalog => {
+    const table = {
+      ...first.shape,
+      tableId: 1,
+      name: TABLES[0].name,
+      location,
+      version: 4n,
+      metadataLocation,
+      leaseEpoch: 0,
+      live: [],
+      removedPaths: new Set<string>(),
+      heldPaths: new Set<string>(),
+    }
+    return { ...EMPTY_CATALOG, tables: [table] }
+  }
+  const kept = (metadata: TableFolder['metadata'], gone: readonly string[]) =>
+    change(told, location, (each) => ({
+      ...each,
+      metadata,
+      paths: each.paths.filter((path) => !gone.includes(path)),
+    }))
+  const problemsOf = (bucket: BucketFacts, named: string) =>
+    planRebuild(bucket, known(named), { takeUnsequenced: false }).problems.filter(({ kind }) => kind === 'lost')
+  const lost = (how: string) => [{ kind: 'lost', text: expect.stringContaining(how), paths: [second.path] }]
+  const both = [first.path, second.path]
+  expect(problemsOf(kept([], both), second.path)).toEqual(lost('there is no other'))
+  expect(problemsOf(kept([first], [second.path]), second.path)).toEqual(lost('an older one is taken'))
+  expect(problemsOf(kept([second], [first.path]), first.path)).toEqual([])
 })
 
 /** As if the HTTP producer had been nobody in particular. */

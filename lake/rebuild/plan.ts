@@ -221,8 +221,24 @@ function chooseMetadata(
       paths: broken.missing,
     })
   }
+  const gone = known?.metadataLocation
+  if (gone !== undefined && !folder.paths.includes(gone) && !isAfter(chosen, gone)) {
+    problems.push({
+      kind: 'lost',
+      text: `table "${known?.name}": the snapshot that the catalog names is gone; ${chosen ? 'an older one is taken' : 'there is no other'}`,
+      paths: [gone],
+    })
+  }
   return chosen
 }
+
+/** Metadata leaves the bucket some time after newer metadata took its place. */
+function isAfter(chosen: MetadataFile | undefined, path: string): boolean {
+  const sequence = METADATA_SEQUENCE.exec(path)?.[1]
+  return chosen !== undefined && (chosen.log.includes(path) || chosen.sequence > BigInt(sequence ?? 0))
+}
+
+const METADATA_SEQUENCE = /\/(\d+)-[^/]*$/
 
 /** Another metadata was made from it, or the catalog points at it. */
 function isCommitted(metadata: MetadataFile, folder: TableFolder, known: KnownTable | undefined): boolean {

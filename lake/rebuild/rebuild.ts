@@ -11,8 +11,8 @@
  * bucket: run it again. After it, the catalog says what the bucket holds. A dry run does 2 and 3 and changes nothing.
  */
 import type { World } from '../../runtime/world.ts'
-import { isMillraceError } from '../../schemas/errors.ts'
-import { openCatalog } from '../catalog/open-catalog.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { catalogFile, openCatalog } from '../catalog/open-catalog.ts'
 import type { RestoredTable } from '../catalog/restore.ts'
 import { checksumOf } from '../checksum.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
@@ -42,15 +42,28 @@ export type RebuildResult = {
 const READS_AT_ONCE = 8
 
 export async function rebuildCatalog(request: RebuildRequest): Promise<RebuildResult> {
+  try {
+    return await rebuild(request)
+  } catch (error) {
+    const file = isMillraceError(error, 'file-damaged') ? catalogFile(request.catalogUrl) : undefined
+    if (file === undefined) throw error
+    const message = `${(error as Error).message}; put a copy back in its place, or move ${file}, ${file}-wal and ${file}-shm away to begin with none, and run this again`
+    throw new MillraceError('file-damaged', message, { cause: error })
+  }
+}
+
+async function rebuild(request: RebuildRequest): Promise<RebuildResult> {
   const { catalogUrl, store, lakeRoot, coldRoot, world, takeUnsequenced, dryRun, onProgress } = request
   const bucketOptions = { store, root: lakeRoot, coldRoot, onProgress }
   if (dryRun) {
     const known = await lookAt(catalogUrl, world)
+    requireOneLake(known, lakeRoot)
     const plan = planRebuild(await readBucket(bucketOptions), known, { takeUnsequenced })
     return { plan, isChanged: changes(plan, known), isDryRun: true, knownTables: known.tables.length }
   }
   const catalog = await openCatalog({ url: catalogUrl, world })
   try {
+    requireOneLake(await catalog.knownLake(), lakeRoot)
     const newestEpoch = await catalog.fenceAllWriters()
     world.crashPoint('rebuild/after-fence')
     const bucket = await readBucket(bucketOptions)
@@ -73,6 +86,16 @@ export async function rebuildCatalog(request: RebuildRequest): Promise<RebuildRe
   } finally {
     await catalog.close()
   }
+}
+
+/** A table lies under `lake.root` for its life: this catalog is another lake's, or the setting is wrong. */
+function requireOneLake({ tables }: KnownCatalog, lakeRoot: string): void {
+  const elsewhere = tables.find(({ location }) => !location.startsWith(`${lakeRoot}/`))
+  if (!elsewhere) return
+  throw new MillraceError(
+    'settings-invalid',
+    `the catalog and the bucket are not of one lake: table "${elsewhere.name}" lies at ${elsewhere.location}, lake.root is ${lakeRoot}; nothing was changed. Set lake.root to where the tables are, or name the catalog of this bucket`,
+  )
 }
 
 /** Without bringing its format up to date, or making it. */
