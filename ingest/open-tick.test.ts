@@ -160,6 +160,19 @@ test('dead letters of a used key are filtered rows, not both: counts stay below 
   expect(kept.advances).toMatchObject([{ recordsIn: 5, recordsDead: 0, recordsFiltered: 4 }])
 })
 
+test('dead letters of a used key leave the tick as well, though the key is that of the table beside them (G-2)', () => {
+  const tick = sampleTick()
+  const letters = sampleFeed(2, 't__dead_letters')
+  addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n], idempotencyKey: 'k' })
+  addBlock(tick, letters, { key: A, generation: 1, start: 1n, ids: [2n], idempotencyKey: 'k' })
+  const sealed = tick.seal()
+  const idempotencyKeys = [{ tableId: 1, key: 'k', rows: 2, dead: 1, keyText: sourceKeyText(A) }]
+  const used: StripRule = { ...rule({}), isDuplicateKey: (tableId, key) => tableId === 1 && key === 'k' }
+  const kept = stripTick({ ...sealed, idempotencyKeys }, used, filterRows)
+  expect(kept.batches).toEqual([])
+  expect(kept.rowCount).toBe(0)
+})
+
 test('what is held counts with its room, requests and spans too, and a table idle for long holds nothing (G-6)', () => {
   const tick = sampleTick()
   expect([tick.bytes, tick.allocatedBytes]).toEqual([0, 0])

@@ -271,7 +271,11 @@ export function stripTick(
   rule: StripRule,
   filterRows: (batch: MicroBatch, keep: Uint8Array) => MicroBatch,
 ): SealedTick {
-  const duplicate = (tableId: number, key: string | undefined) => key !== undefined && rule.isDuplicateKey(tableId, key)
+  const isUsed = ({ tableId, key }: PendingKey) => rule.isDuplicateKey(tableId, key)
+  // By source: a key is noted with one table, and its request may have left dead letters in another.
+  const used = new Set(tick.idempotencyKeys.filter(isUsed).map(({ keyText, key }) => `${keyText}\u0000${key}`))
+  const isOfUsed = ({ keyText, idempotencyKey }: RowSpan) =>
+    idempotencyKey !== undefined && used.has(`${keyText}\u0000${idempotencyKey}`)
   const current = (entry: { keyText: string; generation: number }) =>
     entry.generation === rule.generationOf(entry.keyText)
 
@@ -282,7 +286,7 @@ export function stripTick(
     const keep = new Uint8Array(sealed.batch.rowCount)
     let kept = 0
     for (const span of sealed.spans) {
-      if (!current(span) || duplicate(sealed.table.tableId, span.idempotencyKey)) continue
+      if (!current(span) || isOfUsed(span)) continue
       keep.fill(1, span.start, span.end)
       const rows = span.end - span.start
       keptSpans.push({ ...span, start: kept, end: kept + rows })
@@ -300,9 +304,7 @@ export function stripTick(
     waiters: tick.waiters,
     // A duplicate key's offsets stay consumed: its rows, dead letters among them, are counted as filtered.
     advances: tick.advances.filter(current).map((advance) => {
-      const dropped = tick.idempotencyKeys.filter(
-        (key) => key.keyText === advance.keyText && duplicate(key.tableId, key.key),
-      )
+      const dropped = tick.idempotencyKeys.filter((key) => key.keyText === advance.keyText && isUsed(key))
       if (dropped.length === 0) return advance
       return {
         ...advance,
@@ -310,6 +312,6 @@ export function stripTick(
         recordsFiltered: advance.recordsFiltered + dropped.reduce((rows, key) => rows + key.rows, 0),
       }
     }),
-    idempotencyKeys: tick.idempotencyKeys.filter((key) => !duplicate(key.tableId, key.key)),
+    idempotencyKeys: tick.idempotencyKeys.filter((key) => !isUsed(key)),
   }
 }
