@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import type { SourceKey } from '../../schemas/coverage.ts'
 import type { MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, FlushTick, Table, Writer } from '../catalog/catalog.ts'
+import type { Catalog, FlushTick, Lease, Table, Writer } from '../catalog/catalog.ts'
 import { openCatalog } from '../catalog/open-catalog.ts'
 import { noticeOlderCatalog } from './notice-older.ts'
 
@@ -170,5 +170,34 @@ test('an answer that comes late is not taken for an older catalog', async () => 
   await catalog.commitTick(tick(table, writer, 0n, 5n))
   answer(before)
   expect(await slow).toEqual(before)
+  expect(told).toEqual([])
+})
+
+test('an answer that is given again after a lost one is not taken for an older catalog', async () => {
+  const { catalog, told, make } = await stage()
+  const table = await make(catalog)
+  const writer = await catalog.registerWriter('ingest')
+  const other = await catalog.registerWriter('ingest')
+  const compactor = await catalog.registerWriter('compactor')
+  const lost = tick(table, writer, 0n, 5n)
+  await catalog.commitTick(lost)
+  const snapshot = {
+    commitId: 's',
+    writer: compactor,
+    lease: (await catalog.acquireLease(table.tableId, compactor, 1000)) as Lease,
+    tableId: table.tableId,
+    expectedMetadataLocation: undefined,
+    metadataLocation: 'file:///lake/t/metadata/1.metadata.json',
+    consumedSegmentIds: [],
+    removedPaths: [],
+    rowsAdded: 0,
+    snapshotRows: 0,
+  }
+  await catalog.commitSnapshot(snapshot)
+  // Somebody else commits, and this process sees it, before it asks what became of its own.
+  await catalog.commitTick(tick(table, other, 5n, 9n))
+  await catalog.readTables(['t'])
+  expect(await catalog.commitTick(lost)).toMatchObject({ outcome: 'already-committed' })
+  expect(await catalog.commitSnapshot(snapshot)).toMatchObject({ outcome: 'already-committed' })
   expect(told).toEqual([])
 })

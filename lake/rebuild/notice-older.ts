@@ -13,7 +13,7 @@
 import { statSync } from 'node:fs'
 import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
 import { isMillraceError, type MillraceError } from '../../schemas/errors.ts'
-import type { Catalog, FlushTick, Table, TickResult } from '../catalog/catalog.ts'
+import type { Catalog, FlushTick, SegmentMergeResult, SnapshotResult, Table, TickResult } from '../catalog/catalog.ts'
 import { olderCatalogError } from './older-catalog.ts'
 
 export type NoticeOptions = {
@@ -49,8 +49,19 @@ export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlde
     if (before !== undefined && version < before) {
       notice(`table ${tableId} is at version ${version}, this process has seen ${before}`)
     }
+    note(tableId, version)
+  }
+
+  function note(tableId: number, version: bigint): void {
     const known = versions.get(tableId)
     if (known === undefined || version > known) versions.set(tableId, version)
+  }
+
+  /** An answer that is given again is as old as its commit: it says nothing of what came since. */
+  function seeCommit(tableId: number, result: SnapshotResult | SegmentMergeResult, floor: ReadonlyMap<number, bigint>) {
+    requireSameFile()
+    if (result.outcome === 'committed') see(tableId, result.version, floor)
+    if (result.outcome === 'already-committed') note(tableId, result.version)
   }
 
   function seeTables(tables: readonly Table[], floor: ReadonlyMap<number, bigint>): void {
@@ -96,7 +107,7 @@ export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlde
       if (result.outcome === 'committed' && before !== undefined && version <= before) {
         notice(`version ${version} of table ${tableId} was given out twice`)
       }
-      see(tableId, version, floor)
+      note(tableId, version)
     }
     for (const advance of tick.advances) ends.set(sourceKeyText(advance), advance.range.end)
   }
@@ -130,19 +141,13 @@ export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlde
     commitSnapshot: (commit) =>
       ask(
         () => catalog.commitSnapshot(commit),
-        (result, floor) => {
-          requireSameFile()
-          if (result.outcome !== 'conflict') see(commit.tableId, result.version, floor)
-        },
+        (result, floor) => seeCommit(commit.tableId, result, floor),
         commit.writer.writerId,
       ),
     mergeSegments: (merge) =>
       ask(
         () => catalog.mergeSegments(merge),
-        (result, floor) => {
-          requireSameFile()
-          if (result.outcome !== 'conflict') see(merge.tableId, result.version, floor)
-        },
+        (result, floor) => seeCommit(merge.tableId, result, floor),
         merge.writer.writerId,
       ),
     acquireLease: (tableId, writer, leaseMs) =>
