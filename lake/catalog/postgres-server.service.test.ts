@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
+import type { Coverage, SourceKey } from '../../schemas/coverage.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
 import {
   holdClock,
@@ -16,6 +17,7 @@ import {
 } from '../../test/harness/postgres.ts'
 import type { Catalog, FlushTick, Lease, Table, TickResult, Writer } from './catalog.ts'
 import { openCatalog } from './open-catalog.ts'
+import type { Restore } from './restore.ts'
 import { advanceOf, newTableOf, segmentOf, sourceKey, tickOf } from './test-values.ts'
 
 let server: PostgresServer
@@ -39,6 +41,22 @@ async function withCatalogs<T>(
     return await work(catalogs, url)
   } finally {
     for (const catalog of catalogs) await catalog.close()
+  }
+}
+
+function coverageOf(source: SourceKey, start: bigint, end: bigint): Coverage {
+  const counts = { recordsIn: end - start, recordsDead: 0n, recordsFiltered: 0n }
+  return { ...source, ranges: [{ start, end }], ...counts, logEnd: undefined, caughtUpAt: undefined }
+}
+
+/** So many sessions wait for somebody's lock. */
+async function untilWaiting(url: string, sessions: number): Promise<void> {
+  for (;;) {
+    const [{ count }] = await runSql(
+      url,
+      `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    )
+    if (Number(count) >= sessions) return
   }
 }
 
@@ -301,6 +319,35 @@ test('what somebody must change is told as such, without the password', async ()
     for (const secret of [server.password, url.password, 'not-it-at-all']) expect(message).not.toContain(secret)
   }
 })
+
+test('a process that registers while a catalog is made again waits until that is done', () =>
+  withCatalogs(2, async ([first, second], url) => {
+    const restorer = first as Catalog & Restore
+    const newestEpoch = await restorer.fenceAllWriters()
+    // The restore gets as far as the coverage, and stands there.
+    const release = await openTransaction(url, 'lock table coverage in access exclusive mode')
+    const restoring = restorer.restore({
+      commitId: 'r',
+      newestEpoch,
+      tables: [],
+      coverage: [coverageOf(key, 0n, 5n)],
+      bindings: [],
+      writers: [{ writerId: 'gone', epoch: 7 }],
+      epochMax: 7,
+    })
+    await untilWaiting(url, 1)
+    let isRegistered = false
+    const registering = second.registerWriter('ingest').then((writer) => {
+      isRegistered = true
+      return writer
+    })
+    await Promise.race([registering, untilWaiting(url, 2)])
+    expect(isRegistered).toBe(false)
+    await release()
+    await restoring
+    expect((await registering).epoch).not.toBe(7)
+    expect(await second.coverage(key.pipeline)).toHaveLength(1)
+  }))
 
 test("a database that is nobody's yet is only looked at when asked to", async () => {
   const url = await server.createDatabase()

@@ -110,6 +110,7 @@ export function restore({ dialect, read, write }: Transactions): Restore {
             .executeTakeFirst()
           if (landed) return
         }
+        await lockRegistrations(tx, dialect)
         await requireNobody(tx, restoration.newestEpoch)
         const now = await time()
         await insertWriters(tx, restoration, now)
@@ -183,6 +184,11 @@ async function newestEpoch(tx: Tx): Promise<bigint> {
     .select((all) => all.fn.max('epoch').as('latest'))
     .executeTakeFirstOrThrow()
   return latest ?? 0n
+}
+
+/** Nobody registers, and no heartbeat lands, until this transaction ends: who came first is seen, who comes after waits. */
+async function lockRegistrations(tx: Tx, dialect: CatalogDialect): Promise<void> {
+  if (dialect.name === 'postgresql') await sql`lock table writers in share row exclusive mode`.execute(tx)
 }
 
 async function requireNobody(tx: Tx, expected: number): Promise<void> {
