@@ -118,6 +118,10 @@ test('bounds are the widest of all inputs, and none where one input has values w
   expect(facts(segment({ lower: 1n }, none), segment({ lower: 0n, upper: 2n }, none))).toEqual([
     { fieldId: 16, nullCount: 0, lower: longs(0n), upper: undefined },
   ])
+  // A segment of the release before, found by a rebuild: nobody knows how many of its values are null.
+  const unknown = { ...segment({}, none), bounds: [] }
+  expect(facts(unknown, segment({ nulls: 10 }, none))).toEqual([])
+  expect(facts(unknown, unknown)).toEqual([])
 })
 
 test('touched hours become days, then all, as they grow many', () => {

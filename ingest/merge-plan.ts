@@ -61,25 +61,27 @@ export function mergedFacts(
 ): Pick<NewSegment, 'rowCount' | 'bounds' | 'sources' | 'touched'> {
   return {
     rowCount: inputs.reduce((sum, { rowCount }) => sum + rowCount, 0),
-    bounds: schema.columns.map(({ fieldId, type }) => {
-      const each = inputs.map(({ bounds, rowCount }) => ({
-        rowCount,
-        bounds: bounds.find((column) => column.fieldId === fieldId),
-      }))
-      const nullCount = each.reduce((sum, { bounds, rowCount }) => sum + (bounds?.nullCount ?? rowCount), 0)
+    bounds: schema.columns.flatMap(({ fieldId, type }) => {
+      const each = inputs.flatMap(({ bounds, rowCount }) => {
+        const found = bounds.find((column) => column.fieldId === fieldId)
+        return found ? [{ rowCount, bounds: found }] : []
+      })
+      // Of a file that a rebuild took from an older release nothing is known, and so nothing of the whole.
+      if (each.length < inputs.length) return []
+      const nullCount = each.reduce((sum, { bounds }) => sum + bounds.nullCount, 0)
       const edge = (side: 'lower' | 'upper') => {
         let best: { bytes: Uint8Array; value: NonNullable<ReturnType<typeof decodeBound>> } | undefined
         for (const { bounds, rowCount } of each) {
-          if (bounds?.nullCount === rowCount) continue
-          const value = decodeBound(type, bounds?.[side])
+          if (bounds.nullCount === rowCount) continue
+          const value = decodeBound(type, bounds[side])
           // Values without a bound: nothing is known of the whole either.
           if (value === undefined) return undefined
           const order = best === undefined ? 0 : compareBounds(type, value, best.value)
-          if (best === undefined || (side === 'lower' ? order < 0 : order > 0)) best = { bytes: bounds![side]!, value }
+          if (best === undefined || (side === 'lower' ? order < 0 : order > 0)) best = { bytes: bounds[side]!, value }
         }
         return best?.bytes
       }
-      return { fieldId, nullCount, lower: edge('lower'), upper: edge('upper') }
+      return [{ fieldId, nullCount, lower: edge('lower'), upper: edge('upper') }]
     }),
     sources: mergedSources(inputs.map(({ sources }) => sources)),
     touched: mergedTouched(inputs.map(({ touched }) => touched)),
