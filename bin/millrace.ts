@@ -49,9 +49,9 @@ addTlsCommand(program)
 addTokenCommand(program)
 addTestCommand(program)
 
-// `millrace … | head` closes our output: that is no error.
+// `millrace … | head` closes our output: that is no error, and does not turn one into none.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
+  if (error.code === 'EPIPE') process.exit()
   throw error
 })
 

@@ -18,6 +18,8 @@ export type CheckOptions = SettingsOptions & {
   readonly json?: boolean
 }
 
+const EXIT_UNKNOWN = 2
+
 export function addCheckCommand(program: Command): void {
   withSettings(
     program
@@ -58,6 +60,8 @@ async function run(options: CheckOptions): Promise<void> {
     process.stdout.write(`${JSON.stringify({ settings: { sound: true, source } })}\n`)
     return
   }
+  // What it is if somebody stops listening before we know.
+  process.exitCode = EXIT_UNKNOWN
   // It brings the catalog's and the store's native parts along.
   const { printLakeCheck } = await import('./check-lake.ts')
   process.exitCode = await printLakeCheck({ settings, source, secrets, options })

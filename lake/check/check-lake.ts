@@ -21,6 +21,7 @@ import type { Restore } from '../catalog/restore.ts'
 import { inParallel } from '../iceberg/read.ts'
 import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
+import { requireOneLake } from '../one-lake.ts'
 import { findEvidence, REBUILD_COMMAND } from '../rebuild/older-catalog.ts'
 import { balanceFindings, SILENCE_FACTOR, stillnessFindings, tableFindings } from './catalog-facts.ts'
 import { type Comparison, compareFiles, type Suspect } from './compare-files.ts'
@@ -96,6 +97,10 @@ export async function checkLake(
   const store = countRequests(components.store)
   const startedMs = world.clock.monotonicMs()
   const first = await catalog.inspect()
+  requireOneLake(
+    first.tables.map(({ table }) => table),
+    settings.lakeRoot,
+  )
   if (request.table !== undefined && !first.tables.some(({ table }) => table.name === request.table)) {
     throw new MillraceError('undefined-table', `there is no table "${request.table}"`)
   }

@@ -16,6 +16,7 @@ import { catalogFile, openCatalog } from '../catalog/open-catalog.ts'
 import type { RestoredTable } from '../catalog/restore.ts'
 import { checksumOf } from '../checksum.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
+import { requireOneLake } from '../one-lake.ts'
 import { readBucket } from './bucket.ts'
 import { EMPTY_CATALOG, type KnownCatalog, type SegmentFile } from './facts.ts'
 import { type PlannedTable, type Problem, planRebuild, type RebuildPlan } from './plan.ts'
@@ -57,13 +58,13 @@ async function rebuild(request: RebuildRequest): Promise<RebuildResult> {
   const bucketOptions = { store, root: lakeRoot, coldRoot, onProgress }
   if (dryRun) {
     const known = await lookAt(catalogUrl, world)
-    requireOneLake(known, lakeRoot)
+    requireOneLake(known.tables, lakeRoot)
     const plan = planRebuild(await readBucket(bucketOptions), known, { takeUnsequenced })
     return { plan, isChanged: changes(plan, known), isDryRun: true, knownTables: known.tables.length }
   }
   const catalog = await openCatalog({ url: catalogUrl, world })
   try {
-    requireOneLake(await catalog.knownLake(), lakeRoot)
+    requireOneLake((await catalog.knownLake()).tables, lakeRoot)
     const newestEpoch = await catalog.fenceAllWriters()
     world.crashPoint('rebuild/after-fence')
     const bucket = await readBucket(bucketOptions)
@@ -86,16 +87,6 @@ async function rebuild(request: RebuildRequest): Promise<RebuildResult> {
   } finally {
     await catalog.close()
   }
-}
-
-/** A table lies under `lake.root` for its life: this catalog is another lake's, or the setting is wrong. */
-function requireOneLake({ tables }: KnownCatalog, lakeRoot: string): void {
-  const elsewhere = tables.find(({ location }) => !location.startsWith(`${lakeRoot}/`))
-  if (!elsewhere) return
-  throw new MillraceError(
-    'settings-invalid',
-    `the catalog and the bucket are not of one lake: table "${elsewhere.name}" lies at ${elsewhere.location}, lake.root is ${lakeRoot}; nothing was changed. Set lake.root to where the tables are, or name the catalog of this bucket`,
-  )
 }
 
 /** Without bringing its format up to date, or making it. */

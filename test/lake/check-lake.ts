@@ -12,7 +12,7 @@ import type { Millrace } from '../harness/millrace.ts'
 import { startProcess } from '../harness/processes.ts'
 import { createProducer, type Lake, openLake, SMALL_STEPS } from './open-lake.ts'
 
-const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
+export const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
 
 const TABLES = `
 tables:
