@@ -320,6 +320,29 @@ test('files say which attempts before them came to something, and the newest ver
   expect(new Set(attempts.map(({ commitId }) => commitId)).size).toBe(4)
 })
 
+test('an attempt whose files could not be deleted is named for as long as this process lives', async () => {
+  const away = new MillraceError('catalog-busy', 'away')
+  const stale: TickResult = { outcome: 'stale', stale: [{ key: A, coverage: undefined }] }
+  const { flusher, ledger, attempts } = stage([
+    ...[away, stale, committed(1n)],
+    ...Array.from({ length: 40 }, (_, i) => [stale, committed(BigInt(i) + 2n)]).flat(),
+  ])
+  known(ledger)
+  const tick = sampleTick()
+  for (let i = 0n; i < 41n; i++) {
+    ledger.reload(A, 0n)
+    addBlock(tick, FEED, { key: A, generation: ledger.generation(sourceKeyText(A)), start: 0n, ids: [i] })
+    addBlock(tick, FEED, { key: B, generation: ledger.generation(sourceKeyText(B)), start: i, ids: [i] })
+    await flusher.submit(tick.seal())
+    await flusher.drain()
+  }
+  // The first lost its answer, so its files were left to the sweep; of the others the newest are enough.
+  const last = attempts.at(-1)
+  expect(last).toMatchObject({ tick: 82, settled: 81 })
+  expect(last?.dropped).toHaveLength(33)
+  expect(last?.dropped[0]).toBe(1)
+})
+
 test('offsets that brought no file are recorded by the next tick that does', async () => {
   const { flusher, ledger, commits } = stage([committed(1n), committed(2n), committed(3n)])
   ledger.reload(A, 0n, UNRECORDED)

@@ -67,6 +67,8 @@ export type FlusherComponents = {
 const UPLOADS_AT_ONCE = 16
 /** Attempts that came to nothing, as far as footers name them; their files are deleted at once as a rule. */
 const DROPPED_MAX = 32
+/** Those whose files could not be deleted are named for longer: else a rebuild would take them for committed. */
+const LEFT_BEHIND_MAX = 1_000
 
 /** One attempt at a tick: its segments as planned, and what its files record of each source. */
 type Attempt = {
@@ -85,6 +87,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
   let attempts = 0
   const pending = new Set<number>()
   let dropped: number[] = []
+  let leftBehind: number[] = []
   const versions = new Map<number, bigint>()
 
   /** Synchronous, so that attempts are numbered and record their sources in the order of their commits. */
@@ -96,7 +99,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
       commitId,
       tick: attempts,
       settled,
-      dropped: dropped.filter((each) => each <= settled),
+      dropped: [...new Set([...leftBehind, ...dropped])].filter((each) => each <= settled),
       advances: tick.advances.map((advance) => ({
         ...advance,
         ...ledger.recordFrom(advance.keyText, advance.range.start, inFlight),
@@ -141,7 +144,8 @@ export function createFlusher(components: FlusherComponents): Flusher {
     // No transaction refers to these files, and none can any more: their commit id was never accepted. Only when an answer
     // was lost and the id of a commit that landed is forgotten by now (a clock that jumped a week) may they be live: the
     // sweep knows.
-    if (!wasUnknown) await discard(written)
+    const isGone = !wasUnknown && (await discard(written))
+    if (!isGone) leftBehind = [...leftBehind, tick].slice(-LEFT_BEHIND_MAX)
     pending.delete(tick)
     dropped = [...dropped, tick].slice(-DROPPED_MAX)
   }
@@ -243,11 +247,15 @@ export function createFlusher(components: FlusherComponents): Flusher {
     Object.assign(after, { waiters: staying })
   }
 
-  async function discard(written: readonly NewSegment[]): Promise<void> {
-    if (written.length === 0) return
-    await store.delete(written.map(({ path }) => path)).catch((error: unknown) => {
+  /** False when some may still be there. */
+  async function discard(written: readonly NewSegment[]): Promise<boolean> {
+    try {
+      if (written.length > 0) await store.delete(written.map(({ path }) => path))
+      return true
+    } catch (error) {
       world.log.warn('files of a refused commit stay for the sweep', { error })
-    })
+      return false
+    }
   }
 
   function tickLeft(): Promise<void> {
