@@ -29,6 +29,9 @@ test('a seed gives one history, event by event, in whichever thread; other seeds
   const [one, again] = await Promise.all([1, 2].map(() => ranges.run({ first: FIRST_SEED, count: 30, bug: undefined })))
   expect(again.hashes).toEqual(one.hashes)
   expect(new Set(one.hashes).size).toBe(30)
+  // Alone, as the printed line replays it, a seed has the history that it had among others.
+  const alone = await Promise.all([29, 6].map((i) => ranges.run({ first: FIRST_SEED + i, count: 1, bug: undefined })))
+  expect(alone.map(({ hashes }) => hashes[0])).toEqual([one.hashes[29], one.hashes[6]])
 }, 120_000)
 
 test(`${RUNS} interleavings with faults keep G-1 to G-4, and every fault and branch has happened in them`, async () => {
