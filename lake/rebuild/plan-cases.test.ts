@@ -74,6 +74,24 @@ test('metadata whose files are gone is told, and an older one is taken', () => {
   expect(made.tables[0].deadPaths).not.toContain(newer.path)
 })
 
+test('of two attempts of one compactor at the next metadata the later one is taken: only that can be committed', () => {
+  const refused = runHistory([tick(3), compact]).bucket.folders[0].metadata[0]
+  const told = runHistory([tick(3), tick(3), { ...compact, b: 1 }])
+  const [committed] = told.bucket.folders[0].metadata
+  expect([refused.epoch, refused.sequence]).toEqual([committed.epoch, committed.sequence])
+  const left = { ...refused, path: refused.path.replace('.metadata.json', '-refused.metadata.json') }
+  for (const metadata of [
+    [left, committed],
+    [committed, left],
+  ]) {
+    // The segments that the committed one took over were swept.
+    const bucket = change(told, TABLES[0].location, (folder) => ({ ...folder, metadata, segments: [] }))
+    const made = plan(bucket)
+    expect(made.tables[0].metadata?.path).toBe(committed.path)
+    expect(endOf(made, KAFKA)).toBe(6n)
+  }
+})
+
 test('metadata that others were made from was committed: what it lost is lost', () => {
   const told = runHistory([tick(3), compact, tick(3), compact, tick(3), compact])
   const bucket = change(told, TABLES[0].location, (folder) => ({

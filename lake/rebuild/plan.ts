@@ -197,7 +197,10 @@ function withoutTwins(drafts: readonly TableDraft[], problems: Problem[]): Table
   })
 }
 
-/** The highest (epoch, sequence) whose files all exist; a broken one before it is told. */
+/**
+ * The highest (epoch, sequence) whose files all exist; a broken one before it is told. Of two the later attempt: a holder of the
+ * lease makes another one of the same sequence only after the first was refused, and the table has moved since.
+ */
 function chooseMetadata(
   folder: TableFolder,
   known: KnownTable | undefined,
@@ -207,7 +210,9 @@ function chooseMetadata(
     (a, b) =>
       b.epoch - a.epoch ||
       compare(b.sequence, a.sequence) ||
-      Number(b.log.includes(a.path)) - Number(a.log.includes(b.path)),
+      Number(b.log.includes(a.path)) - Number(a.log.includes(b.path)) ||
+      Number(b.path === known?.metadataLocation) - Number(a.path === known?.metadataLocation) ||
+      compare(b.tableVersion ?? 0n, a.tableVersion ?? 0n),
   )
   const isWhole = (each: MetadataFile) => each.missing.length === 0 && each.checkpoint !== undefined
   const chosen = inOrder.find(
