@@ -131,7 +131,13 @@ export function sqliteError(error: unknown): unknown {
   const code = sqliteCode(error)
   if (code === undefined) return error
   const message = (error as Error).message
-  if (code === 8 || code === 10 || code === 13 || code === 14) {
+  if (code === 8) {
+    const need = 'this process must be allowed to write it, and into its folder'
+    return new MillraceError('catalog-busy', `the catalog's file cannot be used now: ${message}; ${need}`, {
+      cause: error,
+    })
+  }
+  if (code === 10 || code === 13 || code === 14) {
     return new MillraceError('catalog-busy', `the catalog's file cannot be used now: ${message}`, { cause: error })
   }
   if (code === 11 || code === 26) {
