@@ -358,3 +358,22 @@ test('many clients over two processes with faults: the table holds exactly what 
     { numRuns: 40 },
   )
 })
+
+test('a request that came before the table had a schema is answered with the version of the table that has its rows', async () => {
+  const lake = await openSampleLake()
+  const gate = Promise.withResolvers<void>()
+  let asked = 0
+  const coverage: typeof lake.catalog.coverage = async (...args) => {
+    asked += 1
+    if (asked === 1) await gate.promise
+    return lake.catalog.coverage(...args)
+  }
+  const process = await lake.startProcess({ catalog: { ...lake.catalog, coverage } })
+  const early = process.send('{}', { table: 'inferred', producer: 'a', sequence: 0, onBadRow: 'dead-letter' })
+  while (asked === 0) await new Promise((resolve) => setImmediate(resolve))
+  const other = process.send('{"id":1}', { table: 'inferred', producer: 'b', sequence: 0 })
+  await lake.settled(other)
+  gate.resolve()
+  expect(await lake.settled(early)).toMatchObject({ rows: 1, dead_letters: 0, version: '2' })
+  await lake.close()
+})

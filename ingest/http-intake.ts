@@ -157,7 +157,7 @@ export function createHttpIntake(components: {
     const { table, rows, idempotencyKey } = request
     if (!table.ready) await table.learn(samplesOf(rows))
     if (!table.ready && request.onBadRow === 'reject') throw rowError(1, NO_SCHEMA)
-    const tableId = table.ready?.feed.table.tableId ?? table.deadLetters.table.tableId
+    const tableId = homeOf(table)
     if (idempotencyKey !== undefined) {
       // A request that came before the table had a schema left its key with the dead letters, where its rows are.
       for (const id of new Set([tableId, table.deadLetters.table.tableId])) {
@@ -169,12 +169,14 @@ export function createHttpIntake(components: {
     const start = await position(request, key)
     if (typeof start !== 'bigint') return async () => start
     if (rows.count === 0) return async () => answer(request, 0, 0, start)
-    return append(request, key, start, tableId)
+    return append(request, key, start)
   }
 
   /** Synchronous from the first row to the advance: one tick has all of it. */
-  function append(request: IngestRequest, key: SourceKey, start: bigint, tableId: number): () => Promise<IngestAnswer> {
-    const { rows, idempotencyKey } = request
+  function append(request: IngestRequest, key: SourceKey, start: bigint): () => Promise<IngestAnswer> {
+    const { table, rows, idempotencyKey } = request
+    // Another request may have given the table its schema meanwhile.
+    const tableId = homeOf(table)
     const end = start + BigInt(rows.count)
     const generation = ledger.generation(sourceKeyText(key))
     const origin: RowOrigin = { key, generation, range: { start, end }, idempotencyKey }
@@ -323,6 +325,11 @@ const DROPS_AT_ONCE = 8
 const NO_SCHEMA: DecodeFailure = {
   reason: 'no schema could be inferred: this is not a JSON object with fields',
   column: undefined,
+}
+
+/** Where a request's rows go, and its key with them: as long as there is no schema all are dead letters. */
+function homeOf({ ready, deadLetters }: IngestTable): number {
+  return ready?.feed.table.tableId ?? deadLetters.table.tableId
 }
 
 function samplesOf(rows: BodyRows): Uint8Array[] {
