@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
+import { crashPointsInSource } from '../lake/crash-points.ts'
 import { type Servers, startServers } from '../lake/places.ts'
 import { type LostLake, openLostLake } from './lost-lake.ts'
 
@@ -17,6 +18,12 @@ afterAll(async () => {
   producer?.close()
   await kafka?.[Symbol.asyncDispose]()
   await servers?.stop()
+})
+
+const POINTS = ['rebuild/after-fence', 'rebuild/before-commit', 'rebuild/after-commit'] as const
+
+test('every crash point of a rebuild in the source is one of these', () => {
+  expect(crashPointsInSource().filter((name) => name.startsWith('rebuild/'))).toEqual([...POINTS].sort())
 })
 
 /** Rows in snapshots, in live segments, in files that a crash left behind, and on their way. */
@@ -55,11 +62,14 @@ async function lostAndMadeAgain(lake: LostLake, lose: () => Promise<readonly str
   expect((await readdir(`${millrace.folder}/data`)).filter((name) => name.startsWith('catalog.sqlite'))).toEqual([])
   // Records that came meanwhile are read afterwards.
   await lake.produce(70)
-  const killed = await lake.rebuildKilledAt('rebuild/before-commit', ...into)
-  expect(killed.exit.signal).toBe('SIGKILL')
+  for (const point of POINTS) {
+    const killed = await lake.rebuildKilledAt(point, ...into)
+    expect([point, killed.exit.signal], killed.output).toEqual([point, 'SIGKILL'])
+  }
+  // The last one had done all of it, and was not heard.
   const { exit, output } = await lake.rebuild(...into)
   expect(exit.code, output).toBe(0)
-  expect(output).toContain('The catalog is rebuilt')
+  expect(output).toContain('The catalog says what the bucket says already')
   await Promise.all([millrace.start('query'), millrace.start('ingest'), millrace.start('compactor')])
   await lake.send(30)
   await lake.arrived()
