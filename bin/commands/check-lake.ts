@@ -39,6 +39,9 @@ const LINE_STEP_MS = 10_000
 
 type Looked = { readonly report: CheckReport } | { readonly absent: string } | { readonly damaged: Finding }
 
+/** The reader row is taken back before it ends. */
+const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const
+
 /** @returns the exit code */
 export async function printLakeCheck(request: {
   settings: Settings
@@ -75,7 +78,7 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
   const interrupted = new AbortController()
   const interrupt = () => interrupted.abort(new MillraceError('shutting-down', 'interrupted'))
   const store = openLakeStore(settings, world)
-  process.once('SIGINT', interrupt)
+  for (const signal of INTERRUPTS) process.once(signal, interrupt)
   try {
     const catalog = await openCatalog({ ...settings.catalog, world, asItIs: true, busyMs: BUSY_MS })
     const workFolder = join(settings.data, `check-${world.random.uuid()}`)
@@ -114,7 +117,7 @@ async function look(settings: Settings, options: CheckOptions, world: World): Pr
       return { damaged: damagedCatalog(withoutPassword(settings.catalog.url), error.message) }
     throw error
   } finally {
-    process.off('SIGINT', interrupt)
+    for (const signal of INTERRUPTS) process.off(signal, interrupt)
     await store.close()
   }
 }

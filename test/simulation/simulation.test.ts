@@ -64,4 +64,6 @@ test(`each of ${PLANTED_BUGS.length} planted bugs is found within ${BUG_RUNS} se
   const lines = found.map(({ name, seeds, by }) => `${String(seeds ?? 'never').padStart(6)}  ${name} (${by ?? ''})`)
   process.stdout.write(`seeds until a planted bug was found:\n${lines.join('\n')}\n`)
   expect(found.filter(({ seeds }) => seeds === undefined).map(({ name }) => name)).toEqual([])
+  // By a checker: a bug that only throws has shown nothing.
+  expect(found.filter(({ by }) => by === 'simulation' || by === 'unhandled')).toEqual([])
 }, 900_000)
