@@ -1,10 +1,11 @@
 /**
  * What ingest does beside taking rows, every second or few: tell the catalog which idle sources stand at the log's end
- * (freshness without rows), watch how many segments are live, look again at topic-partitions that waited for a
+ * (freshness without rows; one that another process moved late is asked for again), watch how many segments are live, look again at topic-partitions that waited for a
  * decision, and write group offsets for other people's lag displays (advisory, never read back).
  */
 import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
+import { sourceKeyText } from '../schemas/coverage.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
@@ -28,7 +29,14 @@ export function startUpkeep(components: {
     const keys = pipelines
       .flatMap((pipeline) => pipeline.idleAtEnd())
       .map(({ key, end }) => ({ ...key, end, logEnd: end }))
-    if (keys.length > 0) await catalog.touchCaughtUp(writer, keys)
+    if (keys.length === 0) return
+    for (const moved of await catalog.touchCaughtUp(writer, keys)) {
+      // Nothing of ours moved it meanwhile: somebody else did, late. What was covered then may not be in the log any more.
+      for (const pipeline of pipelines) {
+        const stands = pipeline.idleAtEnd().find(({ key }) => sourceKeyText(key) === sourceKeyText(moved))
+        if (stands && stands.end === moved.end) pipeline.becameStale(moved)
+      }
+    }
   }
 
   async function look(): Promise<void> {

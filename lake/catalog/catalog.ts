@@ -244,11 +244,14 @@ export type Catalog = {
   coverage(pipeline: string, sources?: readonly string[]): Promise<readonly Coverage[]>
   /** First use of a source by a pipeline: coverage starts empty at `start` (from auto.offset.reset). No-op if there is one. */
   beginCoverage(key: SourceKey, start: bigint): Promise<Coverage>
-  /** Sources stand at the log's end with nothing to commit: freshness without rows, rate-limited by the caller. */
+  /**
+   * Sources stand at the log's end with nothing to commit: freshness without rows, rate-limited by the caller. Gives those back
+   * whose coverage ends elsewhere.
+   */
   touchCaughtUp(
     writer: Writer,
     keys: readonly (SourceKey & { readonly end: bigint; readonly logEnd: bigint })[],
-  ): Promise<void>
+  ): Promise<readonly (SourceKey & { readonly end: bigint })[]>
   /** Which pipeline feeds which tables, for freshness and for refusing two pipelines on one topic and table. */
   bindPipeline(pipeline: string, tableIds: readonly number[], topics: readonly string[]): Promise<void>
 

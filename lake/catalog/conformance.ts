@@ -213,6 +213,21 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await catalog.coverage('p')).toEqual([])
     })
 
+    test('a source that stands at its end is told fresh; one whose coverage ends elsewhere is given back', async () => {
+      const { table, writer } = await started()
+      await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 3n))
+      await catalog.commitTick(tickOf(table, writer, 'c2', sourceKey(1), 0n, 5n))
+      const [before] = await catalog.coverage('p')
+      await advance(1000)
+      const here = { ...key, end: 3n, logEnd: 3n }
+      const elsewhere = { ...sourceKey(1), end: 4n, logEnd: 4n }
+      const nowhere = { ...sourceKey(2), end: 0n, logEnd: 0n }
+      expect(await catalog.touchCaughtUp(writer, [here, elsewhere, nowhere])).toEqual([elsewhere])
+      const [first, second] = await other.coverage('p')
+      expect(first.caughtUpAt ?? 0n).toBeGreaterThan(before.caughtUpAt ?? 0n)
+      expect(second).toMatchObject({ ranges: [{ start: 0n, end: 5n }], logEnd: 5n })
+    })
+
     test('a fenced writer never commits again, and nothing brings it back', async () => {
       const { table, writer } = await started()
       await advance(5000)

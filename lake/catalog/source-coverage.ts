@@ -130,8 +130,8 @@ export function sourceCoverage({ dialect, read, write }: Transactions): Part {
     },
 
     touchCaughtUp: async (writer, keys) => {
-      if (keys.length === 0) return
-      await write(async (tx, time) => {
+      if (keys.length === 0) return []
+      return write(async (tx, time) => {
         const state = await tx
           .selectFrom('writers')
           .select(['epoch', 'fenced_at'])
@@ -143,14 +143,18 @@ export function sourceCoverage({ dialect, read, write }: Transactions): Part {
         const ends = new Map(
           rows.map((row) => [sourceKeyText({ ...row, partition: Number(row.partition) }), row.range_end]),
         )
-        // Coverage that ends elsewhere belongs to another process now: what we know of it says nothing.
-        const same = keys.filter((key) => ends.get(sourceKeyText(key)) === key.end)
+        // Coverage that ends elsewhere belongs to another process now: what the caller knows of it says nothing.
+        const { same = [], moved = [] } = Object.groupBy(
+          keys.filter((key) => ends.has(sourceKeyText(key))),
+          (key) => (ends.get(sourceKeyText(key)) === key.end ? 'same' : 'moved'),
+        )
         const now = await time()
         await dialect.updateRows(
           tx,
           CAUGHT_UP,
           same.map((key) => [now, key.logEnd, ...keyOf(key)]),
         )
+        return moved
       })
     },
   }

@@ -34,6 +34,8 @@ export function request<T>(
   const { service, verb, detail, isInside } = options
   const kind = `${service}.${verb}`
   let fate = faults.fate()
+  // There are few of them in a history, and most can go wrong.
+  for (let draws = 1; verb === 'commitSnapshot' && fate === 'ok' && draws < 12; draws += 1) fate = faults.fate()
   // A database does a statement once; it may do it late. Commits have ids, so that twice is no more than once.
   if (service === 'catalog' && fate === 'duplicated' && !verb.startsWith('commit')) fate = 'slow'
   if (isInside && (fate === 'late' || fate === 'duplicated' || fate === 'lost request')) fate = 'refused'

@@ -12,7 +12,7 @@ import { type RangeReport, startSeedRanges } from './seed-ranges.ts'
 const FIRST_SEED = 1
 const RUNS = 10_000
 /** Seeds that a planted bug may take. */
-const BUG_RUNS = 2000
+const BUG_RUNS = 4000
 /** Where nobody waits for it, more. */
 const RANDOM_RUNS = process.env.CI ? 1000 : 100
 

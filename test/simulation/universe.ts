@@ -113,14 +113,14 @@ function drawShape({ random }: Scheduler): Shape {
   const whole = (least: number, most: number) => Math.floor(between(least, most + 1))
   const chance = (share: number) => random.float() < share
   const leasesMs = between(2500, 7000)
-  const segmentsLiveMax = chance(0.3) ? whole(4, 8) : whole(20, 60)
+  const segmentsLiveMax = chance(0.35) ? whole(2, 5) : whole(20, 60)
   return {
     ingests: chance(0.8) ? 2 : 3,
     compactors: 2,
     queries: 1,
     topicPartitions: whole(1, 3),
     httpClients: whole(1, 2),
-    activeMs: between(2000, 6000),
+    activeMs: between(800, 2000),
     latencyMs: chance(0.5) ? between(1, 10) : between(10, 80),
     slowMs: between(500, 6000),
     lateMs: between(500, 12_000),
@@ -133,21 +133,21 @@ function drawShape({ random }: Scheduler): Shape {
     hasUpkeep: chance(0.2) || segmentsLiveMax < 10,
     hasColdStore: chance(0.2),
     hasDaysPassing: chance(0.05),
-    flushIntervalMs: between(200, 700),
+    flushIntervalMs: between(120, 500),
     flushRows: whole(4, 20),
     memoryMax: whole(13_000, 60_000),
     segmentsLiveMax,
     leasesMs,
     writerSilentMs: leasesMs * between(0.45, 1.2),
-    readerSilentMs: between(3000, 10_000),
-    snapshotMinAgeMs: between(500, 8000),
-    snapshotAgeMs: between(200, 3000),
+    readerSilentMs: between(1500, 6000),
+    snapshotMinAgeMs: between(200, 3000),
+    snapshotAgeMs: between(100, 1500),
     snapshotBytes: chance(0.5) ? 1 : whole(500, 5000),
     appendBytesMax: chance(0.7) ? 1_000_000 : whole(300, 3000),
     filesMin: whole(2, 4),
     snapshotsMax: whole(1, 5),
     manifestsMax: whole(1, 6),
-    compactionIntervalMs: between(900, 3000),
-    sweepIntervalMs: between(2000, 6000),
+    compactionIntervalMs: between(600, 2000),
+    sweepIntervalMs: between(400, 2500),
   }
 }
