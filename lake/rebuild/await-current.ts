@@ -40,6 +40,10 @@ export async function awaitCurrentCatalog(components: {
         world.log.error('standing by', { error: reason })
         const metrics = createMetrics({ service })
         server = createHttpServer({ settings, world, service, health, metrics, listen: settings.listen[service] })
+        // Whoever sends rows now must send them again, not take them for refused.
+        server.app.all('/v1/*', { config: { right: 'write' } }, async () => {
+          throw new MillraceError('catalog-busy', `this process stands by: ${reason.message}`)
+        })
         await server.listen()
       }
       component.unhealthy(reason.message)

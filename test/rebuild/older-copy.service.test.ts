@@ -53,6 +53,8 @@ async function mended(): Promise<void> {
   const starting = Promise.all([lake.millrace.start('ingest'), lake.millrace.start('compactor')])
   const reasons = await Promise.all([standingBy('ingest'), standingBy('compactor')])
   for (const reason of reasons) expect(reason).toContain('the bucket is ahead of this catalog')
+  const refused = await fetch(`${lake.millrace.url('ingest')}/v1/ingest/clicks`, { method: 'POST', body: '{}' })
+  expect([refused.status, await refused.text()]).toEqual([503, expect.stringContaining('stands by')])
   expect(filesThere()).toEqual(before)
 
   const hash = async () =>
