@@ -6,12 +6,14 @@
  *
  * Bounded: a number of tables' metadata, of live files, manifest entries and sources, the longest unused going first.
  */
+
 import type { TableVersion } from '../lake/catalog/catalog.ts'
 import { type Checkpoint, loadCheckpoint } from '../lake/iceberg/checkpoint.ts'
 import type { LiveFile, PreparedSnapshot, TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { type ManifestEntry, type ManifestFile, STATUS } from '../lake/iceberg/manifest.ts'
-import { createSnapshotReader, inParallel, readMetadata, type SnapshotReader } from '../lake/iceberg/read.ts'
+import { createSnapshotReader, readMetadata, type SnapshotReader } from '../lake/iceberg/read.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
+import { inParallel } from '../runtime/in-parallel.ts'
 import type { PlanFile } from './plan.ts'
 
 export type TableMemory = {

@@ -12,6 +12,7 @@
  * When nothing is small enough to be merged, ingest waits for a compactor: no row is lost, sources wait, health says why.
  * Everything has a maximum: bytes, sources and row groups of a merged file, and what its footer tells of its inputs.
  */
+
 import type { Catalog, NewSegment, Segment, SegmentMergeResult, Table, Writer } from '../lake/catalog/catalog.ts'
 import { checksumOf } from '../lake/checksum.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
@@ -38,6 +39,7 @@ import {
 import type { World } from '../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
 import { type MergeLimits, mergedFacts, planMerge } from './merge-plan.ts'
+import { putOwnFile } from './put-own-file.ts'
 import type { UntilAvailable } from './until-available.ts'
 
 export type MergeOutcome =
@@ -205,7 +207,7 @@ export function createSegmentMerger(components: {
     }
     number += 1
     const path = mergedSegmentPath(table.location, writer.writerId, number)
-    const info = await untilAvailable('segment upload', () => put(path, bytes))
+    const info = await untilAvailable('segment upload', () => putOwnFile(store, path, bytes))
     world.crashPoint('ingest/after-merged-file')
     return {
       ...facts,
@@ -215,18 +217,6 @@ export function createSegmentMerger(components: {
       bytes: bytes.length,
       etag: info.etag,
       checksum: checksumOf(bytes),
-    }
-  }
-
-  /** The name is ours alone: what is there already are the bytes of an attempt whose answer was lost. */
-  async function put(path: string, bytes: Uint8Array) {
-    try {
-      return await store.put(path, bytes, { ifNoneMatch: '*' })
-    } catch (error) {
-      if (!isMillraceError(error, 'precondition-failed')) throw error
-      const info = await store.head(path)
-      if (info?.size !== bytes.length) throw error
-      return info
     }
   }
 

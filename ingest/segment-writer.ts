@@ -12,7 +12,7 @@
 
 import type { NewSegment, Table, Writer } from '../lake/catalog/catalog.ts'
 import { checksumOf } from '../lake/checksum.ts'
-import type { ObjectInfo, ObjectStore } from '../lake/object-store/object-store.ts'
+import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { WriteParquet } from '../lake/parquet/parquet.ts'
 import {
   COMMIT_ID_KEY,
@@ -31,9 +31,9 @@ import {
 } from '../lake/rebuild/segment-record.ts'
 import type { World } from '../runtime/world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import { isMillraceError } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import type { PendingAdvance, RowSpan, SealedBatch } from './open-tick.ts'
+import { putOwnFile } from './put-own-file.ts'
 
 /** One attempt at a flush tick, as its files tell it. */
 export type TickAttempt = {
@@ -90,18 +90,6 @@ export function createSegmentWriter(components: {
     return text
   }
 
-  /** The name is ours alone: what is there already are the bytes of an attempt whose answer was lost. */
-  async function put(path: string, bytes: Uint8Array): Promise<ObjectInfo> {
-    try {
-      return await store.put(path, bytes, { ifNoneMatch: '*' })
-    } catch (error) {
-      if (!isMillraceError(error, 'precondition-failed')) throw error
-      const info = await store.head(path)
-      if (info?.size !== bytes.length) throw error
-      return info
-    }
-  }
-
   return {
     plan(batches, attempt) {
       const sources = recordedSources(batches, attempt.advances)
@@ -139,7 +127,7 @@ export function createSegmentWriter(components: {
         keyValues,
       })
       world.crashPoint('ingest/before-segment-file')
-      const info = await put(path, bytes)
+      const info = await putOwnFile(store, path, bytes)
       world.crashPoint('ingest/after-segment-file')
       return {
         tableId: table.tableId,

@@ -49,7 +49,7 @@ export async function migrate(transactions: Transactions, hostMicros: () => bigi
 
 /** For those who only look: nothing is brought up to date. */
 export async function requireMigrated(transactions: Transactions): Promise<void> {
-  await transactions.migrate(async (tx) => {
+  await transactions.read(async (tx) => {
     const tables = await tx.introspection.getTables()
     if (!tables.some(({ name }) => name === 'migrations')) {
       throw new MillraceError('not-found', 'there is no catalog yet')

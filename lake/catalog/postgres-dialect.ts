@@ -5,6 +5,9 @@
 import { CompiledQuery, sql } from 'kysely'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, ColumnKind, RowInsert, RowLookup, RowUpdate } from './dialect.ts'
+import { changed, createTexts, quoted } from './statement-texts.ts'
+
+const textOf = createTexts()
 
 export const POSTGRESQL: CatalogDialect = {
   name: 'postgresql',
@@ -38,21 +41,6 @@ function byColumns(text: string, rows: readonly (readonly unknown[])[]): Compile
   )
 }
 
-function changed({ numAffectedRows = 0n }: { readonly numAffectedRows?: bigint }): number {
-  return Number(numAffectedRows)
-}
-
-const texts = new WeakMap<object, string>()
-
-/** Statements are constants of their modules: each is put into words once. */
-function textOf<S extends object>(statement: S, make: (statement: S) => string): string {
-  const known = texts.get(statement)
-  if (known !== undefined) return known
-  const text = make(statement)
-  texts.set(statement, text)
-  return text
-}
-
 /** Rows of arrays, in their order, named `given`. */
 function given(columns: Readonly<Record<string, ColumnKind>>): string {
   const kinds = Object.values(columns).map((kind, index) => `$${index + 1}::${kind}[]`)
@@ -81,8 +69,4 @@ function updateText({ table, set, keys }: RowUpdate): string {
 
 function equal(table: string, names: readonly string[]): string {
   return names.map((name) => `"${table}"."${name}" = given."${name}"`).join(' and ')
-}
-
-function quoted(names: readonly string[]): string {
-  return names.map((name) => `"${name}"`).join(', ')
 }

@@ -10,6 +10,7 @@
  * idempotency keys, masks, readers, jobs. If we stop before its commit point, a restart sees the catalog as it was with all
  * writers fenced, and runs the same again; after it, the catalog that was planned.
  */
+
 import { sql } from 'kysely'
 import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
 import { MillraceError } from '../../schemas/errors.ts'
@@ -21,6 +22,7 @@ import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
 import { coverageOf, metadataChecksumText, segmentOf } from './rows-as-values.ts'
 import { insertSegments, insertTombstones } from './segment-rows.ts'
+import { COVERAGE_COLUMNS } from './source-coverage.ts'
 import { insertBindings, tableById } from './tables-and-schemas.ts'
 import type { Transactions } from './transactions.ts'
 
@@ -232,21 +234,7 @@ async function insertFenced(tx: Tx, writerId: string, epoch: bigint, now: bigint
 
 const COVERAGE: RowInsert = {
   table: 'coverage',
-  columns: {
-    pipeline: 'text',
-    source: 'text',
-    partition: 'bigint',
-    earlier_ranges_json: 'text',
-    range_start: 'bigint',
-    range_end: 'bigint',
-    records_in: 'bigint',
-    records_dead: 'bigint',
-    records_filtered: 'bigint',
-    log_end: 'bigint',
-    caught_up_at: 'bigint',
-    updated_at: 'bigint',
-    recorded_end: 'bigint',
-  },
+  columns: COVERAGE_COLUMNS,
   ending: `on conflict (pipeline, source, partition) do update set
     earlier_ranges_json = excluded.earlier_ranges_json, range_start = excluded.range_start, range_end = excluded.range_end,
     records_in = excluded.records_in, records_dead = excluded.records_dead, records_filtered = excluded.records_filtered,

@@ -47,7 +47,8 @@ const ENDS: RowLookup = {
 const FREE_ENDS: RowLookup = { ...ENDS, lock: 'free' }
 type EndRow = Pick<Row, 'pipeline' | 'source' | 'partition' | 'range_end'>
 
-const INSERTED = {
+/** A row of `coverage`, whole. */
+export const COVERAGE_COLUMNS = {
   ...KEY,
   earlier_ranges_json: 'text',
   range_start: 'bigint',
@@ -61,12 +62,12 @@ const INSERTED = {
   recorded_end: 'bigint',
 } as const
 
-const BEGUN: RowInsert = { table: 'coverage', columns: INSERTED, ending: 'on conflict do nothing' }
+const BEGUN: RowInsert = { table: 'coverage', columns: COVERAGE_COLUMNS, ending: 'on conflict do nothing' }
 
 /** A new row, or one more range that touches the last. */
 const EXTENDED: RowInsert = {
   table: 'coverage',
-  columns: INSERTED,
+  columns: COVERAGE_COLUMNS,
   ending: `on conflict (pipeline, source, partition) do update set
     range_end = excluded.range_end,
     records_in = coverage.records_in + excluded.records_in,

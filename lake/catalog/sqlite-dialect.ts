@@ -3,8 +3,11 @@ import { CompiledQuery, sql } from 'kysely'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert, RowLookup, RowUpdate } from './dialect.ts'
 import { EachRow } from './sqlite-driver.ts'
+import { changed, createTexts, quoted } from './statement-texts.ts'
 
 const NOTHING = sql``
+
+const textOf = createTexts()
 
 export const SQLITE: CatalogDialect = {
   name: 'sqlite',
@@ -30,21 +33,6 @@ export const SQLITE: CatalogDialect = {
   },
 }
 
-function changed({ numAffectedRows = 0n }: { readonly numAffectedRows?: bigint }): number {
-  return Number(numAffectedRows)
-}
-
-const texts = new WeakMap<object, string>()
-
-/** Statements are constants of their modules: each is put into words once. */
-function textOf<S extends object>(statement: S, make: (statement: S) => string): string {
-  const known = texts.get(statement)
-  if (known !== undefined) return known
-  const text = make(statement)
-  texts.set(statement, text)
-  return text
-}
-
 function insertText({ table, columns, ending = '' }: RowInsert): string {
   const names = Object.keys(columns)
   return `insert into "${table}" (${quoted(names)}) values (${names.map(() => '?').join(', ')}) ${ending}`
@@ -57,10 +45,6 @@ function lookupText({ table, keys, select }: RowLookup): string {
 function updateText({ table, set, keys }: RowUpdate): string {
   const sets = Object.keys(set).map((name) => `"${name}" = ?`)
   return `update "${table}" set ${sets.join(', ')} where ${equal(Object.keys(keys))}`
-}
-
-function quoted(names: readonly string[]): string {
-  return names.map((name) => `"${name}"`).join(', ')
 }
 
 function equal(names: readonly string[]): string {

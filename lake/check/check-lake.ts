@@ -13,12 +13,13 @@
  * Costs of the fast check: the listings, and one request for each metadata file, manifest list, manifest and checkpoint.
  * If we stop anywhere, the reader's row is all that stays; it holds back garbage until it is forgotten for its silence.
  */
+
+import { inParallel } from '../../runtime/in-parallel.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { CatalogInspection, InspectedTable, Inspection } from '../catalog/inspection.ts'
 import type { Restore } from '../catalog/restore.ts'
-import { inParallel } from '../iceberg/read.ts'
 import { countRequests } from '../object-store/count.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
 import { requireOneLake } from '../one-lake.ts'

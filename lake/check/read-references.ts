@@ -7,6 +7,7 @@
  * called an orphan. That it is missing is found by comparing with the listing, not here: between two reads of the
  * catalog files come and go.
  */
+import { inParallel } from '../../runtime/in-parallel.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Segment, Table } from '../catalog/catalog.ts'
@@ -15,7 +16,7 @@ import { checksumOf } from '../checksum.ts'
 import { type Checkpoint, coverageIn, loadCheckpoint } from '../iceberg/checkpoint.ts'
 import type { TableMetadata } from '../iceberg/iceberg.ts'
 import { decodeManifest, decodeManifestList, type ManifestFile, STATUS } from '../iceberg/manifest.ts'
-import { checkpointPaths, inParallel, parseMetadataBytes } from '../iceberg/read.ts'
+import { checkpointPaths, parseMetadataBytes } from '../iceberg/read.ts'
 import {
   baseMetadataOf,
   CHECKPOINT_HASH_KEY,

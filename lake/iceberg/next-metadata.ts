@@ -8,10 +8,11 @@
  * History is one line: a file, manifest or checkpoint that one snapshot has and the next has not never comes back. So what
  * the oldest snapshots leave behind is found beside the oldest one kept, whatever the number of others.
  */
+import { inParallel } from '../../runtime/in-parallel.ts'
 import type { Snapshot, SnapshotRequest, TableMetadata } from './iceberg.ts'
 import { isJsonObject, type JsonObject } from './lossless-json.ts'
 import { type ManifestFile, STATUS } from './manifest.ts'
-import { checkpointPaths, inParallel, type SnapshotReader, snapshotPaths } from './read.ts'
+import { checkpointPaths, type SnapshotReader, snapshotPaths } from './read.ts'
 import {
   firstMetadata,
   listOf,

@@ -6,6 +6,7 @@
  * ORC or Avro data): never a partial answer.
  */
 import { gunzipSync } from 'node:zlib'
+import { inParallel } from '../../runtime/in-parallel.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import type { LiveFile, Snapshot, TableMetadata } from './iceberg.ts'
@@ -14,7 +15,6 @@ import { CHECKPOINT_BASE_KEY, CHECKPOINT_KEY, metadataLogOf, parseMetadata, TABL
 
 export { readCheckpoint } from './checkpoint.ts'
 
-const PARALLEL_READS_MAX = 8
 const DEFAULT_ENTRIES_MAX = 50_000
 const METADATA_BYTES_MAX = 1 << 30
 
@@ -158,23 +158,6 @@ function liveFilesOf(
       sequenceNumber: entry.sequenceNumber ?? 0n,
       manifestPath,
     }))
-}
-
-/** In order, a bounded number at once; the first error ends it. */
-export async function inParallel<Item, Result>(
-  items: readonly Item[],
-  run: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results = new Array<Result>(items.length)
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) {
-      const at = next++
-      results[at] = await run(items[at])
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(PARALLEL_READS_MAX, items.length) }, lane))
-  return results
 }
 
 /**

@@ -13,7 +13,9 @@
  *
  * Errors: `commit-conflict` when a file to remove is not live (plan again), those of the store, `invariant-broken`.
  */
+
 import { createHash } from 'node:crypto'
+import { inParallel } from '../../runtime/in-parallel.ts'
 import { invariant, isMillraceError } from '../../schemas/errors.ts'
 import { checksumOf } from '../checksum.ts'
 import { plainWriterId } from '../writer-files.ts'
@@ -31,7 +33,7 @@ import {
 import { addedDrafts, chooseJoined, joinedEntries, type ManifestDraft, removeFiles, specIdOf } from './manifest-plan.ts'
 import { type SpecField, specFields } from './manifest-schema.ts'
 import { type NextMetadata, nextMetadata, unreachablePaths } from './next-metadata.ts'
-import { createSnapshotReader, inParallel, type SnapshotReader } from './read.ts'
+import { createSnapshotReader, type SnapshotReader } from './read.ts'
 import { snapshotSummary } from './summary.ts'
 import {
   MANIFEST_LIST_CHECKSUM_KEY,

@@ -6,6 +6,7 @@
  *
  * What cannot be read is told as damaged and does not end the reading. A store that is away does (`store-unavailable`).
  */
+import { inParallel } from '../../runtime/in-parallel.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { ColumnBounds, Table } from '../catalog/catalog.ts'
 import { checksumOf } from '../checksum.ts'
@@ -72,10 +73,14 @@ async function readFolder(store: ObjectStore, listed: Listed, there: ReadonlySet
   const metadata = await readMetadataFiles(store, location, files, there, damaged)
   const segments: SegmentFile[] = []
   const names = files.filter(({ path }) => path.startsWith(`${location}/segments/`) && path.endsWith('.parquet'))
-  await inParallel(names, async (info) => {
-    const segment = await orDamaged(info.path, damaged, () => readSegment(store, info))
-    if (segment) segments.push(segment)
-  })
+  await inParallel(
+    names,
+    async (info) => {
+      const segment = await orDamaged(info.path, damaged, () => readSegment(store, info))
+      if (segment) segments.push(segment)
+    },
+    READS_AT_ONCE,
+  )
   segments.sort((a, b) => (a.path < b.path ? -1 : 1))
   return { location, metadata, segments, damaged, paths: [...files.map(({ path }) => path), ...cold] }
 }
@@ -232,12 +237,4 @@ async function orDamaged<T>(path: string, damaged: DamagedFile[], read: () => Pr
     damaged.push({ path, why: dataErrorOf(error) })
     return undefined
   }
-}
-
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) await run(items[next++])
-  }
-  await Promise.all(Array.from({ length: Math.min(READS_AT_ONCE, items.length) }, lane))
 }

@@ -19,6 +19,7 @@
  *
  * The bucket is listed before the catalog is read: what commits meanwhile is in the catalog by then.
  */
+import { inParallel } from '../../runtime/in-parallel.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Table } from '../catalog/catalog.ts'
 import type { Restore } from '../catalog/restore.ts'
@@ -29,7 +30,6 @@ import { readFooter } from '../parquet/footer-file.ts'
 import { readSegmentRecord, type SegmentRecord, segmentNameOf } from './segment-record.ts'
 
 const ROOT_FILES_MAX = 5_000
-const TABLES_AT_ONCE = 8
 const METADATA_READ_MAX = 5
 const SHOWN_MAX = 5
 
@@ -211,12 +211,4 @@ async function told(store: ObjectStore, path: string): Promise<Told | undefined>
     if (isMillraceError(error) && error.kind === 'data') return undefined
     throw error
   }
-}
-
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) await run(items[next++])
-  }
-  await Promise.all(Array.from({ length: Math.min(TABLES_AT_ONCE, items.length) }, lane))
 }

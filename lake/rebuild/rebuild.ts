@@ -10,6 +10,7 @@
  * If we stop anywhere before 5 has committed, a restart sees the catalog as it was, with its writers fenced, and the same
  * bucket: run it again. After it, the catalog says what the bucket holds. A dry run does 2 and 3 and changes nothing.
  */
+import { inParallel } from '../../runtime/in-parallel.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { catalogFile, openCatalog } from '../catalog/open-catalog.ts'
@@ -39,8 +40,6 @@ export type RebuildResult = {
   /** Tables that the catalog knew before. */
   readonly knownTables: number
 }
-
-const READS_AT_ONCE = 8
 
 export async function rebuildCatalog(request: RebuildRequest): Promise<RebuildResult> {
   try {
@@ -119,15 +118,10 @@ async function verified(
   const problems: Problem[] = []
   const files = plan.tables.flatMap(({ added }) => added.map(({ file }) => file))
   const checksums = new Map<string, string>()
-  let next = 0
-  const lane = async () => {
-    while (next < files.length) {
-      const file = files[next++]
-      const checksum = await checksumOfFile(file, store, problems)
-      if (checksum !== undefined) checksums.set(file.path, checksum)
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(READS_AT_ONCE, files.length) }, lane))
+  await inParallel(files, async (file) => {
+    const checksum = await checksumOfFile(file, store, problems)
+    if (checksum !== undefined) checksums.set(file.path, checksum)
+  })
   onProgress(`${files.length} segments that become live were read`)
   return {
     plan: { ...plan, problems: [...plan.problems, ...problems] },

@@ -10,6 +10,7 @@
  * What can fail: a file that is gone (`file-missing`), damaged or not of its schema (`file-damaged`,
  * `file-schema-mismatch`, naming it), no room in the cache (`overloaded`), S3 away (`store-unavailable`).
  */
+
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
 import { withoutPrefix } from '../../lake/engine/duckdb-error.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
@@ -20,6 +21,7 @@ import type { ParquetFooter } from '../../lake/parquet/parquet.ts'
 import { pruneRowGroups } from '../../lake/parquet/prune.ts'
 import { planRanges } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
+import { inParallel } from '../../runtime/in-parallel.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
 import { createRecent } from '../recent.ts'
@@ -155,12 +157,16 @@ export function createPlanner(parts: PlannerParts): Planner {
     stats.filesPruned += files.length - kept.length
     const mapped: MappedFile[] = []
     const isDescription = statement.kind === 'describe'
-    await inParallel(isDescription ? [] : kept, parts.parallelMax, async (file) => {
-      const one = await openFile(file, needs, options, stats)
-      if (!one) return
-      opened.push(one)
-      mapped.push(one)
-    })
+    await inParallel(
+      isDescription ? [] : kept,
+      async (file) => {
+        const one = await openFile(file, needs, options, stats)
+        if (!one) return
+        opened.push(one)
+        mapped.push(one)
+      },
+      parts.parallelMax,
+    )
     // In a fixed order, so that the same question over the same version reads its files in the same order.
     mapped.sort((a, b) => (a.path < b.path ? -1 : 1))
     const relation = relationSql(mapped, table.schemas, wanted)
@@ -301,16 +307,4 @@ function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<stri
   const paths = new Set<string>()
   for (const { fieldId, path } of footer.columns) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(path)
   return paths
-}
-
-async function inParallel<Item>(
-  items: readonly Item[],
-  parallelMax: number,
-  run: (item: Item) => Promise<void>,
-): Promise<void> {
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) await run(items[next++])
-  }
-  await Promise.all(Array.from({ length: Math.min(parallelMax, items.length) }, lane))
 }
