@@ -112,11 +112,21 @@ export function hasType(leaf: LeafColumn, type: ColumnType): boolean {
       return physical === 'FIXED_LEN_BYTE_ARRAY' && logical === 'UUID'
     case 'binary':
       return physical === 'BYTE_ARRAY' && logical === undefined
+    case 'struct':
+    case 'list':
+    case 'map':
+      return false
   }
 }
 
 export function duckdbType(type: ColumnType): string {
   switch (type.kind) {
+    case 'struct':
+      return `STRUCT(${type.fields.map((field) => `${quoteName(field.name)} ${duckdbType(field.type)}`).join(', ')})`
+    case 'list':
+      return `${duckdbType(type.element.type)}[]`
+    case 'map':
+      return `MAP(${duckdbType(type.key.type)}, ${duckdbType(type.value.type)})`
     case 'decimal':
       return `DECIMAL(${type.precision},${type.scale})`
     case 'boolean':

@@ -5,6 +5,7 @@
 import type { Column, TableSchema } from './table-schema.ts'
 
 export type ColumnVector = {
+  /** A column, or a field inside one. */
   readonly column: Column
   /** Rows. */
   readonly length: number
@@ -13,8 +14,13 @@ export type ColumnVector = {
   readonly validity: Uint8Array | undefined
   /** Little-endian values; may be longer than needed. A null row's slot holds anything (variable length: zero bytes). */
   readonly data: Uint8Array
-  /** length + 1 entries; only for string, json and binary. */
+  /** length + 1 entries; only for string, json, binary, list and map. For the latter two positions in `children`. */
   readonly offsets: Int32Array | undefined
+  /**
+   * Of nested types, one for each of `childFields(column.type)`, otherwise absent. A struct's have its length (the slots of
+   * null rows are null); those of list and map have `offsets[length]` entries. `data` is empty then.
+   */
+  readonly children?: readonly ColumnVector[]
 }
 
 export type MicroBatch = {

@@ -5,15 +5,10 @@
  * written with; readers map every file to the current schema by field id, so dropping `a` and adding a new `a`
  * never brings old values back.
  */
-import type { ColumnType } from './column-type.ts'
+import type { Field } from './column-type.ts'
 
-export type Column = {
-  readonly fieldId: number
-  readonly name: string
-  readonly type: ColumnType
-  /** A record without a value for a required column becomes a dead letter. */
-  readonly required: boolean
-}
+/** A record without a value for a required column becomes a dead letter. */
+export type Column = Field
 
 export type TableSchema = {
   readonly schemaId: number

@@ -5,18 +5,24 @@
  *
  *   fixed width   `data`, seen as int32, float32 and float64; an int64 is written as two int32 halves, low one first
  *   variable      `offsets[row]` .. `offsets[row + 1]` of `data`; writing a row always begins again at `offsets[row]`
+ *   struct        `children`, each with the same slot; a null one is null in all of them (`markNull` does that)
+ *   list, map     `offsets` into the slots of `children`: `beginList`, `childSlot` for each element, `endList`
  *   validity      all ones until the first null; counted when the batch is sealed
  *
  * One class with one shape for all types: the decoder's hot loop then sees a single hidden class.
  */
-import type { ColumnKind } from '../../schemas/column-type.ts'
+import { type ColumnKind, childFields } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import type { Column } from '../../schemas/table-schema.ts'
 
 const VARIABLE_BYTES_MAX = 0x7fffffff
+const STRUCT_WIDTH = -2
+const LIST_WIDTH = -3
+/** Slots of a list's or map's children at first. */
+const CHILD_ROWS = 256
 
-/** Bytes a value takes; 0 for bits, -1 for variable length. */
+/** Bytes a value takes; 0 for bits, -1 for variable length, -2 for a struct (nothing), -3 for list and map (offsets only). */
 export function valueWidth(kind: ColumnKind): number {
   switch (kind) {
     case 'boolean':
@@ -38,11 +44,16 @@ export function valueWidth(kind: ColumnKind): number {
     case 'binary':
     case 'json':
       return -1
+    case 'struct':
+      return STRUCT_WIDTH
+    case 'list':
+    case 'map':
+      return LIST_WIDTH
   }
 }
 
 export function dataBytes(width: number, rows: number): number {
-  return width === 0 ? (rows + 7) >> 3 : width * rows
+  return width === 0 ? (rows + 7) >> 3 : Math.max(0, width) * rows
 }
 
 export class ColumnBuilder {
@@ -55,19 +66,30 @@ export class ColumnBuilder {
   offsets: Int32Array
   validity: Uint8Array
   hasNulls: boolean
+  /** Of nested types, as in `childFields(column.type)`. */
+  readonly children: readonly ColumnBuilder[]
+  /** Slots that `validity`, and `data` or `offsets`, have room for. */
+  rows: number
 
   constructor(column: Column, rows: number, variableBytes: number) {
     this.column = column
     this.width = valueWidth(column.type.kind)
-    const bytes = this.width < 0 ? variableBytes : dataBytes(this.width, rows)
+    this.rows = rows
+    const childRows = this.width === STRUCT_WIDTH ? rows : CHILD_ROWS
+    this.children = childFields(column.type).map((field) => new ColumnBuilder(field, childRows, variableBytes))
+    const bytes = this.width === -1 ? variableBytes : dataBytes(this.width, rows)
     const buffer = new ArrayBuffer((bytes + 7) & ~7)
     this.data = new Uint8Array(buffer)
     this.int32 = new Int32Array(buffer)
     this.float32 = new Float32Array(buffer)
     this.float64 = new Float64Array(buffer)
-    this.offsets = new Int32Array(this.width < 0 ? rows + 1 : 0)
+    this.offsets = new Int32Array(this.hasOffsets ? rows + 1 : 0)
     this.validity = new Uint8Array((rows + 7) >> 3).fill(0xff)
     this.hasNulls = false
+  }
+
+  get hasOffsets(): boolean {
+    return this.width === -1 || this.width === LIST_WIDTH
   }
 
   private replaceData(bytes: number): void {
@@ -84,11 +106,29 @@ export class ColumnBuilder {
     const validity = new Uint8Array((rows + 7) >> 3).fill(0xff)
     validity.set(this.validity)
     this.validity = validity
-    if (this.width < 0) {
+    this.rows = rows
+    if (this.hasOffsets) {
       const offsets = new Int32Array(rows + 1)
       offsets.set(this.offsets)
       this.offsets = offsets
-    } else this.replaceData(dataBytes(this.width, rows))
+    } else if (this.width === STRUCT_WIDTH) for (const child of this.children) child.growRows(rows)
+    else this.replaceData(dataBytes(this.width, rows))
+  }
+
+  /** Where the elements of this row's list (entries of its map) begin. Writing a row always begins again here. */
+  beginList(row: number): number {
+    return this.offsets[row]
+  }
+
+  /** Room for slot `slot` in every child. To be written, and marked present or null, in each of them. */
+  childSlot(slot: number): void {
+    if (slot < this.children[0].rows) return
+    for (const child of this.children) child.growRows(Math.max(slot + 1, child.rows * 2))
+  }
+
+  /** `end`: behind the last slot written. */
+  endList(row: number, end: number): void {
+    this.offsets[row + 1] = end
   }
 
   /** Room for `needed` variable-length bytes in all. */
@@ -107,7 +147,9 @@ export class ColumnBuilder {
   markNull(row: number): void {
     this.hasNulls = true
     this.validity[row >> 3] &= ~(1 << (row & 7))
-    if (this.width < 0) this.offsets[row + 1] = this.offsets[row]
+    if (this.width >= 0) return
+    if (this.width === STRUCT_WIDTH) for (const child of this.children) child.markNull(row)
+    else this.offsets[row + 1] = this.offsets[row]
   }
 
   setBoolean(row: number, value: boolean): void {
@@ -165,18 +207,29 @@ export class ColumnBuilder {
   }
 
   get allocatedBytes(): number {
-    return this.data.byteLength + this.offsets.byteLength + this.validity.byteLength
+    let bytes = this.data.byteLength + this.offsets.byteLength + this.validity.byteLength
+    for (const child of this.children) bytes += child.allocatedBytes
+    return bytes
   }
 
   /** Bytes in use by the first `rows` rows. */
   bytesUsed(rows: number): number {
-    const validity = (rows + 7) >> 3
-    if (this.width < 0) return validity + 4 * (rows + 1) + this.offsets[rows]
-    return validity + dataBytes(this.width, rows)
+    let bytes = (rows + 7) >> 3
+    if (this.width === -1) return bytes + 4 * (rows + 1) + this.offsets[rows]
+    if (this.width >= 0) return bytes + dataBytes(this.width, rows)
+    if (this.hasOffsets) bytes += 4 * (rows + 1)
+    for (const child of this.children) bytes += child.bytesUsed(this.childRows(rows))
+    return bytes
+  }
+
+  /** Slots of the children that the first `rows` rows use. */
+  childRows(rows: number): number {
+    return this.width === LIST_WIDTH ? this.offsets[rows] : rows
   }
 
   /** Forgets nulls of the row slots from `rows` on, so that present values need not set their bit. */
   truncate(rows: number): void {
+    for (const child of this.children) child.truncate(this.childRows(rows))
     if (!this.hasNulls) return
     if ((rows & 7) !== 0) this.validity[rows >> 3] |= 0xff << (rows & 7)
     this.validity.fill(0xff, (rows + 7) >> 3)
@@ -184,28 +237,37 @@ export class ColumnBuilder {
 
   seal(rows: number): ColumnVector {
     const nullCount = this.hasNulls ? countNulls(this.validity, rows) : 0
-    const used = this.width < 0 ? this.offsets[rows] : dataBytes(this.width, rows)
+    const used = this.width === -1 ? this.offsets[rows] : dataBytes(this.width, rows)
     return {
       column: this.column,
       length: rows,
       nullCount,
       validity: nullCount > 0 ? this.validity.slice(0, (rows + 7) >> 3) : undefined,
       data: this.data.slice(0, used),
-      offsets: this.width < 0 ? this.offsets.slice(0, rows + 1) : undefined,
+      offsets: this.hasOffsets ? this.offsets.slice(0, rows + 1) : undefined,
+      ...(this.children.length > 0
+        ? { children: this.children.map((child) => child.seal(this.childRows(rows))) }
+        : undefined),
     }
   }
 
   /** Empty again. Keeps its room, or takes `rows` rows' worth when `shrink`; oversized variable data goes either way. */
   restart(rows: number, shrink: boolean, rowsBefore: number): void {
-    const used = this.width < 0 ? this.offsets[rowsBefore] : 0
-    if (this.width < 0 && this.data.length > 65536 && this.data.length > used * 4) {
+    for (const child of this.children) {
+      const childRows = this.childRows(rowsBefore)
+      const wanted = this.width === STRUCT_WIDTH ? rows : Math.max(CHILD_ROWS, childRows * 2)
+      child.restart(wanted, this.width === STRUCT_WIDTH ? shrink : child.rows > wanted * 2, childRows)
+    }
+    const used = this.width === -1 ? this.offsets[rowsBefore] : 0
+    if (this.width === -1 && this.data.length > 65536 && this.data.length > used * 4) {
       this.data = new Uint8Array(0)
       this.replaceData(Math.max(256, used * 2))
     }
     if (shrink) {
+      this.rows = rows
       this.validity = new Uint8Array((rows + 7) >> 3).fill(0xff)
-      if (this.width < 0) this.offsets = new Int32Array(rows + 1)
-      else {
+      if (this.hasOffsets) this.offsets = new Int32Array(rows + 1)
+      else if (this.width >= 0) {
         this.data = new Uint8Array(0)
         this.replaceData(dataBytes(this.width, rows))
       }

@@ -72,5 +72,9 @@ function put(builder: ColumnBuilder, row: number, value: boolean | number | bigi
       builder.setBytes(row, bytes, 0, bytes.length)
       return true
     }
+    case 'struct':
+    case 'list':
+    case 'map':
+      return false
   }
 }

@@ -139,6 +139,10 @@ function exactTypes(type: ColumnType): readonly ExactType[] {
       if (type.precision <= 18) return [{ physical: 'INT64', logical }]
       return [{ physical: 'FIXED_LEN_BYTE_ARRAY', logical }]
     }
+    case 'struct':
+    case 'list':
+    case 'map':
+      return []
   }
 }
 

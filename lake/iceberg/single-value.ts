@@ -36,6 +36,10 @@ export function encodeSingleValue(type: ColumnType, value: SingleValue): Uint8Ar
       return new TextEncoder().encode(value as string)
     case 'binary':
       return value as Uint8Array
+    case 'struct':
+    case 'list':
+    case 'map':
+      throw new MillraceError('internal', `a ${type.kind} has no single value`)
   }
 }
 

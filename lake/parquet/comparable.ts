@@ -43,6 +43,10 @@ export function domainOfType(type: ColumnType): Domain {
     case 'string':
     case 'json':
       return 'text'
+    case 'struct':
+    case 'list':
+    case 'map':
+      return 'unknown'
     default:
       return type.kind
   }
