@@ -51,6 +51,11 @@ export type Field = {
    * with this number is this one whatever it is called.
    */
   readonly sourceId?: number
+  /**
+   * Names that it had before it was renamed, newest last: a record's field of such a name is this one, unless another column
+   * is called so now. So producers go on with the old name for as long as they like.
+   */
+  readonly formerNames?: readonly string[]
 }
 
 export const SIMPLE_KINDS = [

@@ -1,7 +1,9 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Field } from './column-type.ts'
-import { matchFields } from './match-fields.ts'
+import { keysOfFields, matchFields } from './match-fields.ts'
 import type { RecordField } from './record-schema.ts'
+import { HIDDEN_COLUMNS } from './table-schema.ts'
 
 const field = (name: string, more: Partial<RecordField> = {}): RecordField => ({
   fieldId: 0,
@@ -10,7 +12,7 @@ const field = (name: string, more: Partial<RecordField> = {}): RecordField => ({
   required: false,
   ...more,
 })
-const match = (records: RecordField[], table: Field[]) => [...matchFields(records, table)]
+const match = (records: readonly RecordField[], table: readonly Field[]) => [...matchFields(records, table)]
 
 test('a field is found by its number, then by its name, an earlier name, its name in another case', () => {
   const table = [field('a', { sourceId: 1 }), field('b'), field('C'), field('d')]
@@ -18,6 +20,11 @@ test('a field is found by its number, then by its name, an earlier name, its nam
   expect(match([field('new', { aliases: ['x', 'b'] })], table)).toEqual([1])
   expect(match([field('c'), field('e')], table)).toEqual([2, -1])
   expect(match([field('D'), field('d')], table)).toEqual([-1, 3])
+})
+
+test('two fields may swap their names when they have numbers', () => {
+  const table = [field('a', { sourceId: 1 }), field('b', { sourceId: 2 })]
+  expect(match([field('b', { sourceId: 1 }), field('a', { sourceId: 2 })], table)).toEqual([0, 1])
 })
 
 test('a name used again under another number is another field', () => {
@@ -29,4 +36,45 @@ test('the name wins over an earlier name, whatever their order, and nothing is t
   const table = [field('a'), field('b')]
   expect(match([field('n', { aliases: ['a'] }), field('a')], table)).toEqual([-1, 0])
   expect(match([field('n', { aliases: ['a', 'b'] }), field('a')], table)).toEqual([1, 0])
+})
+
+test('a renamed column is known by the names it had, unless another column has the name now', () => {
+  const renamed = field('b', { formerNames: ['a'] })
+  expect(match([field('a')], [renamed])).toEqual([0])
+  expect(match([field('a'), field('b')], [renamed, field('a')])).toEqual([1, 0])
+  expect(match([field('c', { aliases: ['a'] })], [renamed])).toEqual([0])
+})
+
+test('hidden columns are never found', () => {
+  expect(match([field('_offset'), field('_source', { sourceId: 1 })], HIDDEN_COLUMNS)).toEqual([-1, -1])
+})
+
+test('each field of the table is taken once, whatever the records claim', () => {
+  const names = fc.constantFrom('a', 'b', 'c', 'A')
+  const sourceId = fc.constantFrom(undefined, 1, 2, 3)
+  const tables = fc.array(fc.record({ name: names, sourceId, formerNames: fc.array(names, { maxLength: 2 }) }), {
+    maxLength: 4,
+  })
+  const records = fc.array(fc.record({ name: names, sourceId, aliases: fc.array(names, { maxLength: 2 }) }), {
+    maxLength: 5,
+  })
+  const full = (each: { name: string; sourceId: number | undefined }): RecordField => {
+    const { sourceId: number, ...rest } = each
+    return field(each.name, number === undefined ? rest : { ...rest, sourceId: number })
+  }
+  fc.assert(
+    fc.property(tables, records, (ofTable, ofRecord) => {
+      const taken = match(ofRecord.map(full), ofTable.map(full)).filter((position) => position >= 0)
+      expect(new Set(taken).size).toBe(taken.length)
+    }),
+  )
+})
+
+test('keys of records without a schema: own names before former ones', () => {
+  const table = [field('b', { formerNames: ['a', 'c'] }), field('a'), ...HIDDEN_COLUMNS]
+  expect([...keysOfFields(table)].sort()).toEqual([
+    ['a', 1],
+    ['b', 0],
+    ['c', 0],
+  ])
 })

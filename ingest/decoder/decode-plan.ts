@@ -55,8 +55,13 @@ export type TablePlan = {
   /** Current. */
   readonly schema: TableSchema
   readonly deadLetters: { readonly tableId: number; readonly schema: TableSchema }
-  /** Keys of schemaless records that are not asked for again: dropped, refused, or beyond the bound. Counted as unknown. */
+  /**
+   * Fields that are not asked for again, as paths (`formatPath`): dropped by a human, a name that no column can have, beyond
+   * the bound. Their values are skipped and counted as unknown, whether the records have a schema or not.
+   */
   readonly ignoredKeys: readonly string[]
+  /** The table has as many columns as it may: fields that it lacks are skipped and counted. Widening may still be asked for. */
+  readonly isFull?: boolean
   /**
    * `evolve`: fields that the table lacks are asked for (`DecodeNeeds.columns`). `freeze`: they are skipped and counted.
    * `fail`: such a record is a dead letter.
@@ -81,7 +86,7 @@ export type DecodePlan = {
   readonly tables: Readonly<Record<string, TablePlan>>
   /** Schemas by registry id, as far as they were asked for. `undefined` text never: what cannot be had is in `refusedSchemas`. */
   readonly schemas: Readonly<Record<number, RegistrySchema>>
-  /** Registry id (or `table:<schema name>` for one that a table cannot take) → why its records are dead letters. */
+  /** Registry id (or `<table>:<schema name>` for one that a table cannot take) → why its records are dead letters. */
   readonly refusedSchemas: Readonly<Record<string, string>>
   /** A longer value is a dead letter. */
   readonly recordBytesMax: number
