@@ -1,7 +1,7 @@
 /**
  * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--commits N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
  *
- *   name          ingest, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits; none: all, in this order
+ *   name          ingest, peers, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
  *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --out FILE    results as JSON (default: not written)
@@ -16,6 +16,7 @@ import { benchDecoder } from './decoder-figures.ts'
 import { benchFlushTick } from './flush-tick.ts'
 import { benchFreshness } from './freshness.ts'
 import { benchIngest } from './ingest.ts'
+import { benchPeers } from './peers/peers.ts'
 import { benchPipeline } from './pipeline.ts'
 import { benchQuery } from './query.ts'
 import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
@@ -25,6 +26,7 @@ import { createStage, type Stage } from './stage.ts'
 
 const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>>> = {
   ingest: benchIngest,
+  peers: benchPeers,
   pipeline: benchPipeline,
   query: benchQuery,
   freshness: benchFreshness,
