@@ -19,6 +19,7 @@ export const ERRORS = {
   'sequence-gap': { kind: 'conflict', status: 409, sqlstate: '22000' },
   'store-unavailable': { kind: 'unavailable', status: 503, sqlstate: '58030' },
   'broker-unavailable': { kind: 'unavailable', status: 503, sqlstate: '08006' },
+  'registry-unavailable': { kind: 'unavailable', status: 503, sqlstate: '08006' },
   'shutting-down': { kind: 'unavailable', status: 503, sqlstate: '57P01' },
   overloaded: { kind: 'unavailable', status: 429, sqlstate: '53300' },
   'writer-fenced': { kind: 'fenced', status: 500, sqlstate: '57P01' },
