@@ -62,6 +62,8 @@ export type TablePlan = {
   readonly ignoredKeys: readonly string[]
   /** The table has as many columns as it may: fields that it lacks are skipped and counted. Widening may still be asked for. */
   readonly isFull?: boolean
+  /** Names of record schemas that were asked for and may be decoded with what is there (`fit-record.ts`). */
+  readonly settledSchemas?: readonly string[]
   /**
    * `evolve`: fields that the table lacks are asked for (`DecodeNeeds.columns`). `freeze`: they are skipped and counted.
    * `fail`: such a record is a dead letter.
