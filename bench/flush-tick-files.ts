@@ -7,7 +7,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createBatchBuilder } from '../ingest/decoder/batch-builder.ts'
-import { filterRows } from '../ingest/decoder/filter-rows.ts'
 import { createJsonDecoder } from '../ingest/decoder/json-decoder.ts'
 import { createFlusher } from '../ingest/flusher.ts'
 import { createOpenTick } from '../ingest/open-tick.ts'
@@ -90,7 +89,6 @@ export async function measureFiles(options: {
       world,
       writer,
       ledger,
-      filterRows,
       segments: createSegmentWriter({ store, world, writer, writeParquet: timedWrite }),
       ticksInFlightMax: 4,
       onCommitted({ segments }) {
@@ -100,7 +98,7 @@ export async function measureFiles(options: {
       onTrouble: (reason) => reason && fail(reason),
       onFatal: (error) => fail(String(error)),
     })
-    const tick = createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!))
+    const tick = createOpenTick()
     const fed = []
     for (let index = 0; index < tableCount; index += 1) {
       const name = `files_${index}`
@@ -111,6 +109,7 @@ export async function measureFiles(options: {
       fed.push({
         feed: feedOf(table),
         key,
+        builder: createBatchBuilder(table.schemas[0]),
         decoder: createJsonDecoder(table.schemas[0]),
         generation: ledger.generation(sourceKeyText(key)),
       })
@@ -120,17 +119,16 @@ export async function measureFiles(options: {
     let wallMs = 0
     for (let turn = 0; turn < warmUpTicks + ticks; turn += 1) {
       const first = turn * rowsPerSegment
-      for (const { feed, key, decoder, generation } of fed) {
-        const batch = tick.batch(feed)
-        const source = batch.builder.sourceIndex(key.source)
+      for (const { feed, key, builder, decoder, generation } of fed) {
+        const source = builder.sourceIndex(key.source)
         for (let row = first; row < first + rowsPerSegment; row += 1) {
           const bytes = Buffer.from(String(recordOf(row).value))
-          const failure = decoder.decode(bytes, 0, bytes.length, batch.builder)
+          const failure = decoder.decode(bytes, 0, bytes.length, builder)
           if (failure) throw new Error(failure.reason)
-          batch.builder.finishRow(source, 0, row, 1_767_225_600_000 + row, 1_767_225_600_000_000)
+          builder.finishRow(source, 0, row, 1_767_225_600_000 + row, 1_767_225_600_000_000)
         }
         const range = { start: BigInt(first), end: BigInt(first + rowsPerSegment) }
-        tick.noteRows(batch, 0, { key, generation, range })
+        tick.add(feed, builder.seal(), { key, generation, range })
         const counts = { recordsIn: rowsPerSegment, recordsDead: 0, recordsFiltered: 0 }
         tick.advance({ ...key, range, ...counts, logEnd: range.end, caughtUp: true }, generation)
         ledger.took(key, range.end)

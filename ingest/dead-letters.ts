@@ -3,8 +3,7 @@
  * the same transaction as the rows around them.
  */
 import { MillraceError } from '../schemas/errors.ts'
-import type { DecodeFailure } from './decoder/decoder.ts'
-import type { OpenBatch } from './open-tick.ts'
+import type { BatchBuilder, DecodeFailure } from './decoder/decoder.ts'
 
 export type DeadLetter = {
   /** null for HTTP. */
@@ -19,8 +18,8 @@ export type DeadLetter = {
 const REASON_CHARACTERS_MAX = 1000
 
 /** Appends the letter's own columns; the caller ends the row with the record's source. */
-export function appendDeadLetter(batch: OpenBatch, letter: DeadLetter): void {
-  batch.builder.appendValues([
+export function appendDeadLetter(builder: BatchBuilder, letter: DeadLetter): void {
+  builder.appendValues([
     letter.topic,
     letter.partition,
     letter.offset,
@@ -29,6 +28,12 @@ export function appendDeadLetter(batch: OpenBatch, letter: DeadLetter): void {
     letter.key,
     letter.value,
   ])
+}
+
+/** Of a record for a table whose columns nobody knows. */
+export const NO_SCHEMA: DecodeFailure = {
+  reason: 'no schema could be inferred: this is not a JSON object with fields',
+  column: undefined,
 }
 
 export function tooLarge(bytes: number, bytesMax: number): DecodeFailure {

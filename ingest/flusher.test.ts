@@ -5,7 +5,6 @@ import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
-import { filterRows } from './decoder/filter-rows.ts'
 import { createFlusher } from './flusher.ts'
 import type { DropReason, OpenTick, Waiter } from './open-tick.ts'
 import { recordedSources, type TickAttempt } from './segment-writer.ts'
@@ -54,7 +53,6 @@ function stage(answers: Answer[]) {
     world,
     writer: { writerId: 'w', epoch: 1, kind: 'ingest' },
     ledger,
-    filterRows,
     segments: {
       plan(batches, attempt) {
         attempts.push(attempt)
@@ -64,17 +62,17 @@ function stage(answers: Answer[]) {
           return { sealed, path: `file:///lake/${planned}.parquet`, sources: sources[index], keyValues: {} }
         })
       },
-      async write({ sealed: { batch, table }, path, sources }): Promise<NewSegment> {
+      async write({ sealed, path, sources }): Promise<NewSegment> {
         uploads.running += 1
         uploads.most = Math.max(uploads.most, uploads.running)
         await writeGate
         uploads.running -= 1
-        written.push({ path, ids: idsOf(batch) })
+        written.push({ path, ids: idsOf(sealed) })
         return {
-          tableId: table.tableId,
+          tableId: sealed.table.tableId,
           schemaId: 0,
           path,
-          rowCount: batch.rowCount,
+          rowCount: sealed.rowCount,
           bytes: 1,
           etag: undefined,
           bounds: [],

@@ -18,7 +18,6 @@ import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { World } from '../runtime/world.ts'
 import { type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
-import type { MicroBatch } from '../schemas/micro-batch.ts'
 import type { TableSegments } from './live-segments.ts'
 import { needsStrip, type SealedTick, type StripRule, stripTick, type UsedKey, type Waiter } from './open-tick.ts'
 import type { PlannedSegment, SegmentWriter } from './segment-writer.ts'
@@ -51,7 +50,6 @@ export type FlusherComponents = {
   writer: Writer
   segments: SegmentWriter
   ledger: SourceLedger
-  filterRows: (batch: MicroBatch, keep: Uint8Array) => MicroBatch
   ticksInFlightMax: number
   /** Resolves when the tables may have so many segments more (`segments.live.max`). Asked in the order of commits. */
   makeRoom?(adding: readonly TableSegments[]): Promise<void>
@@ -167,7 +165,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
       const isStale = needsStrip(current, rule)
       if (isStale || recordHasHole(attempt)) {
         if (isStale) {
-          const kept = stripTick(current, rule, components.filterRows)
+          const kept = stripTick(current, rule)
           answerDropped(current, kept, rule, duplicates)
           current = kept
         }

@@ -8,18 +8,18 @@
  *   Idempotency-Key       a unique row kept for 24 h: the second request gets the first one's answer.
  *   neither               a lost reply may double the rows.
  *
- * Decoding a request awaits nothing, so its rows lie together in one tick and a bad row can take all of them back.
+ * A request is decoded into builders of its own, and what they sealed joins the open tick at once: all of it or nothing, in one tick.
  */
 
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
 import type { Coverage, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import { MillraceError } from '../schemas/errors.ts'
-import { appendDeadLetter, rowError, tooLarge } from './dead-letters.ts'
-import type { DecodeFailure } from './decoder/decoder.ts'
+import { invariant, MillraceError } from '../schemas/errors.ts'
+import { appendDeadLetter, NO_SCHEMA, rowError, tooLarge } from './dead-letters.ts'
+import type { BatchBuilder, CreateBatchBuilder, DecodeFailure } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
-import type { DropReason, RowOrigin, UsedKey } from './open-tick.ts'
+import type { DropReason, RowOrigin, TableFeed, UsedKey } from './open-tick.ts'
 import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
 import type { IngestTable } from './tables.ts'
 
@@ -67,6 +67,7 @@ export function createHttpIntake(components: {
   world: World
   writerId: string
   recordBytesMax: number
+  createBuilder: CreateBatchBuilder
   /** Whose positions are kept in memory. Default 10,000. */
   producersMax?: number
   count(what: 'records' | 'dead' | 'unknown-keys', by: number): void
@@ -77,6 +78,8 @@ export function createHttpIntake(components: {
   /** Producers whose position is in memory, the one longest idle first. */
   const recent = new Map<string, SourceKey>()
   const producersMax = components.producersMax ?? PRODUCERS_MAX
+  /** Empty ones, the table longest idle first. */
+  const builders = new Map<string, BatchBuilder>()
 
   /** Of more producers than that, those longest idle are forgotten here and read from their coverage when they come back (G-6). */
   function remember(key: SourceKey): void {
@@ -222,15 +225,34 @@ export function createHttpIntake(components: {
     return () => landed
   }
 
+  /** Empty builder for the table's rows; kept, since most requests are small. Discarded with what a refused request left in it. */
+  function builderOf({ table, schemaId }: TableFeed): BatchBuilder {
+    const name = `${table.tableId}/${schemaId}`
+    const kept = builders.get(name)
+    builders.delete(name)
+    if (kept) return kept
+    const schema = table.schemas.find((each) => each.schemaId === schemaId)
+    invariant('a feed names a schema of its table', schema !== undefined, { table: table.name, schemaId })
+    return components.createBuilder(schema)
+  }
+
+  function add(feed: TableFeed, builder: BatchBuilder | undefined, origin: RowOrigin): void {
+    if (!builder) return
+    if (builder.rowCount > 0) intake.tick.add(feed, builder.seal(), origin)
+    builders.set(`${feed.table.tableId}/${feed.schemaId}`, builder)
+    for (const name of builders.keys()) {
+      if (builders.size <= BUILDERS_KEPT_MAX) break
+      builders.delete(name)
+    }
+  }
+
   function appendRows(request: IngestRequest, origin: RowOrigin, first: number): number {
     const { table, rows } = request
     const arrived = Number(world.clock.nowMicros())
     const ready = table.ready
-    const batch = ready && intake.tick.batch(ready.feed)
-    const rowStart = batch?.builder.rowCount ?? 0
-    const sourceIndex = batch?.builder.sourceIndex(origin.key.source) ?? 0
-    const letters = request.onBadRow === 'dead-letter' ? intake.tick.batch(table.deadLetters) : undefined
-    const letterStart = letters?.builder.rowCount ?? 0
+    const builder = ready && builderOf(ready.feed)
+    const letters = request.onBadRow === 'dead-letter' ? builderOf(table.deadLetters) : undefined
+    const sourceIndex = builder?.sourceIndex(origin.key.source) ?? 0
     const unknownBefore = ready?.decoder.unknownKeys ?? 0
     let dead = 0
     for (let row = 0; row < rows.count; row += 1) {
@@ -238,16 +260,13 @@ export function createHttpIntake(components: {
       const end = rows.ends[row]
       let failure: DecodeFailure | undefined
       if (end - start > components.recordBytesMax) failure = tooLarge(end - start, components.recordBytesMax)
-      else if (!batch || !ready) failure = NO_SCHEMA
-      else failure = ready.decoder.decode(rows.bytes, start, end, batch.builder)
+      else if (!builder || !ready) failure = NO_SCHEMA
+      else failure = ready.decoder.decode(rows.bytes, start, end, builder)
       if (failure === undefined) {
-        batch?.builder.finishRow(sourceIndex, 0, first + row, Number.NaN, arrived)
+        builder?.finishRow(sourceIndex, 0, first + row, Number.NaN, arrived)
         continue
       }
-      if (!letters) {
-        batch?.builder.truncate(rowStart)
-        throw rowError(row + 1, failure)
-      }
+      if (!letters) throw rowError(row + 1, failure)
       dead += 1
       appendDeadLetter(letters, {
         topic: null,
@@ -257,10 +276,10 @@ export function createHttpIntake(components: {
         key: null,
         value: rows.bytes.subarray(start, end),
       })
-      letters.builder.finishRow(letters.builder.sourceIndex(origin.key.source), 0, first + row, Number.NaN, arrived)
+      letters.finishRow(letters.sourceIndex(origin.key.source), 0, first + row, Number.NaN, arrived)
     }
-    if (batch) intake.tick.noteRows(batch, rowStart, origin)
-    if (letters) intake.tick.noteRows(letters, letterStart, origin)
+    if (ready) add(ready.feed, builder, origin)
+    add(table.deadLetters, letters, origin)
     const unknown = (ready?.decoder.unknownKeys ?? 0) - unknownBefore
     if (unknown > 0) components.count('unknown-keys', unknown)
     return dead
@@ -319,13 +338,10 @@ export function createHttpIntake(components: {
 
 /** About 400 bytes each. */
 const PRODUCERS_MAX = 10_000
+/** Some hundred kilobytes each when they were used for large requests. */
+const BUILDERS_KEPT_MAX = 64
 /** More than one, so that those that could not go are made up for. */
 const DROPS_AT_ONCE = 8
-
-const NO_SCHEMA: DecodeFailure = {
-  reason: 'no schema could be inferred: this is not a JSON object with fields',
-  column: undefined,
-}
 
 /** Where a request's rows go, and its key with them: as long as there is no schema all are dead letters. */
 function homeOf({ ready, deadLetters }: IngestTable): number {

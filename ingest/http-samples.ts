@@ -13,7 +13,7 @@ import { readMergeRecord } from '../lake/rebuild/merge-record.ts'
 import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
-import { filterRows } from './decoder/filter-rows.ts'
+import { concatBatches } from './decoder/filter-rows.ts'
 import { inferColumns } from './decoder/infer-schema.ts'
 import { createJsonDecoder } from './decoder/json-decoder.ts'
 import { splitBody } from './decoder/json-lines.ts'
@@ -117,13 +117,11 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       world,
       writer,
       ledger,
-      filterRows,
       segments: {
         ...segments,
         async write(planned) {
           const segment = await segments.write(planned)
-          // Now, since the next tick may use the same buffers.
-          written.set(segment.path, rowsOf(planned.sealed.batch))
+          written.set(segment.path, rowsOf(concatBatches(planned.sealed.pieces.map(({ batch }) => batch))))
           return segment
         },
       },
@@ -135,7 +133,7 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       onFatal: (error) => void fatal.push(error),
     })
     const intake = createIntake({
-      tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+      tick: createOpenTick(),
       flusher,
       world,
       settings: { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax, segmentsLiveMax: liveMax },
@@ -161,6 +159,7 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       world,
       writerId: writer.writerId,
       recordBytesMax: RECORD_BYTES_MAX,
+      createBuilder: createBatchBuilder,
       producersMax,
       count() {},
     })

@@ -3,7 +3,6 @@ import { expect, test } from 'vitest'
 import type { Catalog, TickResult } from '../lake/catalog/catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
-import { filterRows } from './decoder/filter-rows.ts'
 import { createFlusher } from './flusher.ts'
 import { createIntake, lengthenedInterval } from './intake.ts'
 import { recordedSources } from './segment-writer.ts'
@@ -33,7 +32,6 @@ function fullIntake(answer: () => Promise<TickResult>) {
     world,
     writer: { writerId: 'w', epoch: 1, kind: 'ingest' },
     ledger,
-    filterRows,
     segments: {
       plan: (batches, { advances }) => {
         const sources = recordedSources(batches, advances)
@@ -44,11 +42,11 @@ function fullIntake(answer: () => Promise<TickResult>) {
           keyValues: {},
         }))
       },
-      write: async ({ sealed: { batch, table }, path, sources }) => ({
+      write: async ({ sealed: { rowCount, table }, path, sources }) => ({
         tableId: table.tableId,
         schemaId: 0,
         path,
-        rowCount: batch.rowCount,
+        rowCount,
         bytes: 1,
         etag: undefined,
         bounds: [],

@@ -53,7 +53,7 @@ export function createIntake(components: {
   let liveSegments = 0
   let lastRowlessMs = Number.NEGATIVE_INFINITY
 
-  const bytesHeld = () => tick.allocatedBytes + flusher.bytesInFlight
+  const bytesHeld = () => tick.bytes + flusher.bytesInFlight
   const intervalMs = () => lengthenedInterval(settings.flushIntervalMs, liveSegments, settings.segmentsLiveMax)
 
   async function submitOpen(): Promise<void> {

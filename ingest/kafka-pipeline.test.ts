@@ -6,6 +6,7 @@ import { createFlusher } from './flusher.ts'
 import { createIntake } from './intake.ts'
 import type { AssignedPartition, KafkaSource } from './kafka/kafka-source.ts'
 import { createKafkaPipeline } from './kafka-pipeline.ts'
+import { createSchemaKeeper } from './schema-keeper.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { sampleTick } from './tick-samples.ts'
@@ -26,7 +27,6 @@ async function openPipelines() {
       world,
       writer,
       ledger,
-      filterRows: (batch) => batch,
       segments: createSegmentWriter({ store, world, writer, writeParquet: () => expect.unreachable() }),
       ticksInFlightMax: 1,
       onCommitted: () => {},
@@ -37,9 +37,9 @@ async function openPipelines() {
     const settings = { flushIntervalMs: 1, flushBytes: 1, flushRows: 1, memoryMax: 1, segmentsLiveMax: 1 }
     const pipeline = createKafkaPipeline({
       name: 'p',
-      tables: [],
+      keeper: createSchemaKeeper({ pipeline: 'p', topics: ['flights'], tables: [], recordBytesMax: 1 }),
+      decodeBlock: () => expect.unreachable(),
       autoOffsetReset: 'earliest',
-      recordBytesMax: 1,
       catalog,
       intake: createIntake({ tick: sampleTick(), flusher, world, settings }),
       ledger,

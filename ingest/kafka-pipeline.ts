@@ -2,7 +2,8 @@
  * A pipeline: records of its topics become rows of its tables, each record in every one of them.
  *
  *   assigned ─▶ drain what is open ─▶ coverage from the catalog ─▶ start positions
- *   block    ─▶ room ─▶ skip what is covered ─▶ decode into the open tick ─▶ next offset
+ *   block    ─▶ room ─▶ decode what is not covered ─▶ (a schema, columns, a table are missing: have them made, decode again)
+ *            ─▶ pieces, advance, next offset in one step, if the source still stands where it stood
  *   stale    ─▶ the source is restarted from its coverage
  *
  * No position survives an assignment in memory (PROTOCOL 3). A coverage that the log contradicts (truncation,
@@ -14,8 +15,8 @@ import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
 import { type Coverage, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
-import { appendDeadLetter, tooLarge } from './dead-letters.ts'
-import type { Decoder } from './decoder/decoder.ts'
+import { type DecodeBlock, firstFrom } from './decode-block.ts'
+import type { DecodedBlock } from './decoder/decode-plan.ts'
 import type { Intake } from './intake.ts'
 import {
   type AssignedPartition,
@@ -27,8 +28,8 @@ import {
   topicPartitionKey,
 } from './kafka/kafka-source.ts'
 import type { RowOrigin } from './open-tick.ts'
+import type { PlanKeeper } from './schema-keeper.ts'
 import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
-import type { IngestTable } from './tables.ts'
 
 export type PipelineState = {
   /** Reason and command, per topic-partition that waits for a human. */
@@ -68,6 +69,9 @@ type Assigned = {
   readonly generation: number
 }
 
+/** The source as it was assigned, and its next offset. */
+type Place = { readonly entry: Assigned; readonly from: number }
+
 /**
  * `kafka:<topic>:<topic id>`, and `#2`, `#3`, … after a human decided to go on elsewhere in a log that contradicts the
  * coverage: offsets may mean other records then, and `(_source, _partition, _offset)` stays unique.
@@ -84,9 +88,10 @@ export function incarnationOf(source: string): number {
 
 export function createKafkaPipeline(components: {
   name: string
-  tables: readonly IngestTable[]
+  /** What the pipeline decodes by. */
+  keeper: PlanKeeper
+  decodeBlock: DecodeBlock
   autoOffsetReset: 'earliest' | 'latest'
-  recordBytesMax: number
   catalog: Catalog
   intake: Intake
   ledger: SourceLedger
@@ -95,7 +100,7 @@ export function createKafkaPipeline(components: {
   onDecision(): void
   count(what: 'records' | 'dead' | 'filtered' | 'unknown-keys', by: number): void
 }): KafkaPipeline {
-  const { name, tables, catalog, intake, ledger, world } = components
+  const { name, keeper, catalog, intake, ledger, world } = components
   const assigned = new Map<string, Assigned>()
   const needsDecision = new Map<string, string>()
   /** Those logs as they were when they were last looked at, and the coverage that they contradicted. */
@@ -186,139 +191,71 @@ export function createKafkaPipeline(components: {
   }
 
   async function take(block: RecordBlock): Promise<void> {
-    const id = topicPartitionKey(block)
-    for (const table of tables) {
-      if (!table.ready) await table.learn(samplesOf(block))
-    }
     await intake.room()
-    // Nothing is awaited from here on: the rows, their spans and the advance go into one tick.
-    const entry = assigned.get(id)
-    if (!entry || entry.partition.topicId !== block.topicId) return
+    let isFinal = false
+    for (let place = placeOf(block); place !== undefined; ) {
+      const plan = keeper.plan()
+      const result = await components.decodeBlock(plan, block, place.from, place.entry.key.source, isFinal)
+      if (result.kind === 'needs') {
+        // What cannot be had leaves the plan as it is: then the records go to the dead letters, and those behind them go on.
+        isFinal = (await keeper.resolve(result)).number === plan.number
+        place = placeOf(block)
+        continue
+      }
+      const now = placeOf(block)
+      if (now && now.entry === place.entry && now.from === place.from) {
+        // Nothing is awaited from the check on: the rows and the advance go into one tick.
+        append(result, block, place)
+        intake.added()
+        return
+      }
+      place = now
+    }
+  }
+
+  /** Where the block goes on; undefined: it is of no use any more. */
+  function placeOf(block: RecordBlock): Place | undefined {
+    const entry = assigned.get(topicPartitionKey(block))
+    if (!entry || entry.partition.topicId !== block.topicId) return undefined
     const next = ledger.next(entry.key)
-    if (next === undefined || entry.generation !== generationOf(entry.key)) return
+    if (next === undefined || entry.generation !== generationOf(entry.key)) return undefined
     const from = Number(next)
-    if (block.nextOffset <= from) return
+    if (block.nextOffset <= from) return undefined
     if (block.startOffset > from) {
       world.log.warn('block beyond the next offset dropped', { ...entry.key, next: from, start: block.startOffset })
       void source?.restart(block)
-      return
+      return undefined
     }
-    appendBlock(block, entry, from)
-    intake.added()
+    return { entry, from }
   }
 
-  function appendBlock(block: RecordBlock, entry: Assigned, from: number): void {
-    const origin: RowOrigin = {
-      key: entry.key,
-      generation: entry.generation,
-      range: { start: BigInt(from), end: BigInt(block.nextOffset) },
+  function append(decoded: DecodedBlock, block: RecordBlock, { entry, from }: Place): void {
+    const { key, generation } = entry
+    const origin: RowOrigin = { key, generation, range: { start: BigInt(from), end: BigInt(block.nextOffset) } }
+    for (const { tableId, schemaId, batch } of decoded.pieces) {
+      intake.tick.add(keeper.feed(tableId, schemaId), batch, origin)
     }
-    let first = 0
-    while (first < block.count && block.offsets[first] < from) first += 1
-    const dead = new Uint8Array(block.count)
-    for (const table of tables) appendToTable(table, block, first, origin, dead)
-
-    let recordsDead = 0
-    let tombstones = 0
-    for (let index = first; index < block.count; index += 1) {
-      if (block.valueStarts[index] < 0) tombstones += 1
-      else recordsDead += dead[index]
-    }
+    const records = block.count - firstFrom(block, from)
     // Of a block that is covered in part, what was skipped before it is not known apart from what was skipped after.
-    const skipped = Math.min(block.filtered, block.nextOffset - from - (block.count - first))
-    const filtered = tombstones + skipped
+    const skipped = Math.min(block.filtered, block.nextOffset - from - records)
+    const filtered = decoded.filtered + skipped
     intake.tick.advance(
       {
-        ...entry.key,
+        ...key,
         range: origin.range,
-        recordsIn: block.count - first + skipped,
-        recordsDead,
+        recordsIn: records + skipped,
+        recordsDead: decoded.dead,
         recordsFiltered: filtered,
         logEnd: BigInt(block.logEnd),
         caughtUp: block.nextOffset >= block.logEnd,
       },
-      entry.generation,
+      generation,
     )
-    ledger.took(entry.key, BigInt(block.nextOffset))
-    components.count('records', block.count - first)
-    if (recordsDead > 0) components.count('dead', recordsDead)
+    ledger.took(key, BigInt(block.nextOffset))
+    components.count('records', records)
+    if (decoded.dead > 0) components.count('dead', decoded.dead)
     if (filtered > 0) components.count('filtered', filtered)
-  }
-
-  /** The hot loop: about 0.5 µs a record (bench/decoder.ts); no object, closure or bigint per record. */
-  function appendToTable(
-    table: IngestTable,
-    block: RecordBlock,
-    first: number,
-    origin: RowOrigin,
-    dead: Uint8Array,
-  ): void {
-    const { valueStarts, valueEnds, offsets, timestamps, bytes, partition, count } = block
-    const { recordBytesMax } = components
-    const arrived = Number(world.clock.nowMicros())
-    const ready = table.ready
-    const batch = ready && intake.tick.batch(ready.feed)
-    const decoder: Decoder | undefined = ready?.decoder
-    const rowStart = batch?.builder.rowCount ?? 0
-    const unknownBefore = decoder?.unknownKeys ?? 0
-    const sourceIndex = batch?.builder.sourceIndex(origin.key.source) ?? 0
-    for (let index = first; index < count; index += 1) {
-      const start = valueStarts[index]
-      if (start < 0) continue
-      const end = valueEnds[index]
-      if (end - start > recordBytesMax) {
-        bury(table, block, index, origin, tooLarge(end - start, recordBytesMax))
-        dead[index] = 1
-        continue
-      }
-      if (!batch || !decoder) {
-        bury(table, block, index, origin, {
-          reason: 'no schema could be inferred: this is not a JSON object with fields',
-          column: undefined,
-        })
-        dead[index] = 1
-        continue
-      }
-      const failure = decoder.decode(bytes, start, end, batch.builder)
-      if (failure === undefined) {
-        batch.builder.finishRow(sourceIndex, partition, offsets[index], timestamps[index], arrived)
-      } else {
-        bury(table, block, index, origin, failure)
-        dead[index] = 1
-      }
-    }
-    if (batch) intake.tick.noteRows(batch, rowStart, origin)
-    const unknown = (decoder?.unknownKeys ?? 0) - unknownBefore
-    if (unknown > 0) components.count('unknown-keys', unknown)
-  }
-
-  function bury(
-    table: IngestTable,
-    block: RecordBlock,
-    index: number,
-    origin: RowOrigin,
-    failure: { reason: string; column: string | undefined },
-  ): void {
-    const letters = intake.tick.batch(table.deadLetters)
-    const rowStart = letters.builder.rowCount
-    const keyStart = block.keyStarts[index]
-    appendDeadLetter(letters, {
-      topic: block.topic,
-      partition: block.partition,
-      offset: block.offsets[index],
-      failure,
-      key: keyStart < 0 ? null : block.bytes.subarray(keyStart, block.keyEnds[index]),
-      value: block.bytes.subarray(block.valueStarts[index], block.valueEnds[index]),
-    })
-    const sourceIndex = letters.builder.sourceIndex(origin.key.source)
-    letters.builder.finishRow(
-      sourceIndex,
-      block.partition,
-      block.offsets[index],
-      block.timestamps[index],
-      Number(world.clock.nowMicros()),
-    )
-    intake.tick.noteRows(letters, rowStart, origin)
+    if (decoded.unknownKeys > 0) components.count('unknown-keys', decoded.unknownKeys)
   }
 
   return {
@@ -417,13 +354,4 @@ export function createKafkaPipeline(components: {
       trouble: components.onTrouble,
     },
   }
-}
-
-function samplesOf(block: RecordBlock): Uint8Array[] {
-  const samples: Uint8Array[] = []
-  for (let index = 0; index < block.count; index += 1) {
-    if (block.valueStarts[index] >= 0)
-      samples.push(block.bytes.subarray(block.valueStarts[index], block.valueEnds[index]))
-  }
-  return samples
 }

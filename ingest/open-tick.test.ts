@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import { filterRows } from './decoder/filter-rows.ts'
 import { needsStrip, type StripRule, stripTick } from './open-tick.ts'
 import { addBlock, idsOf, sampleAdvance, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
 
@@ -16,7 +15,7 @@ const rule = (generations: Record<string, number>, keys: readonly string[] = [])
 })
 
 describe('the open tick', () => {
-  test('joins blocks of one source into one span and one advance', () => {
+  test('keeps blocks as pieces in order, and joins what they advance', () => {
     const tick = sampleTick()
     addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n, 2n] })
     addBlock(tick, FEED, { key: A, generation: 1, start: 2n, ids: [3n] })
@@ -25,15 +24,16 @@ describe('the open tick', () => {
     const sealed = tick.seal()
     expect(sealed.rowCount).toBe(4)
     expect(sealed.batches).toHaveLength(1)
-    expect(sealed.batches[0].spans.map(({ start, end, key, range }) => [start, end, key.source, range])).toEqual([
-      [0, 3, 'a', { start: 0n, end: 3n }],
-      [3, 4, 'b', { start: 0n, end: 1n }],
+    expect(sealed.batches[0].pieces.map(({ batch, key, range }) => [batch.rowCount, key.source, range])).toEqual([
+      [2, 'a', { start: 0n, end: 2n }],
+      [1, 'a', { start: 2n, end: 3n }],
+      [1, 'b', { start: 0n, end: 1n }],
     ])
     expect(sealed.advances.map(({ source, range, recordsIn }) => [source, range, recordsIn])).toEqual([
       ['a', { start: 0n, end: 3n }, 3],
       ['b', { start: 0n, end: 1n }, 1],
     ])
-    expect(idsOf(sealed.batches[0].batch)).toEqual([1n, 2n, 3n, 4n])
+    expect(idsOf(sealed.batches[0])).toEqual([1n, 2n, 3n, 4n])
   })
 
   test('is empty after sealing, and its next rows are only its own', () => {
@@ -44,9 +44,9 @@ describe('the open tick', () => {
     expect(tick.rowCount).toBe(0)
     addBlock(tick, FEED, { key: A, generation: 1, start: 1n, ids: [2n] })
     const second = tick.seal()
-    expect(idsOf(first.batches[0].batch)).toEqual([1n])
-    expect(idsOf(second.batches[0].batch)).toEqual([2n])
-    expect(second.batches[0].spans.map(({ start, end }) => [start, end])).toEqual([[0, 1]])
+    expect(idsOf(first.batches[0])).toEqual([1n])
+    expect(idsOf(second.batches[0])).toEqual([2n])
+    expect(second.batches[0].rowCount).toBe(1)
   })
 
   test('refuses a gap in a source (G-1), and starts anew under a new generation', () => {
@@ -79,8 +79,8 @@ describe('stripping a sealed tick', () => {
     const sealed = tick.seal()
     expect(needsStrip(sealed, rule({}))).toBe(false)
     expect(needsStrip(sealed, rule({ a: 2 }))).toBe(true)
-    const kept = stripTick(sealed, rule({ a: 2 }), filterRows)
-    expect(kept.batches.map(({ table, batch }) => [table.name, idsOf(batch)])).toEqual([['t', [2n]]])
+    const kept = stripTick(sealed, rule({ a: 2 }))
+    expect(kept.batches.map((sealed) => [sealed.table.name, idsOf(sealed)])).toEqual([['t', [2n]]])
     expect(kept.advances.map(({ source }) => source)).toEqual(['b'])
     expect(kept.rowCount).toBe(1)
     expect(needsStrip(kept, rule({ a: 2 }))).toBe(false)
@@ -90,13 +90,13 @@ describe('stripping a sealed tick', () => {
     const tick = sampleTick()
     addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n, 2n], idempotencyKey: 'k1' })
     addBlock(tick, FEED, { key: A, generation: 1, start: 2n, ids: [3n], idempotencyKey: 'k2' })
-    const kept = stripTick(tick.seal(), rule({}, ['k1']), filterRows)
-    expect(idsOf(kept.batches[0].batch)).toEqual([3n])
+    const kept = stripTick(tick.seal(), rule({}, ['k1']))
+    expect(idsOf(kept.batches[0])).toEqual([3n])
     expect(kept.idempotencyKeys.map(({ key }) => key)).toEqual(['k2'])
     expect(kept.advances).toMatchObject([{ range: { start: 0n, end: 3n }, recordsIn: 3, recordsFiltered: 2 }])
   })
 
-  test('keeps exactly the rows of current sources, in order, with spans that tell their places (G-2)', () => {
+  test('keeps exactly the rows of current sources, in order, each piece with its source (G-2)', () => {
     const block = fc.record({
       source: fc.constantFrom('a', 'b', 'c'),
       generation: fc.integer({ min: 1, max: 2 }),
@@ -120,17 +120,18 @@ describe('stripping a sealed tick', () => {
           addBlock(tick, FEED, { key: sampleKey(source), generation, start, ids })
         }
         const current = rule(Object.fromEntries(latest))
-        const kept = stripTick(tick.seal(), current, filterRows)
+        const kept = stripTick(tick.seal(), current)
         const expected = taken.filter(({ source, generation }) => generation === (latest.get(source) ?? 1))
-        expect(kept.batches.flatMap(({ batch }) => idsOf(batch))).toEqual(expected.map((each) => each.id))
+        expect(kept.batches.flatMap(idsOf)).toEqual(expected.map((each) => each.id))
         expect(kept.rowCount).toBe(expected.length)
-        for (const { batch, spans } of kept.batches) {
-          const all = idsOf(batch)
-          for (const { start, end, key } of spans) {
-            const sources = all.slice(start, end).map((each) => taken.find((row) => row.id === each)?.source)
-            expect(sources).toEqual(Array(end - start).fill(key.source))
+        for (const sealed of kept.batches) {
+          for (const piece of sealed.pieces) {
+            const sources = idsOf({ ...sealed, pieces: [piece] }).map(
+              (id) => taken.find((row) => row.id === id)?.source,
+            )
+            expect(sources).toEqual(Array(piece.batch.rowCount).fill(piece.key.source))
           }
-          expect(spans.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(batch.rowCount)
+          expect(sealed.pieces.reduce((rows, { batch }) => rows + batch.rowCount, 0)).toBe(sealed.rowCount)
         }
         expect(needsStrip(kept, current)).toBe(false)
       }),
@@ -145,8 +146,8 @@ test('rows of an older generation leave the tick though only the newest advance 
   addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n, 3n] })
   const sealed = tick.seal()
   expect(needsStrip(sealed, rule({ a: 2 }))).toBe(true)
-  const kept = stripTick(sealed, rule({ a: 2 }), filterRows)
-  expect(idsOf(kept.batches[0].batch)).toEqual([1n, 2n, 3n])
+  const kept = stripTick(sealed, rule({ a: 2 }))
+  expect(idsOf(kept.batches[0])).toEqual([1n, 2n, 3n])
   expect(kept.advances.map(({ range }) => range)).toEqual([{ start: 0n, end: 3n }])
   expect(needsStrip(kept, rule({ a: 2 }))).toBe(false)
 })
@@ -156,7 +157,7 @@ test('dead letters of a used key are filtered rows, not both: counts stay below 
   addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
   tick.advance({ ...sampleAdvance(A, 1n, 5n), recordsDead: 3 }, 1)
   tick.addKey({ tableId: 1, key: 'k', rows: 4, dead: 3, keyText: sourceKeyText(A) })
-  const kept = stripTick(tick.seal(), rule({ a: 1 }, ['k']), filterRows)
+  const kept = stripTick(tick.seal(), rule({ a: 1 }, ['k']))
   expect(kept.advances).toMatchObject([{ recordsIn: 5, recordsDead: 0, recordsFiltered: 4 }])
 })
 
@@ -168,29 +169,22 @@ test('dead letters of a used key leave the tick as well, though the key is that 
   const sealed = tick.seal()
   const idempotencyKeys = [{ tableId: 1, key: 'k', rows: 2, dead: 1, keyText: sourceKeyText(A) }]
   const used: StripRule = { ...rule({}), isDuplicateKey: (tableId, key) => tableId === 1 && key === 'k' }
-  const kept = stripTick({ ...sealed, idempotencyKeys }, used, filterRows)
+  const kept = stripTick({ ...sealed, idempotencyKeys }, used)
   expect(kept.batches).toEqual([])
   expect(kept.rowCount).toBe(0)
 })
 
-test('what is held counts with its room, requests and spans too, and a table idle for long holds nothing (G-6)', () => {
+test('what is held counts with pieces, requests and advances, and nothing is left after sealing (G-6)', () => {
   const tick = sampleTick()
-  expect([tick.bytes, tick.allocatedBytes]).toEqual([0, 0])
+  expect(tick.bytes).toBe(0)
   addBlock(tick, FEED, { key: A, generation: 1, start: 0n, ids: [1n] })
-  const { builder } = tick.batch(FEED)
-  expect(tick.allocatedBytes).toBeGreaterThanOrEqual(builder.allocatedBytes)
-  expect(tick.bytes).toBeLessThan(tick.allocatedBytes)
   const before = tick.bytes
   for (let i = 1; i < 100; i++) {
     const key = sampleKey(`other ${i}`)
     addBlock(tick, FEED, { key, generation: 1, start: 0n, ids: [1n] })
   }
-  // A span and an advance of each source, beside a row of 60 bytes.
-  expect(tick.bytes - before).toBeGreaterThan(99 * 500)
-  expect(tick.seal().bytes).toBeGreaterThan(99 * 500)
-  expect([tick.bytes, tick.allocatedBytes]).toEqual([0, 0])
-  for (let i = 0; i < 19; i++) tick.seal()
-  expect(tick.batch(FEED).builder).toBe(builder)
-  tick.seal()
-  expect(tick.batch(FEED).builder).not.toBe(builder)
+  // A piece and an advance of each source, beside a row of 60 bytes.
+  expect(tick.bytes - before).toBeGreaterThan(99 * 2500)
+  expect(tick.seal().bytes).toBeGreaterThan(100 * 2500)
+  expect(tick.bytes).toBe(0)
 })

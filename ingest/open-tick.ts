@@ -1,10 +1,11 @@
 /**
- * The open tick: rows decoded since the last flush, per table, and what they advance in every source.
+ * The open tick: rows that came in since the last flush, per table, and what they advance in every source.
  *
- *   blocks, requests ─▶ open tick ── seal ─▶ sealed tick ─▶ flusher (one transaction)
+ *   blocks, requests ─▶ pieces (sealed rows) ─▶ open tick ── seal ─▶ sealed tick ─▶ flusher (one transaction)
  *
- * Rows are remembered as spans of one source each, so that the rows of a stale source can leave a sealed tick again
- * (PROTOCOL 3, "stale source"). A source has a generation: when its coverage turns out to be elsewhere, the generation
+ * A piece is what one block or one request brought to one table: rows of one source, decoded elsewhere and whole when they
+ * come here. Pieces are joined when their segment is written. So the rows of a stale source leave a sealed tick as whole
+ * pieces (PROTOCOL 3, "stale source"). A source has a generation: when its coverage turns out to be elsewhere, the generation
  * is raised and everything taken under an older one is dropped before it can be committed.
  */
 
@@ -12,19 +13,12 @@ import type { Table } from '../lake/catalog/catalog.ts'
 import type { OffsetRange, SourceAdvance, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
-import type { MicroBatch } from '../schemas/micro-batch.ts'
-import type { BatchBuilder } from './decoder/decoder.ts'
+import type { ColumnVector, MicroBatch } from '../schemas/micro-batch.ts'
 
-/** Rows [start, end) of one table's batch, all of one source, taken under one generation of it. */
-export type RowSpan = {
-  readonly start: number
-  end: number
-  readonly key: SourceKey
+/** Rows of one source in one table, taken under one generation of the source. */
+export type Piece = RowOrigin & {
+  readonly batch: MicroBatch
   readonly keyText: string
-  readonly generation: number
-  readonly idempotencyKey: string | undefined
-  /** Offsets consumed by these rows' blocks; half-open. */
-  range: OffsetRange
 }
 
 export type TableFeed = {
@@ -33,14 +27,8 @@ export type TableFeed = {
   readonly eventTimeFieldId: number | undefined
 }
 
-export type OpenBatch = TableFeed & {
-  readonly builder: BatchBuilder
-  readonly spans: RowSpan[]
-  /** Ticks in a row that brought it nothing. */
-  readonly idleTicks: number
-}
-
-export type SealedBatch = TableFeed & { readonly batch: MicroBatch; readonly spans: readonly RowSpan[] }
+/** What one tick brings to one segment: pieces in the order in which they came. */
+export type SealedBatch = TableFeed & { readonly pieces: readonly Piece[]; readonly rowCount: number }
 
 export type PendingAdvance = SourceAdvance & { readonly generation: number; readonly keyText: string }
 
@@ -90,17 +78,14 @@ export type SealedTick = {
 }
 
 export type OpenTick = {
-  batch(feed: TableFeed): OpenBatch
-  /** Rows [rowStart, builder.rowCount) of the batch came from this source. */
-  noteRows(batch: OpenBatch, rowStart: number, origin: RowOrigin): void
+  /** Rows for one table: at least one. */
+  add(feed: TableFeed, batch: MicroBatch, origin: RowOrigin): void
   advance(advance: SourceAdvance, generation: number): void
   addKey(key: PendingKey): void
   addWaiter(waiter: Waiter): void
   readonly rowCount: number
-  /** What is here as it will be sealed: what a flush is decided by. */
+  /** Memory it takes: what a flush is decided by, and what counts against the ceiling. */
   readonly bytes: number
-  /** Memory it takes, room for coming rows included: what counts against the ceiling. */
-  readonly allocatedBytes: number
   /** Neither rows nor advances. */
   readonly isEmpty: boolean
   /** Everything so far; the open tick is empty afterwards. */
@@ -110,57 +95,39 @@ export type OpenTick = {
 export type RowOrigin = {
   readonly key: SourceKey
   readonly generation: number
+  /** Offsets consumed by the block or the request; half-open. */
   readonly range: OffsetRange
-  readonly idempotencyKey?: string
+  readonly idempotencyKey?: string | undefined
 }
 
-/** A span, an advance, a key or a waiting request, roughly: many small requests hold more in these than in rows. */
+/** An advance, a key or a waiting request, roughly: many small requests hold more in these than in rows. */
 const ENTRY_BYTES = 400
-/** A table without rows for so many ticks gives its builder back. */
-const IDLE_TICKS_MAX = 20
+/** A piece beside its values: of each column an object and views of up to three buffers. */
+const PIECE_BYTES = 400
+const VECTOR_BYTES = 350
 
-export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder): OpenTick {
-  let batches = new Map<string, OpenBatch>()
+export function createOpenTick(): OpenTick {
+  let batches = new Map<string, TableFeed & { readonly pieces: Piece[]; rowCount: number }>()
   let advances = new Map<string, PendingAdvance>()
   let keys: PendingKey[] = []
   let waiters: Waiter[] = []
+  let rowCount = 0
+  let pieceBytes = 0
 
-  function entryBytes(): number {
-    let entries = advances.size + keys.length + waiters.length
-    for (const { spans } of batches.values()) entries += spans.length
-    return entries * ENTRY_BYTES
-  }
+  const bytesHeld = () => pieceBytes + (advances.size + keys.length + waiters.length) * ENTRY_BYTES
 
   return {
-    batch(feed) {
+    add(feed, batch, origin) {
       const name = `${feed.table.tableId}/${feed.schemaId}`
-      let batch = batches.get(name)
-      if (!batch) {
-        batch = { ...feed, builder: createBuilder(feed), spans: [], idleTicks: 0 }
-        batches.set(name, batch)
+      let open = batches.get(name)
+      if (!open) {
+        open = { ...feed, pieces: [], rowCount: 0 }
+        batches.set(name, open)
       }
-      return batch
-    },
-
-    noteRows(batch, rowStart, { key, generation, range, idempotencyKey }) {
-      const end = batch.builder.rowCount
-      if (end === rowStart) return
-      const keyText = sourceKeyText(key)
-      const last = batch.spans.at(-1)
-      const continues =
-        last !== undefined &&
-        last.end === rowStart &&
-        last.keyText === keyText &&
-        last.generation === generation &&
-        last.idempotencyKey === idempotencyKey &&
-        idempotencyKey === undefined &&
-        last.range.end <= range.start
-      if (continues) {
-        last.end = end
-        last.range = { start: last.range.start, end: range.end }
-        return
-      }
-      batch.spans.push({ start: rowStart, end, key, keyText, generation, idempotencyKey, range })
+      open.pieces.push({ ...origin, batch, keyText: sourceKeyText(origin.key) })
+      open.rowCount += batch.rowCount
+      rowCount += batch.rowCount
+      pieceBytes += PIECE_BYTES + batchBytes(batch)
     },
 
     advance(next, generation) {
@@ -190,54 +157,43 @@ export function createOpenTick(createBuilder: (feed: TableFeed) => BatchBuilder)
     },
 
     get rowCount() {
-      let rows = 0
-      for (const batch of batches.values()) rows += batch.builder.rowCount
-      return rows
+      return rowCount
     },
     get bytes() {
-      let bytes = entryBytes()
-      for (const { builder } of batches.values()) bytes += builder.bytes
-      return bytes
-    },
-    get allocatedBytes() {
-      let bytes = entryBytes()
-      // A builder without rows is kept for the next ones: it waits for nothing.
-      for (const { builder } of batches.values()) if (builder.rowCount > 0) bytes += builder.allocatedBytes
-      return bytes
+      return bytesHeld()
     },
     get isEmpty() {
       return advances.size === 0 && waiters.length === 0
     },
 
     seal() {
-      const sealed: SealedBatch[] = []
-      // Builders stay with their tables' next batches: only the spans are new.
-      const kept = new Map<string, OpenBatch>()
-      let bytes = entryBytes()
-      let rowCount = 0
-      for (const [name, { builder, spans, idleTicks, ...feed }] of batches) {
-        const idle = builder.rowCount === 0 ? idleTicks + 1 : 0
-        if (idle < IDLE_TICKS_MAX) kept.set(name, { ...feed, builder, spans: [], idleTicks: idle })
-        if (builder.rowCount === 0) continue
-        bytes += builder.bytes
-        rowCount += builder.rowCount
-        sealed.push({ ...feed, batch: builder.seal(), spans })
-      }
       const tick = {
-        batches: sealed,
+        batches: [...batches.values()],
         advances: [...advances.values()],
         idempotencyKeys: keys,
         waiters,
-        bytes,
+        bytes: bytesHeld(),
         rowCount,
       }
-      batches = kept
+      batches = new Map()
       advances = new Map()
       keys = []
       waiters = []
+      rowCount = 0
+      pieceBytes = 0
       return tick
     },
   }
+}
+
+/** Values and what holds them. */
+function batchBytes({ vectors }: MicroBatch): number {
+  return vectors.reduce((bytes, vector) => bytes + vectorBytes(vector), 0)
+}
+
+function vectorBytes({ data, offsets, validity, children }: ColumnVector): number {
+  const own = VECTOR_BYTES + data.byteLength + (offsets?.byteLength ?? 0) + (validity?.byteLength ?? 0)
+  return children ? children.reduce((bytes, child) => bytes + vectorBytes(child), own) : own
 }
 
 /** What a sealed tick keeps when some of its spans have to go. */
@@ -256,47 +212,32 @@ export function needsStrip(tick: SealedTick, rule: StripRule): boolean {
     entry.generation !== rule.generationOf(entry.keyText)
   return (
     tick.advances.some(isStale) ||
-    tick.batches.some(({ spans }) => spans.some(isStale)) ||
+    tick.batches.some(({ pieces }) => pieces.some(isStale)) ||
     tick.waiters.some(isStale) ||
     tick.idempotencyKeys.some((key) => rule.isDuplicateKey(key.tableId, key.key))
   )
 }
 
 /**
- * The tick without the rows, advances, keys of stale sources and used idempotency keys. `filterRows` keeps the rows
- * whose byte in the mask is 1. Waiters stay: the flusher answers those whose rows went.
+ * The tick without the pieces, advances, keys of stale sources and used idempotency keys. Waiters stay: the flusher answers
+ * those whose rows went.
  */
-export function stripTick(
-  tick: SealedTick,
-  rule: StripRule,
-  filterRows: (batch: MicroBatch, keep: Uint8Array) => MicroBatch,
-): SealedTick {
+export function stripTick(tick: SealedTick, rule: StripRule): SealedTick {
   const isUsed = ({ tableId, key }: PendingKey) => rule.isDuplicateKey(tableId, key)
   // By source: a key is noted with one table, and its request may have left dead letters in another.
   const used = new Set(tick.idempotencyKeys.filter(isUsed).map(({ keyText, key }) => `${keyText}\u0000${key}`))
-  const isOfUsed = ({ keyText, idempotencyKey }: RowSpan) =>
+  const isOfUsed = ({ keyText, idempotencyKey }: Piece) =>
     idempotencyKey !== undefined && used.has(`${keyText}\u0000${idempotencyKey}`)
   const current = (entry: { keyText: string; generation: number }) =>
     entry.generation === rule.generationOf(entry.keyText)
 
-  const batches: SealedBatch[] = []
-  let rowCount = 0
-  for (const sealed of tick.batches) {
-    const keptSpans: RowSpan[] = []
-    const keep = new Uint8Array(sealed.batch.rowCount)
-    let kept = 0
-    for (const span of sealed.spans) {
-      if (!current(span) || isOfUsed(span)) continue
-      keep.fill(1, span.start, span.end)
-      const rows = span.end - span.start
-      keptSpans.push({ ...span, start: kept, end: kept + rows })
-      kept += rows
-    }
-    if (kept === 0) continue
-    rowCount += kept
-    const unchanged = kept === sealed.batch.rowCount
-    batches.push({ ...sealed, batch: unchanged ? sealed.batch : filterRows(sealed.batch, keep), spans: keptSpans })
-  }
+  const batches = tick.batches
+    .map((sealed): SealedBatch => {
+      const pieces = sealed.pieces.filter((piece) => current(piece) && !isOfUsed(piece))
+      return { ...sealed, pieces, rowCount: pieces.reduce((rows, { batch }) => rows + batch.rowCount, 0) }
+    })
+    .filter(({ pieces }) => pieces.length > 0)
+  const rowCount = batches.reduce((rows, batch) => rows + batch.rowCount, 0)
   return {
     batches,
     rowCount,

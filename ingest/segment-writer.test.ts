@@ -59,9 +59,8 @@ test('a table without event time touches everything', () => {
   expect(touchedHours(batchOf('timestamp', [0n]), undefined)).toEqual({ grain: 'all', values: [] })
 })
 
-const span = (source: string, start: number, end: number, from: bigint, to: bigint) => ({
-  start,
-  end,
+const piece = (source: string, rowCount: number, from: bigint, to: bigint) => ({
+  batch: { rowCount },
   key: sampleKey(source),
   keyText: source,
   generation: 1,
@@ -83,8 +82,8 @@ const advance = (source: string, recordedFrom: bigint, start: bigint, end: bigin
   caughtUp: false,
 })
 
-test('spans of one source become one range with the rows of all', () => {
-  const sources = rowsOfSources([span('a', 0, 3, 0n, 5n), span('b', 3, 4, 7n, 8n), span('a', 4, 6, 5n, 9n)])
+test('pieces of one source become one range with the rows of all', () => {
+  const sources = rowsOfSources([piece('a', 3, 0n, 5n), piece('b', 1, 7n, 8n), piece('a', 2, 5n, 9n)])
   expect([...sources.values()]).toEqual([
     { key: sampleKey('a'), range: { start: 0n, end: 9n }, count: 5 },
     { key: sampleKey('b'), range: { start: 7n, end: 8n }, count: 1 },
@@ -92,7 +91,7 @@ test('spans of one source become one range with the rows of all', () => {
 })
 
 test('a segment records all that its tick consumed of its sources; what brought no row is recorded once', () => {
-  const batches = [{ spans: [span('a', 0, 3, 0n, 5n)] }, { spans: [span('a', 0, 1, 2n, 3n)] }]
+  const batches = [{ pieces: [piece('a', 3, 0n, 5n)] }, { pieces: [piece('a', 1, 2n, 3n)] }]
   const other = { ...advance('d', 0n, 0n, 2n), pipeline: 'without segments', keyText: 'd' }
   const advances = [advance('a', 0n, 0n, 9n), advance('b', 3n, 7n, 8n), other]
   const a = { ...sampleKey('a'), range: { start: 0n, end: 9n }, recordedFrom: 0n, isFirst: true }
@@ -118,8 +117,8 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
   const feeds = [sampleFeed(1, 't'), sampleFeed(2, 'u')]
   const batches = feeds.map((feed) => ({
     ...feed,
-    batch: batchOf('timestamp', [1n]),
-    spans: [{ ...span('a', 0, 1, 0n, 5n), keyText: sourceKeyText(sampleKey('a')) }],
+    rowCount: 1,
+    pieces: [{ ...piece('a', 1, 0n, 5n), batch: batchOf('timestamp', [1n]), keyText: sourceKeyText(sampleKey('a')) }],
   }))
   const [first, second] = segments.plan(batches, {
     commitId: 'c',

@@ -32,7 +32,8 @@ import {
 import type { World } from '../runtime/world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
-import type { PendingAdvance, RowSpan, SealedBatch } from './open-tick.ts'
+import { concatBatches } from './decoder/filter-rows.ts'
+import type { PendingAdvance, Piece, SealedBatch } from './open-tick.ts'
 import { putOwnFile } from './put-own-file.ts'
 
 /** One attempt at a flush tick, as its files tell it. */
@@ -119,7 +120,8 @@ export function createSegmentWriter(components: {
     },
 
     async write({ sealed, path, sources, keyValues }) {
-      const { table, schemaId, batch } = sealed
+      const { table, schemaId } = sealed
+      const batch = concatBatches(sealed.pieces.map((piece) => piece.batch))
       const { bytes, bounds } = writeParquet(batch, {
         compression: 'zstd',
         level: ZSTD_LEVEL,
@@ -151,14 +153,14 @@ export function createSegmentWriter(components: {
  * no hole; without one, by a later tick.
  */
 export function recordedSources(
-  batches: readonly { readonly spans: readonly RowSpan[] }[],
+  batches: readonly { readonly pieces: readonly RecordedPiece[] }[],
   advances: TickAttempt['advances'],
 ): RecordedSource[][] {
   const byKey = new Map(advances.map((advance) => [advance.keyText, advance]))
   const firstOfPipeline = new Map<string, number>()
   const listed = new Set<string>()
-  const recorded = batches.map(({ spans }, index) => {
-    const rows = rowsOfSources(spans)
+  const recorded = batches.map(({ pieces }, index) => {
+    const rows = rowsOfSources(pieces)
     return [...rows].map(([keyText, { key, range, count }]): RecordedSource => {
       const advance = byKey.get(keyText)
       if (!firstOfPipeline.has(key.pipeline)) firstOfPipeline.set(key.pipeline, index)
@@ -180,17 +182,18 @@ export function recordedSources(
   return recorded
 }
 
-type SourceRows = { readonly key: RowSpan['key']; readonly range: RowSpan['range']; readonly count: number }
+type RecordedPiece = Pick<Piece, 'key' | 'keyText' | 'range'> & { readonly batch: { readonly rowCount: number } }
+type SourceRows = { readonly key: Piece['key']; readonly range: Piece['range']; readonly count: number }
 
-/** Spans of one source joined: its range runs from the first span's start to the last one's end. */
-export function rowsOfSources(spans: readonly RowSpan[]): ReadonlyMap<string, SourceRows> {
+/** Pieces of one source joined: its range runs from the first one's start to the last one's end. */
+export function rowsOfSources(pieces: readonly RecordedPiece[]): ReadonlyMap<string, SourceRows> {
   const sources = new Map<string, SourceRows>()
-  for (const { key, keyText, range, start, end } of spans) {
+  for (const { key, keyText, range, batch } of pieces) {
     const before = sources.get(keyText)
     sources.set(keyText, {
       key,
       range: { start: before?.range.start ?? range.start, end: range.end },
-      count: (before?.count ?? 0) + end - start,
+      count: (before?.count ?? 0) + batch.rowCount,
     })
   }
   return sources

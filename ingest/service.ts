@@ -21,8 +21,9 @@ import { createMetrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
+import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
-import { filterRows } from './decoder/filter-rows.ts'
+import { createBlockDecoder } from './decoder/block-decoder.ts'
 import { inferColumns } from './decoder/infer-schema.ts'
 import { createJsonDecoder } from './decoder/json-decoder.ts'
 import { splitBody } from './decoder/json-lines.ts'
@@ -36,6 +37,7 @@ import type { KafkaSource } from './kafka/kafka-source.ts'
 import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
 import { createLiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+import { createSchemaKeeper } from './schema-keeper.ts'
 import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSegmentsHealth } from './segments-health.ts'
@@ -122,7 +124,6 @@ export async function startIngest(options: {
     world,
     writer,
     ledger,
-    filterRows,
     segments: createSegmentWriter({ store, world, writer, writeParquet }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
     makeRoom: (adding) => liveSegments.makeRoom(adding),
@@ -137,7 +138,7 @@ export async function startIngest(options: {
     onFatal,
   })
   const intake = createIntake({
-    tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+    tick: createOpenTick(),
     flusher,
     world,
     settings: {
@@ -169,15 +170,21 @@ export async function startIngest(options: {
   }
 
   const sources: KafkaSource[] = []
+  const decodeBlock = createDecodeBlock({ world, createBlockDecoder })
   async function startPipelines(): Promise<void> {
     for (const { name } of settings.tables) await tables.open(name)
     for (const definition of settings.pipelines) {
       const fed = await Promise.all(definition.tables.map((name) => tables.open(name)))
       const pipeline = createKafkaPipeline({
         name: definition.name,
-        tables: fed,
+        keeper: createSchemaKeeper({
+          pipeline: definition.name,
+          topics: definition.topics,
+          tables: fed,
+          recordBytesMax: settings.ingest.recordBytesMax,
+        }),
+        decodeBlock,
         autoOffsetReset: definition.autoOffsetReset,
-        recordBytesMax: settings.ingest.recordBytesMax,
         catalog,
         intake,
         ledger,
@@ -237,6 +244,7 @@ export async function startIngest(options: {
       world,
       writerId: writer.writerId,
       recordBytesMax: settings.ingest.recordBytesMax,
+      createBuilder: createBatchBuilder,
       count: (what, by) => counted.count('http', what, by),
     }),
     settings: {

@@ -3,10 +3,10 @@ import type { Table } from '../lake/catalog/catalog.ts'
 import { defineTable } from '../lake/table-definition.ts'
 import type { SourceAdvance, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
-import { createOpenTick, type OpenTick, type TableFeed } from './open-tick.ts'
+import { concatBatches } from './decoder/filter-rows.ts'
+import { createOpenTick, type OpenTick, type SealedBatch, type TableFeed } from './open-tick.ts'
 
 export function sampleTable(tableId: number, name: string): Table {
   const defined = defineTable(
@@ -33,7 +33,7 @@ export function sampleFeed(tableId: number, name: string): TableFeed {
   return { table: sampleTable(tableId, name), schemaId: 0, eventTimeFieldId: undefined }
 }
 
-export const sampleTick = (): OpenTick => createOpenTick((feed) => createBatchBuilder(feed.table.schemas[0]))
+export const sampleTick = (): OpenTick => createOpenTick()
 
 export const sampleKey = (source: string): SourceKey => ({ pipeline: 'p', source, partition: 0 })
 
@@ -44,15 +44,14 @@ export function addBlock(
   block: { key: SourceKey; generation: number; start: bigint; ids: readonly bigint[]; idempotencyKey?: string },
 ): void {
   const { key, generation, start, ids, idempotencyKey } = block
-  const batch = tick.batch(feed)
-  const rowStart = batch.builder.rowCount
+  const builder = createBatchBuilder(feed.table.schemas[0])
   const range = { start, end: start + BigInt(ids.length) }
-  const source = batch.builder.sourceIndex(key.source)
+  const source = builder.sourceIndex(key.source)
   ids.forEach((id, i) => {
-    batch.builder.appendValues([id])
-    batch.builder.finishRow(source, 0, Number(start) + i, Number.NaN, 0)
+    builder.appendValues([id])
+    builder.finishRow(source, 0, Number(start) + i, Number.NaN, 0)
   })
-  tick.noteRows(batch, rowStart, { key, generation, range, idempotencyKey })
+  if (ids.length > 0) tick.add(feed, builder.seal(), { key, generation, range, idempotencyKey })
   tick.advance(sampleAdvance(key, range.start, range.end), generation)
   if (idempotencyKey !== undefined) {
     const { tableId } = feed.table
@@ -72,7 +71,8 @@ export function sampleAdvance(key: SourceKey, start: bigint, end: bigint): Sourc
   }
 }
 
-export function idsOf(batch: MicroBatch): bigint[] {
+export function idsOf({ pieces }: SealedBatch): bigint[] {
+  const batch = concatBatches(pieces.map((piece) => piece.batch))
   const { data } = batch.vectors[0]
   const view = new DataView(data.buffer, data.byteOffset)
   return Array.from({ length: batch.rowCount }, (_, row) => view.getBigInt64(row * 8, true))

@@ -52,8 +52,8 @@ export type RegistrySchema = {
 export type TablePlan = {
   readonly tableId: number
   readonly name: string
-  /** Current. */
-  readonly schema: TableSchema
+  /** Current. undefined: there is none yet, and records that come here ask for one (`DecodeNeeds.topics`). */
+  readonly schema: TableSchema | undefined
   readonly deadLetters: { readonly tableId: number; readonly schema: TableSchema }
   /**
    * Fields that are not asked for again, as paths (`formatPath`): dropped by a human, a name that no column can have, beyond
@@ -110,10 +110,17 @@ export type TransformPlan = {
 
 export type BlockDecoder = {
   /**
-   * Records [first, block.count). `source` is the `_source` text, `arrivedMicros` the `_arrived` of the rows.
+   * Records [first, block.count). `source` is the `_source` text, `arrivedMicros` the `_arrived` of the rows. `isFinal`:
+   * whatever is asked for was asked for before and cannot be had, so the records that need it become dead letters.
    * Throws only for bugs: whatever a record holds ends in `DecodedBlock`.
    */
-  decode(block: RecordBlock, first: number, source: string, arrivedMicros: number): DecodedBlock | DecodeNeeds
+  decode(
+    block: RecordBlock,
+    first: number,
+    source: string,
+    arrivedMicros: number,
+    isFinal: boolean,
+  ): DecodedBlock | DecodeNeeds
 }
 
 export type CreateBlockDecoder = (plan: DecodePlan) => BlockDecoder
@@ -143,6 +150,14 @@ export type DecodeNeeds = {
     readonly schemaName: string
     readonly fields: readonly RecordField[]
   }[]
-  /** Topics (after the transforms) without a route; `fields`: what their records would make, for a table that is to be created. */
-  readonly topics: readonly { readonly topic: string; readonly fields: readonly RecordField[] }[]
+  /**
+   * Topics (after the transforms) without a route, or with one to a table that has no schema yet. `fields`: what their records
+   * would make, for a table that is to be created. `samples`: values of schemaless records (copies), from which an owner that
+   * wants to see more blocks first infers the columns itself.
+   */
+  readonly topics: readonly {
+    readonly topic: string
+    readonly fields: readonly RecordField[]
+    readonly samples: readonly Uint8Array[]
+  }[]
 }

@@ -1,17 +1,23 @@
 /**
- * Rows of a micro-batch that stay (`filterRows`: a stale source's rows leave) and micro-batches joined (`concatBatches`).
- * Both go through the same copy of row runs, and share no buffer with their input.
+ * Micro-batches joined (`concatBatches`: the pieces of a segment) and rows of one that stay (`filterRows`). Both go through
+ * the same copy of row runs. `filterRows` and joining several share no buffer with their input.
+ *
+ *   fixed width, bits   the runs' values one behind the other
+ *   variable length     offsets moved to where the run's bytes go, then the bytes
+ *   struct              each child by the same runs; list, map: offsets moved, then each child by runs of its own slots
  */
 import { invariant } from '../../schemas/errors.ts'
 import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
 import { countNulls, dataBytes, valueWidth } from './column-builder.ts'
 
-type Run = { readonly batch: MicroBatch; readonly start: number; readonly end: number }
+/** Slots [start, end) of one vector. */
+type Run = { readonly vector: ColumnVector; readonly start: number; readonly end: number }
 
 /** The rows whose entry of `keep` (one per row) is not 0. */
 export function filterRows(batch: MicroBatch, keep: Uint8Array): MicroBatch {
   invariant('one keep entry per row', keep.length >= batch.rowCount, { rows: batch.rowCount, keep: keep.length })
-  const runs: Run[] = []
+  const kept: { start: number; end: number }[] = []
+  let rowCount = 0
   for (let row = 0; row < batch.rowCount; ) {
     if (keep[row] === 0) {
       row += 1
@@ -19,75 +25,107 @@ export function filterRows(batch: MicroBatch, keep: Uint8Array): MicroBatch {
     }
     const start = row
     while (row < batch.rowCount && keep[row] !== 0) row += 1
-    runs.push({ batch, start, end: row })
+    kept.push({ start, end: row })
+    rowCount += row - start
   }
-  return copyRuns(batch.schema, runs)
+  const vectors = batch.vectors.map((vector) =>
+    copyRuns(
+      vector,
+      kept.map((run) => ({ ...run, vector })),
+      rowCount,
+    ),
+  )
+  return { schema: batch.schema, rowCount, vectors }
 }
 
-/** All rows in order; the batches have one schema. */
+/** All rows in order; the batches have one schema. A single batch is given back as it is. */
 export function concatBatches(batches: readonly MicroBatch[]): MicroBatch {
   const [first] = batches
   for (const batch of batches) {
     const same = batch.schema.schemaId === first.schema.schemaId && batch.vectors.length === first.vectors.length
     invariant('joined batches have one schema', same, { schemaId: batch.schema.schemaId })
   }
-  return copyRuns(
-    first.schema,
-    batches.map((batch) => ({ batch, start: 0, end: batch.rowCount })),
+  if (batches.length === 1) return first
+  const rowCount = batches.reduce((rows, batch) => rows + batch.rowCount, 0)
+  const vectors = first.vectors.map((vector, index) =>
+    copyRuns(
+      vector,
+      batches.map((batch) => ({ vector: batch.vectors[index], start: 0, end: batch.rowCount })),
+      rowCount,
+    ),
   )
+  return { schema: first.schema, rowCount, vectors }
 }
 
-function copyRuns(schema: MicroBatch['schema'], runs: readonly Run[]): MicroBatch {
-  const rowCount = runs.reduce((rows, run) => rows + run.end - run.start, 0)
-  const vectors = schema.columns.map((_, index) => copyColumn(schema, index, runs, rowCount))
-  return { schema, rowCount, vectors }
-}
-
-function copyColumn(schema: MicroBatch['schema'], index: number, runs: readonly Run[], rows: number): ColumnVector {
-  const column = schema.columns[index]
+/** `like`: any vector of the same column. */
+function copyRuns(like: ColumnVector, runs: readonly Run[], rows: number): ColumnVector {
+  const { column } = like
   const width = valueWidth(column.type.kind)
-  const validity = copyValidity(index, runs, rows)
+  const validity = copyValidity(runs, rows)
   const nullCount = validity ? countNulls(validity, rows) : 0
   const shared = { column, length: rows, nullCount, validity: nullCount > 0 ? validity : undefined }
+  if (width >= 0) return { ...shared, data: copyFixed(runs, width, rows), offsets: undefined }
+  const offsets = like.offsets && moveOffsets(runs, rows)
+  if (!like.children) return { ...shared, data: copyVariable(runs, offsets!), offsets }
+  const inside = (run: Run, index: number): Run => ({
+    vector: run.vector.children![index],
+    start: run.vector.offsets ? run.vector.offsets[run.start] : run.start,
+    end: run.vector.offsets ? run.vector.offsets[run.end] : run.end,
+  })
+  const children = like.children.map((child, index) =>
+    copyRuns(
+      child,
+      runs.map((run) => inside(run, index)),
+      offsets ? offsets[rows] : rows,
+    ),
+  )
+  return { ...shared, data: new Uint8Array(0), offsets, children }
+}
+
+function copyFixed(runs: readonly Run[], width: number, rows: number): Uint8Array {
+  const data = new Uint8Array(dataBytes(width, rows))
   let out = 0
-  if (width >= 0) {
-    const data = new Uint8Array(dataBytes(width, rows))
-    for (const run of runs) {
-      const from = run.batch.vectors[index].data
-      if (width > 0) data.set(from.subarray(run.start * width, run.end * width), out * width)
-      else copyBits(from, run.start, run.end, data, out)
-      out += run.end - run.start
-    }
-    return { ...shared, data, offsets: undefined }
+  for (const { vector, start, end } of runs) {
+    if (width > 0) data.set(vector.data.subarray(start * width, end * width), out * width)
+    else copyBits(vector.data, start, end, data, out)
+    out += end - start
   }
+  return data
+}
+
+function moveOffsets(runs: readonly Run[], rows: number): Int32Array {
   const offsets = new Int32Array(rows + 1)
-  for (const run of runs) {
-    const from = run.batch.vectors[index].offsets!
-    const shift = offsets[out] - from[run.start]
-    for (let row = run.start; row < run.end; row += 1) {
+  let out = 0
+  for (const { vector, start, end } of runs) {
+    const from = vector.offsets!
+    const shift = offsets[out] - from[start]
+    for (let row = start; row < end; row += 1) {
       out += 1
       offsets[out] = from[row + 1] + shift
     }
   }
-  const data = new Uint8Array(offsets[rows])
-  out = 0
-  for (const run of runs) {
-    const vector = run.batch.vectors[index]
-    data.set(vector.data.subarray(vector.offsets![run.start], vector.offsets![run.end]), offsets[out])
-    out += run.end - run.start
-  }
-  return { ...shared, data, offsets }
+  return offsets
 }
 
-function copyValidity(index: number, runs: readonly Run[], rows: number): Uint8Array | undefined {
-  if (runs.every((run) => run.batch.vectors[index].validity === undefined)) return undefined
+function copyVariable(runs: readonly Run[], offsets: Int32Array): Uint8Array {
+  const data = new Uint8Array(offsets[offsets.length - 1])
+  let at = 0
+  for (const { vector, start, end } of runs) {
+    const bytes = vector.data.subarray(vector.offsets![start], vector.offsets![end])
+    data.set(bytes, at)
+    at += bytes.length
+  }
+  return data
+}
+
+function copyValidity(runs: readonly Run[], rows: number): Uint8Array | undefined {
+  if (runs.every((run) => run.vector.validity === undefined)) return undefined
   const validity = new Uint8Array((rows + 7) >> 3)
   let out = 0
-  for (const run of runs) {
-    const from = run.batch.vectors[index].validity
-    if (from) copyBits(from, run.start, run.end, validity, out)
-    else for (let row = out; row < out + run.end - run.start; row += 1) validity[row >> 3] |= 1 << (row & 7)
-    out += run.end - run.start
+  for (const { vector, start, end } of runs) {
+    if (vector.validity) copyBits(vector.validity, start, end, validity, out)
+    else for (let row = out; row < out + end - start; row += 1) validity[row >> 3] |= 1 << (row & 7)
+    out += end - start
   }
   return validity
 }

@@ -26,6 +26,9 @@ export type RecordBlock = TopicPartition & {
   /** start = -1 for a tombstone. */
   readonly valueStarts: Int32Array
   readonly valueEnds: Int32Array
+  /** The headers as they lie in the record, their count first: `record-headers.ts` reads them. */
+  readonly headerStarts: Int32Array
+  readonly headerEnds: Int32Array
   /** Consumed half-open [startOffset, nextOffset): wider than the records where the log has holes. May hold count 0. */
   readonly startOffset: number
   readonly nextOffset: number

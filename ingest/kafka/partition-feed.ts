@@ -198,6 +198,8 @@ export class PartitionFeed {
       keyEnds: arrays.keyEnds,
       valueStarts: arrays.valueStarts,
       valueEnds: arrays.valueEnds,
+      headerStarts: arrays.headerStarts,
+      headerEnds: arrays.headerEnds,
       startOffset: arrays.startOffset,
       nextOffset: arrays.nextOffset,
       filtered: arrays.filtered,

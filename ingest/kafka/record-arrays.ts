@@ -17,6 +17,8 @@ export class RecordArrays {
   keyEnds = new Int32Array(RECORDS_AT_FIRST)
   valueStarts = new Int32Array(RECORDS_AT_FIRST)
   valueEnds = new Int32Array(RECORDS_AT_FIRST)
+  headerStarts = new Int32Array(RECORDS_AT_FIRST)
+  headerEnds = new Int32Array(RECORDS_AT_FIRST)
   arena = new Uint8Array(0)
   arenaLength = 0
 
@@ -39,6 +41,8 @@ export class RecordArrays {
     this.keyEnds = grown(new Int32Array(capacity), this.keyEnds)
     this.valueStarts = grown(new Int32Array(capacity), this.valueStarts)
     this.valueEnds = grown(new Int32Array(capacity), this.valueEnds)
+    this.headerStarts = grown(new Int32Array(capacity), this.headerStarts)
+    this.headerEnds = grown(new Int32Array(capacity), this.headerEnds)
   }
 
   /** Copies bytes to the arena's end; gives where they begin. */

@@ -281,7 +281,7 @@ function readRecords(
   appendTime: number,
   into: RecordArrays,
 ): boolean {
-  const { offsets, timestamps, keyStarts, keyEnds, valueStarts, valueEnds } = into
+  const { offsets, timestamps, keyStarts, keyEnds, valueStarts, valueEnds, headerStarts, headerEnds } = into
   const hasAppendTime = !Number.isNaN(appendTime)
   let count = into.count
   let position = start
@@ -350,6 +350,7 @@ function readRecords(
     const fits = position < next && keyLength >= -1 && valueLength >= -1 && !Number.isNaN(timestampDelta)
     if (!(fits && offset > previousOffset && offset <= lastOffset)) return true
     previousOffset = offset
+    const headerStart = position
     position = next
 
     if (offset >= wantedFrom) {
@@ -360,6 +361,8 @@ function readRecords(
       keyEnds[count] = keyLength < 0 ? -1 : keyStart + keyLength
       valueStarts[count] = valueLength < 0 ? -1 : valueStart
       valueEnds[count] = valueLength < 0 ? -1 : valueStart + valueLength
+      headerStarts[count] = headerStart
+      headerEnds[count] = next
       count += 1
     }
   }

@@ -3,8 +3,9 @@
  * ledger, open tick, intake, flusher, segment writer, Kafka pipeline, HTTP intake, heartbeat, upkeep. Its Kafka source, its
  * store and its catalog are simulated, and its segments are row files.
  */
+import { createDecodeBlock } from '../../ingest/decode-block.ts'
 import { createBatchBuilder } from '../../ingest/decoder/batch-builder.ts'
-import { filterRows } from '../../ingest/decoder/filter-rows.ts'
+import { createBlockDecoder } from '../../ingest/decoder/block-decoder.ts'
 import { createJsonDecoder } from '../../ingest/decoder/json-decoder.ts'
 import { createFlusher } from '../../ingest/flusher.ts'
 import { createHttpIntake, type HttpIntake, httpPipeline } from '../../ingest/http-intake.ts'
@@ -12,6 +13,7 @@ import { createIntake, type Intake } from '../../ingest/intake.ts'
 import { createKafkaPipeline, type KafkaPipeline } from '../../ingest/kafka-pipeline.ts'
 import { createLiveSegments } from '../../ingest/live-segments.ts'
 import { createOpenTick } from '../../ingest/open-tick.ts'
+import { createSchemaKeeper } from '../../ingest/schema-keeper.ts'
 import { createSegmentMerger } from '../../ingest/segment-merger.ts'
 import { createSegmentWriter } from '../../ingest/segment-writer.ts'
 import { createSourceLedger } from '../../ingest/source-ledger.ts'
@@ -108,7 +110,6 @@ export async function bootIngest(
     world,
     writer,
     ledger,
-    filterRows,
     segments: createSegmentWriter({ store, world, writer, writeParquet: writeRows }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
     makeRoom: (adding) => liveSegments.makeRoom(adding),
@@ -124,7 +125,7 @@ export async function bootIngest(
     onFatal,
   })
   const intake = createIntake({
-    tick: createOpenTick((feed) => createBatchBuilder(feed.table.schemas.at(-1)!)),
+    tick: createOpenTick(),
     flusher,
     world,
     settings: {
@@ -142,9 +143,14 @@ export async function bootIngest(
   await catalog.bindPipeline(httpPipeline(TABLE), tables.tableIds([TABLE]), [])
   const made = createKafkaPipeline({
     name: PIPELINE,
-    tables: [table],
+    keeper: createSchemaKeeper({
+      pipeline: PIPELINE,
+      topics: [TOPIC],
+      tables: [table],
+      recordBytesMax: RECORD_BYTES_MAX,
+    }),
+    decodeBlock: createDecodeBlock({ world, createBlockDecoder }),
     autoOffsetReset: 'earliest',
-    recordBytesMax: RECORD_BYTES_MAX,
     catalog: bug?.pipelineCatalog?.(catalog, lake) ?? catalog,
     intake,
     ledger,
@@ -165,6 +171,7 @@ export async function bootIngest(
     world,
     writerId: writer.writerId,
     recordBytesMax: RECORD_BYTES_MAX,
+    createBuilder: createBatchBuilder,
     count: () => {},
   })
   if (shape.hasUpkeep) startUpkeep({ catalog, writer, world, liveSegments, pipelines: [made], sources: [source] })

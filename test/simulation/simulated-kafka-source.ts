@@ -256,7 +256,8 @@ function blockOf(feed: Feed, records: readonly LogRecord[], end: number): Record
   const there = records.filter(({ kind }) => kind !== 'aborted' && kind !== 'hole')
   const count = there.length
   const values = there.map(({ value }) => TEXT.encode(value))
-  const bytes = new Uint8Array(values.reduce((sum, value) => sum + value.length, 0))
+  // A record without headers has their count, 0, behind its value.
+  const bytes = new Uint8Array(values.reduce((sum, value) => sum + value.length + 1, 0))
   const block = {
     topic: feed.partition.topic,
     topicId: feed.partition.topicId,
@@ -269,6 +270,8 @@ function blockOf(feed: Feed, records: readonly LogRecord[], end: number): Record
     keyEnds: new Int32Array(count).fill(-1),
     valueStarts: new Int32Array(count),
     valueEnds: new Int32Array(count),
+    headerStarts: new Int32Array(count),
+    headerEnds: new Int32Array(count),
     startOffset: feed.position,
     nextOffset: feed.position + records.length,
     filtered: records.filter(({ kind }) => kind === 'aborted').length,
@@ -280,6 +283,9 @@ function blockOf(feed: Feed, records: readonly LogRecord[], end: number): Record
     block.valueStarts[index] = there[index].kind === 'tombstone' ? -1 : at
     at += value.length
     block.valueEnds[index] = at
+    block.headerStarts[index] = at
+    at += 1
+    block.headerEnds[index] = at
   })
   return block
 }
