@@ -13,7 +13,7 @@
 import { formatPath } from '../../schemas/column-path.ts'
 import { type Change, planEvolution, wholeRecord } from '../../schemas/evolution.ts'
 import type { RecordField, RecordSchema } from '../../schemas/record-schema.ts'
-import { userColumns } from '../../schemas/table-schema.ts'
+import { type TableSchema, userColumns } from '../../schemas/table-schema.ts'
 import type { DecodePlan, TablePlan } from './decode-plan.ts'
 
 export type RecordFit =
@@ -28,7 +28,7 @@ export function refusalKey(table: string, schemaName: string): string {
 
 export function fitRecord(
   plan: Pick<DecodePlan, 'refusedSchemas'>,
-  table: Pick<TablePlan, 'name' | 'schema' | 'ignoredKeys' | 'isFull' | 'settledSchemas'>,
+  table: Pick<TablePlan, 'name' | 'ignoredKeys' | 'isFull' | 'settledSchemas'> & { readonly schema: TableSchema },
   incoming: RecordSchema,
 ): RecordFit {
   const key = refusalKey(table.name, incoming.name)
