@@ -15,6 +15,8 @@ import { flushTick } from './flush-tick.ts'
 import { garbage } from './garbage.ts'
 import { type Inspection, inspection } from './inspection.ts'
 import { migrate, requireMigrated } from './migrations.ts'
+import { offsets } from './offsets.ts'
+import { pipelineStatus } from './pipeline-status.ts'
 import { isPostgresUrl } from './postgres-url.ts'
 import { type Restore, restore } from './restore.ts'
 import { segmentMerge } from './segment-merge.ts'
@@ -76,6 +78,8 @@ export function catalogOver(transactions: Transactions, world: World): Omit<Cata
     ...tablesAndSchemas(transactions),
     ...writersAndLeases(transactions, world.random),
     ...sourceCoverage(transactions),
+    ...offsets(transactions),
+    ...pipelineStatus(transactions),
     ...flushTick(transactions, world.crashPoint),
     ...snapshotCommit(transactions, world.crashPoint),
     ...segmentMerge(transactions, world.crashPoint),
