@@ -134,7 +134,12 @@ export type NewMask = {
 }
 
 /** Rows that readers leave out until a rewrite has (PROTOCOL 5). */
-export type Mask = { readonly maskId: number; readonly version: bigint; readonly offsets: readonly MaskedOffsets[] }
+export type Mask = {
+  readonly maskId: number
+  readonly version: bigint
+  readonly createdAt: bigint
+  readonly offsets: readonly MaskedOffsets[]
+}
 
 export type FlushTick = {
   /** Same id on every retry; the second one to land gets the first one's answer. */

@@ -75,7 +75,12 @@ export function describeOperations(context: () => RaceContext): void {
     const after = await live('flights__dead_letters')
     expect(after.version).toBe(before.version + 1n)
     expect(after.masks).toEqual([
-      { maskId: expect.any(Number), version: after.version, offsets: maskOf(letters, [3n, 4n, 7n]).offsets },
+      {
+        maskId: expect.any(Number),
+        createdAt: expect.any(BigInt),
+        version: after.version,
+        offsets: maskOf(letters, [3n, 4n, 7n]).offsets,
+      },
     ])
     expect((await live('flights')).masks).toEqual([])
     const [{ recordsIn, ranges }] = await catalog.coverage('p', [LETTERS.source])

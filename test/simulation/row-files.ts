@@ -194,7 +194,7 @@ export function createRowRewriter(components: { store: ObjectStore; world: World
       }
       const rowsOut = files.reduce((sum, file) => sum + file.rowCount, 0)
       invariant('G-2.rewrite', rowsOut === rowsExpected, { table: table.name, rowsExpected, rowsOut })
-      return files
+      return { files, maskedRows: new Map() }
     },
   }
 }
