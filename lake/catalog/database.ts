@@ -165,6 +165,33 @@ export type OffsetMoveRow = {
   why: string
   moved_at: Int
 }
+export type ConnectorChangesRow = { id: Int; latest: Int }
+export type ConnectorRow = {
+  name: string
+  properties_json: string
+  target: string
+  generation: Int
+  restarts: Int
+  topics_reset: Int
+  request_id: string
+  created_at: Int
+  updated_at: Int
+}
+export type ConnectorTaskRow = {
+  connector: string
+  task_id: Int
+  writer_id: string
+  worker: string
+  state: string
+  trace: string | null
+  partitions_json: string
+  warnings_json: string
+  generation: Int
+  restarts: Int
+  heartbeat_at: Int
+  updated_at: Int
+}
+export type ConnectorTopicRow = { connector: string; topic: string }
 
 export type Database = {
   format: FormatRow
@@ -187,6 +214,10 @@ export type Database = {
   partition_status: PartitionStatusRow
   pipeline_tasks: PipelineTaskRow
   offset_moves: OffsetMoveRow
+  connector_changes: ConnectorChangesRow
+  connectors: ConnectorRow
+  connector_tasks: ConnectorTaskRow
+  connector_topics: ConnectorTopicRow
 }
 
 export type Tx = Transaction<Database>
