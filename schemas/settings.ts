@@ -101,6 +101,9 @@ export function toSettings(
       sessionTimeoutMs: values['kafka.session.timeout.ms'],
       heartbeatMs: Math.min(1000, Math.floor(values['kafka.session.timeout.ms'] / 4)),
     },
+    /** In the order of the file; references to secrets are unread. */
+    connectors: values.connectors,
+    connect: { secretsFolders: values['connect.secrets.folders'] },
     flush: {
       intervalMs: values['flush.interval.ms'],
       bytes: values['flush.bytes'],
