@@ -21,6 +21,7 @@ import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
+import { fieldIdsSql } from './field-ids.ts'
 import { createPartitioner } from './partitioner.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
 import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
@@ -77,10 +78,9 @@ export function createRewriter(components: {
     sequence += 1
     const name = `${writer.writerId}-${String(sequence).padStart(8, '0')}.parquet`
     const localFile = join(workFolder, name)
-    const fieldIds = schema.columns.map((column) => `${quoteName(column.name)}: ${column.fieldId}`).join(', ')
     await engine.run(
       `COPY (${await sortedSql(table, schema, fromSql)}) TO ${quoteText(localFile)}
-       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS {${fieldIds}},
+       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIdsSql(schema.columns)},
         KV_METADATA {${quoteText(SCHEMA_ID_KEY)}: ${quoteText(String(schema.schemaId))}})`,
     )
     const sorted = table.sort.length > 0 && (await isSorted(localFile, table, schema))

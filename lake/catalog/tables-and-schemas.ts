@@ -6,8 +6,15 @@
  * Each method is one transaction: if we stop before it, a restart sees nothing of it; after it, all of it.
  */
 import { type Selectable, sql } from 'kysely'
+import { childFields, type Field, fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import { type Column, FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
+import {
+  type Column,
+  FIRST_USER_FIELD_ID,
+  HIDDEN_COLUMNS,
+  OWN_ID_KEY,
+  type TableSchema,
+} from '../../schemas/table-schema.ts'
 import type { Catalog, Table } from './catalog.ts'
 import type { TableRow, Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
@@ -77,8 +84,8 @@ export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
         const table = await tableById(tx, tableId)
         if (table.schemas.length !== expectedSchemas) return undefined
         checkColumns(table.name, columns)
-        const current = new Set(table.schemas.at(-1)?.columns.map(({ fieldId }) => fieldId))
-        const revived = columns.find(({ fieldId }) => fieldId <= table.lastFieldId && !current.has(fieldId))
+        const current = new Set(allFields(table.schemas.at(-1)?.columns ?? []).map(({ fieldId }) => fieldId))
+        const revived = allFields(columns).find(({ fieldId }) => fieldId <= table.lastFieldId && !current.has(fieldId))
         if (revived && expectedSchemas > 0) {
           throw new MillraceError(
             'request-invalid',
@@ -213,24 +220,45 @@ function withHidden(columns: readonly Column[]): readonly Column[] {
   return [...columns, ...HIDDEN_COLUMNS]
 }
 
+/** With what is inside columns. */
+function allFields(columns: readonly Column[]): readonly Field[] {
+  return columns.flatMap((column) => [...fieldsWithin(column)])
+}
+
 function largestFieldId(columns: readonly Column[]): number {
-  return columns.reduce((largest, { fieldId }) => Math.max(largest, fieldId), FIRST_USER_FIELD_ID - 1)
+  return allFields(columns).reduce((largest, { fieldId }) => Math.max(largest, fieldId), FIRST_USER_FIELD_ID - 1)
 }
 
 function checkColumns(table: string, columns: readonly Column[]): void {
   const names = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
-  const ids = new Set<number>()
-  for (const { name, fieldId } of columns) {
+  for (const { name } of columns) {
     if (names.has(name)) {
       throw new MillraceError('request-invalid', `table "${table}": column "${name}" is there twice or is a hidden one`)
     }
+    names.add(name)
+  }
+  const ids = new Set<number>()
+  for (const field of allFields(columns)) {
+    const { name, fieldId } = field
     if (!Number.isSafeInteger(fieldId) || fieldId < FIRST_USER_FIELD_ID || ids.has(fieldId)) {
       throw new MillraceError(
         'request-invalid',
         `table "${table}": field id ${fieldId} of column "${name}" is there twice or is kept for hidden columns`,
       )
     }
-    names.add(name)
     ids.add(fieldId)
+    checkInside(table, field)
   }
+}
+
+/** Engines tell fields of a struct apart by names whatever their case. */
+function checkInside(table: string, { name, type }: Field): void {
+  if (!isNested(type)) return
+  const fields = childFields(type)
+  const names = new Set(fields.map((field) => field.name.toLowerCase()))
+  if (names.size === fields.length && fields.length > 0 && !names.has(OWN_ID_KEY)) return
+  throw new MillraceError(
+    'request-invalid',
+    `table "${table}": "${name}" is a ${formatColumnType(type)}; a struct has at least one field, each name once but for case, none of them ${OWN_ID_KEY}`,
+  )
 }

@@ -311,8 +311,9 @@ function keptRowGroups(footer: ParquetFooter, needs: ScanNeeds): readonly number
   return [...kept].sort((a, b) => a - b)
 }
 
+/** Of a nested column: of all its leaves. */
 function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<string> {
   const paths = new Set<string>()
-  for (const { fieldId, path } of footer.columns) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(path)
+  for (const { fieldId, name } of footer.fields) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(name)
   return paths
 }

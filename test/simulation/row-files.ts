@@ -158,6 +158,7 @@ export function createRowInputs(store: ObjectStore): Inputs {
 
 const NO_FOOTER: ParquetFooter = {
   rowCount: 0,
+  fields: [],
   columns: [],
   rowGroups: [],
   keyValues: new Map(),
