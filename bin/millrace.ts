@@ -9,6 +9,7 @@ import { Command, CommanderError } from 'commander'
 import { isMillraceError } from '../schemas/errors.ts'
 import { addCatalogCommand } from './commands/catalog.ts'
 import { addCheckCommand } from './commands/check.ts'
+import { addColumnsCommand } from './commands/columns.ts'
 import { addDecideCommand } from './commands/decide.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addServiceCommands } from './commands/service.ts'
@@ -43,6 +44,7 @@ addSqlCommand(program)
 addDemoCommand(program)
 addCheckCommand(program)
 addCatalogCommand(program)
+addColumnsCommand(program)
 addDecideCommand(program)
 addSettingsCommand(program)
 addTlsCommand(program)

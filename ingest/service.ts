@@ -21,10 +21,11 @@ import { createMetrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
+import { addColumnRoutes } from './columns-door.ts'
 import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
 import { createBlockDecoder } from './decoder/block-decoder.ts'
-import { inferColumns } from './decoder/infer-schema.ts'
+import { COLUMNS_MAX, inferColumns } from './decoder/infer-schema.ts'
 import { createJsonDecoder } from './decoder/json-decoder.ts'
 import { splitBody } from './decoder/json-lines.ts'
 import { createFlusher } from './flusher.ts'
@@ -270,6 +271,14 @@ export async function startIngest(options: {
         partitions: sources[index]?.assignments() ?? [],
         needs_decision: Object.fromEntries(pipeline.state.needsDecision),
       })),
+  })
+
+  addColumnRoutes(server.app, {
+    catalog,
+    world,
+    checkTableAccess,
+    columnsMax: (name) => settings.tables.find((table) => table.name === name)?.columnsMax ?? COLUMNS_MAX,
+    onChanged: () => {},
   })
 
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })

@@ -59,6 +59,9 @@ export type Change =
   /** `path` is the one of before. */
   | { readonly kind: 'rename'; readonly path: ColumnPath; readonly to: string }
 
+/** A human may also drop (`column-change.ts`). */
+export type AppliedChange = Change | { readonly kind: 'drop'; readonly path: ColumnPath }
+
 export type IgnoredField = {
   readonly path: ColumnPath
   readonly why: 'dropped' | 'name-taken' | 'name-impossible' | 'columns-max'
@@ -179,11 +182,11 @@ export function evolvingTable(table: {
 }
 
 /** `added gate string, widened count int to long, …` */
-export function describeChanges(changes: readonly Change[]): string {
+export function describeChanges(changes: readonly AppliedChange[]): string {
   return changes.map(describeChange).join(', ')
 }
 
-function describeChange(change: Change): string {
+function describeChange(change: AppliedChange): string {
   const path = formatPath(change.path)
   switch (change.kind) {
     case 'add':
@@ -192,6 +195,8 @@ function describeChange(change: Change): string {
       return `widened ${path} from ${formatColumnType(change.from)} to ${formatColumnType(change.to)}`
     case 'optional':
       return `made ${path} optional`
+    case 'drop':
+      return `dropped ${path}`
     case 'rename':
       return `renamed ${path} to ${formatPath([change.to])}`
   }
@@ -228,7 +233,8 @@ function evolveFields(
   return next
 }
 
-function reservedNames({ reservedNames }: EvolvingTable): string[] {
+/** Folded. */
+export function reservedNames({ reservedNames }: EvolvingTable): string[] {
   return [...HIDDEN_COLUMNS.map(({ name }) => name), ...reservedNames].map(foldName)
 }
 
@@ -343,7 +349,7 @@ function newType(type: ColumnType): ColumnType | undefined {
 
 const NAME_BYTES_MAX = 255
 
-function canNameColumn(name: string): boolean {
+export function canNameColumn(name: string): boolean {
   return (
     name !== '' &&
     name.isWellFormed() &&

@@ -4,7 +4,6 @@
  * (`millrace settings schema`, tested to be up to date).
  */
 import { z } from 'zod'
-import { connectorsLeaf } from './settings-connectors.ts'
 import { bytes, choice, duration, flag, integer, list, optionalText, text, zodLeaf } from './settings-leaf.ts'
 import { columnsLeaf, DATE_TEXT, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
 
@@ -178,15 +177,6 @@ export const LEAVES = {
     fallback: 10 * SECOND,
     min: 500,
     max: 30 * MINUTE,
-  }),
-  connectors: connectorsLeaf,
-  'connect.secrets.folders': list({
-    description:
-      'Folders, absolute, whose files a connector may refer to for its secrets. Without any, no file is read.',
-    fallback: [],
-    expected: 'an absolute folder',
-    pattern: /^\/[^\0]+$/,
-    max: 100,
   }),
   'flush.interval.ms': duration({
     description: 'Longest time between two flush ticks; a row is visible about this long after it arrived.',
@@ -450,6 +440,19 @@ export const TABLE_LEAVES = {
   'infer.timestamps': flag({
     description: 'Take texts that look like timestamps, dates or times for such when columns are inferred.',
     fallback: true,
+  }),
+  evolution: choice({
+    description:
+      'What happens when records bring fields that the table lacks, or has with a narrower type. `evolve`: the table gets them. `freeze`: further fields are skipped and counted, records that do not fit are dead letters. `fail`: records with any difference are dead letters. Without it: `evolve` for a table without declared columns, `freeze` for one with.',
+    choices: ['evolve', 'freeze', 'fail'],
+    fallback: undefined,
+  }),
+  'columns.max': integer({
+    description:
+      'So many columns a table gets at most, those inside structs counted; further fields of records are skipped and counted.',
+    fallback: 1000,
+    min: 1,
+    max: 10_000,
   }),
 } as const
 

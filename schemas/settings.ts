@@ -25,7 +25,11 @@ export type TableSettings = {
   /** Undefined: the usual ones. */
   readonly time?: { readonly earliest: string; readonly aheadMs: number } | undefined
   readonly infer: { readonly records: number; readonly timestamps: boolean }
+  readonly evolution: EvolutionPolicy
+  readonly columnsMax: number
 }
+
+export type EvolutionPolicy = 'evolve' | 'freeze' | 'fail'
 
 export type PipelineSettings = {
   readonly name: string
@@ -101,9 +105,6 @@ export function toSettings(
       sessionTimeoutMs: values['kafka.session.timeout.ms'],
       heartbeatMs: Math.min(1000, Math.floor(values['kafka.session.timeout.ms'] / 4)),
     },
-    /** In the order of the file; references to secrets are unread. */
-    connectors: values.connectors,
-    connect: { secretsFolders: values['connect.secrets.folders'] },
     flush: {
       intervalMs: values['flush.interval.ms'],
       bytes: values['flush.bytes'],
@@ -163,6 +164,8 @@ export function toSettings(
         eventTime: table['event-time'],
         time: timeOf(table),
         infer: { records: table['infer.records'], timestamps: table['infer.timestamps'] },
+        evolution: table.evolution ?? (table.columns ? 'freeze' : 'evolve'),
+        columnsMax: table['columns.max'],
       }),
     ),
     pipelines: [...pipelines].map(

@@ -9,7 +9,11 @@ function tableOf(partition: readonly string[], eventTime?: string) {
     return { name, type: parseColumnType(type)!, required: false }
   })
   const infer = { records: 1000, timestamps: true }
-  return { tables: [{ name: 't', columns, partition, sort: [], eventTime, infer }] }
+  return {
+    tables: [
+      { name: 't', columns, partition, sort: [], eventTime, infer, evolution: 'freeze' as const, columnsMax: 1000 },
+    ],
+  }
 }
 
 test('partitions that no table could have are told by check, before ingest meets them', () => {

@@ -25,18 +25,34 @@ export function serviceTarget(
 /** POST with JSON; without a time limit, as answers may take long. */
 export async function postJson(
   service: 'ingest' | 'query',
-  { url, dispatcher }: ServiceTarget,
+  target: ServiceTarget,
   path: string,
   token: string | undefined,
   body: unknown,
 ): Promise<Dispatcher.ResponseData> {
+  const type = { 'content-type': 'application/json' }
+  return send(service, target, path, token, { method: 'POST', headers: type, body: JSON.stringify(body) })
+}
+
+export async function getJson(
+  service: 'ingest' | 'query',
+  target: ServiceTarget,
+  path: string,
+  token: string | undefined,
+): Promise<Dispatcher.ResponseData> {
+  return send(service, target, path, token, { method: 'GET', headers: {} })
+}
+
+async function send(
+  service: 'ingest' | 'query',
+  { url, dispatcher }: ServiceTarget,
+  path: string,
+  token: string | undefined,
+  { headers, ...options }: { method: 'GET' | 'POST'; headers: Record<string, string>; body?: string },
+): Promise<Dispatcher.ResponseData> {
   return request(`${url}${path}`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
-    body: JSON.stringify(body),
+    ...options,
+    headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
     dispatcher,
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -7,9 +7,8 @@ import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
 import { type ErrorCode, isMillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
 import type { Catalog, FlushTick, Lease, NewSegment, Segment, Table } from './catalog.ts'
-import { describeNestedColumns } from './conformance-nested.ts'
-import { describeOperations } from './conformance-operations.ts'
 import { describeRaces } from './conformance-races.ts'
+import { describeSchemas } from './conformance-schemas.ts'
 import { mergedSources } from './segment-merge.ts'
 import { advanceOf, newTableOf, sourceKey, TEST_COLUMNS, tickOf } from './test-values.ts'
 
@@ -95,18 +94,6 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await other.findTable('nothing')).toBeUndefined()
       await refused(other.createTable(newTableOf('flights')), 'already-exists')
       await refused(other.readTables(['flights', 'nothing']), 'undefined-table')
-    })
-
-    test('of two processes that add a schema one wins, and a dropped field id never returns', async () => {
-      const { tableId } = await catalog.createTable({ ...newTableOf('t'), columns: undefined })
-      const column = { fieldId: 16, name: 'a', type: { kind: 'long' }, required: false } as const
-      const added = await Promise.all([catalog.addSchema(tableId, 0, [column]), other.addSchema(tableId, 0, [column])])
-      expect(added.filter((each) => each !== undefined).map((each) => each?.schemaId)).toEqual([0])
-      expect(await catalog.addSchema(tableId, 1, [{ ...column, fieldId: 20, name: 'b' }])).toMatchObject({
-        schemaId: 1,
-      })
-      await refused(catalog.addSchema(tableId, 2, [column]), 'request-invalid')
-      expect((await other.getTable(tableId)).lastFieldId).toBe(20)
     })
 
     test('a tick makes its rows and coverage visible together, and a retry gets the same answer (G-2)', async () => {
@@ -385,9 +372,8 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await live('flights')).toMatchObject({ version: 2n, segments: [] })
     })
 
-    describeNestedColumns(() => ({ catalog, other }))
     describeRaces(() => ({ catalog, other, advance, started, live, snapshotOf }))
-    describeOperations(() => ({ catalog, other, advance, started, live, snapshotOf }))
+    describeSchemas(() => ({ catalog, other, advance, started, live, snapshotOf }))
 
     test('two pipelines that read one topic into one table are refused', async () => {
       const { table } = await started()

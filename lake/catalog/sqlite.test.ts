@@ -5,34 +5,33 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely, sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
-import type { Lease } from './catalog.ts'
+import { createTestWorld } from '../../runtime/test-world.ts'
+import type { Catalog, Lease } from './catalog.ts'
 import { describeCatalog } from './conformance.ts'
-import { describeConnectors } from './conformance-connectors.ts'
 import type { Database } from './database.ts'
 import * as first from './migrations/0001-first.ts'
-import { type OpenedCatalog, openCatalog } from './open-catalog.ts'
+import { openCatalog } from './open-catalog.ts'
 import { openSqliteFile } from './sqlite-database.ts'
 import { SQLITE } from './sqlite-dialect.ts'
 import { sqliteDialect } from './sqlite-driver.ts'
 import { newTableOf } from './test-values.ts'
 
-async function inMemory() {
-  let shared: Promise<OpenedCatalog> | undefined
+describeCatalog('SQLite in memory', async () => {
+  let shared: Promise<Catalog> | undefined
   return {
-    open: (world: TestWorld) => {
+    open: (world) => {
       shared ??= openCatalog({ url: 'sqlite::memory:', world })
       return shared
     },
     close: async () => (await shared)?.close(),
   }
-}
+})
 
-async function inFile() {
+describeCatalog('SQLite file', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-catalog-'))
-  const opened: OpenedCatalog[] = []
+  const opened: Catalog[] = []
   return {
-    async open(world: TestWorld) {
+    async open(world) {
       const catalog = await openCatalog({ url: `sqlite:${join(folder, 'catalog.db')}`, world })
       opened.push(catalog)
       return catalog
@@ -42,12 +41,7 @@ async function inFile() {
       await rm(folder, { recursive: true })
     },
   }
-}
-
-describeCatalog('SQLite in memory', inMemory)
-describeCatalog('SQLite file', inFile)
-describeConnectors('SQLite in memory', inMemory)
-describeConnectors('SQLite file', inFile)
+})
 
 async function withFile(work: (path: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-catalog-'))

@@ -6,15 +6,10 @@
  * Each method is one transaction: if we stop before it, a restart sees nothing of it; after it, all of it.
  */
 import { type Selectable, sql } from 'kysely'
-import { childFields, type Field, fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
+import { fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import {
-  type Column,
-  FIRST_USER_FIELD_ID,
-  HIDDEN_COLUMNS,
-  OWN_ID_KEY,
-  type TableSchema,
-} from '../../schemas/table-schema.ts'
+import { holds } from '../../schemas/evolution.ts'
+import { type Column, FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
 import type { Catalog, Table } from './catalog.ts'
 import type { TableRow, Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
@@ -23,7 +18,7 @@ import { OvertakenError, type Transactions } from './transactions.ts'
 
 type Part = Pick<
   Catalog,
-  'createTable' | 'findTable' | 'getTable' | 'listTables' | 'addSchema' | 'versions' | 'bindPipeline'
+  'createTable' | 'findTable' | 'getTable' | 'listTables' | 'addSchema' | 'schemaCounts' | 'versions' | 'bindPipeline'
 >
 
 export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
@@ -84,14 +79,7 @@ export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
         const table = await tableById(tx, tableId)
         if (table.schemas.length !== expectedSchemas) return undefined
         checkColumns(table.name, columns)
-        const current = new Set(allFields(table.schemas.at(-1)?.columns ?? []).map(({ fieldId }) => fieldId))
-        const revived = allFields(columns).find(({ fieldId }) => fieldId <= table.lastFieldId && !current.has(fieldId))
-        if (revived && expectedSchemas > 0) {
-          throw new MillraceError(
-            'request-invalid',
-            `table "${table.name}": field id ${revived.fieldId} of column "${revived.name}" was dropped; ids start at ${table.lastFieldId + 1}`,
-          )
-        }
+        if (expectedSchemas > 0) checkSuccessor(table, columns)
         const all = withHidden(columns)
         await insertSchema(tx, tableId, expectedSchemas, all, await time())
         await tx
@@ -100,6 +88,16 @@ export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
           .where('table_id', '=', BigInt(tableId))
           .execute()
         return { schemaId: expectedSchemas, columns: all } satisfies TableSchema
+      }),
+
+    schemaCounts: () =>
+      read(async (tx) => {
+        const rows = await tx
+          .selectFrom('schema_versions')
+          .select(({ fn }) => ['table_id', fn.countAll<bigint>().as('count')])
+          .groupBy('table_id')
+          .execute()
+        return new Map(rows.map(({ table_id, count }) => [Number(table_id), Number(count)]))
       }),
 
     versions: () =>
@@ -220,26 +218,26 @@ function withHidden(columns: readonly Column[]): readonly Column[] {
   return [...columns, ...HIDDEN_COLUMNS]
 }
 
-/** With what is inside columns. */
-function allFields(columns: readonly Column[]): readonly Field[] {
-  return columns.flatMap((column) => [...fieldsWithin(column)])
+function* allFields(columns: readonly Column[]): Generator<Column> {
+  for (const column of columns) yield* fieldsWithin(column)
 }
 
 function largestFieldId(columns: readonly Column[]): number {
-  return allFields(columns).reduce((largest, { fieldId }) => Math.max(largest, fieldId), FIRST_USER_FIELD_ID - 1)
+  let largest = FIRST_USER_FIELD_ID - 1
+  for (const { fieldId } of allFields(columns)) largest = Math.max(largest, fieldId)
+  return largest
 }
 
 function checkColumns(table: string, columns: readonly Column[]): void {
   const names = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
+  const ids = new Set<number>()
   for (const { name } of columns) {
     if (names.has(name)) {
       throw new MillraceError('request-invalid', `table "${table}": column "${name}" is there twice or is a hidden one`)
     }
     names.add(name)
   }
-  const ids = new Set<number>()
-  for (const field of allFields(columns)) {
-    const { name, fieldId } = field
+  for (const { name, fieldId } of allFields(columns)) {
     if (!Number.isSafeInteger(fieldId) || fieldId < FIRST_USER_FIELD_ID || ids.has(fieldId)) {
       throw new MillraceError(
         'request-invalid',
@@ -247,18 +245,23 @@ function checkColumns(table: string, columns: readonly Column[]): void {
       )
     }
     ids.add(fieldId)
-    checkInside(table, field)
   }
 }
 
-/** Engines tell fields of a struct apart by names whatever their case. */
-function checkInside(table: string, { name, type }: Field): void {
-  if (!isNested(type)) return
-  const fields = childFields(type)
-  const names = new Set(fields.map((field) => field.name.toLowerCase()))
-  if (names.size === fields.length && fields.length > 0 && !names.has(OWN_ID_KEY)) return
-  throw new MillraceError(
-    'request-invalid',
-    `table "${table}": "${name}" is a ${formatColumnType(type)}; a struct has at least one field, each name once but for case, none of them ${OWN_ID_KEY}`,
-  )
+/** Whoever planned it: files that were written under the schema before stay readable under the next one. */
+function checkSuccessor(table: Table, columns: readonly Column[]): void {
+  const before = new Map<number, Column>()
+  for (const field of allFields(table.schemas.at(-1)?.columns ?? [])) before.set(field.fieldId, field)
+  for (const { fieldId, name, type, required } of allFields(columns)) {
+    const invalid = (reason: string) =>
+      new MillraceError('request-invalid', `table "${table.name}": column "${name}" (field id ${fieldId}) ${reason}`)
+    const was = before.get(fieldId)
+    if (!was) {
+      if (fieldId > table.lastFieldId) continue
+      throw invalid(`was dropped; new ids start at ${table.lastFieldId + 1}`)
+    }
+    const fits = isNested(was.type) ? was.type.kind === type.kind : holds(type, was.type)
+    if (!fits) throw invalid(`is ${formatColumnType(was.type)} and cannot become ${formatColumnType(type)}`)
+    if (required && !was.required) throw invalid('is optional and cannot become required')
+  }
 }

@@ -26,12 +26,9 @@ function fileOf(
     schemaId: 0,
     columns: [{ fieldId: 16, name: 'v', type: parseColumnType(type)!, required }],
   }
-  const found = { ...LEAF, ...leaf }
-  const { path, fieldId, repetition, logical } = found
   const footer: ParquetFooter = {
     rowCount: statistics.length * 10,
-    fields: [{ name: path, fieldId, repetition, logical, columnIndex: 0, children: [] }],
-    columns: [found],
+    columns: [{ ...LEAF, ...leaf }],
     rowGroups: statistics.map((each, i) => ({
       rowCount: 10,
       chunks: [

@@ -36,7 +36,6 @@ function footerWith(groups: readonly (readonly { size: number; gap: number; bloo
   }))
   return {
     rowCount: 10 * groups.length,
-    fields: [],
     columns,
     rowGroups,
     keyValues: new Map(),
