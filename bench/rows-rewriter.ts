@@ -96,7 +96,7 @@ export function createRowsRewriter({ store, writerId }: { store: ObjectStore; wr
       }
       const files: DataFile[] = []
       for (const [day, spans] of days) files.push(await writeFile(request, schema, day, spans))
-      return files
+      return { files, maskedRows: new Map() }
     },
   }
 }

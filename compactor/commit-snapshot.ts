@@ -27,7 +27,14 @@ export type CommitSettings = {
 }
 
 /** Files that took the place of the plan's inputs, durable where the table lives. */
-export type Rewritten = { readonly add: readonly DataFile[]; readonly remove: readonly string[]; readonly rows: number }
+export type Rewritten = {
+  readonly add: readonly DataFile[]
+  readonly remove: readonly string[]
+  /** In the files added. */
+  readonly rows: number
+  /** Rows of masks that were in the inputs and are not in the files added. */
+  readonly maskedRows?: ReadonlyMap<number, number>
+}
 
 export type CommitRequest = {
   readonly version: TableVersion
@@ -73,7 +80,7 @@ export function createSnapshotCommits(components: {
         add: rewritten.add,
         remove: rewritten.remove,
         removeFrom: 'files' in work ? [...new Set(work.files.map(({ manifestPath }) => manifestPath))] : [],
-        operation: work.kind === 'append' ? 'append' : 'replace',
+        operation: work.kind === 'append' ? 'append' : rewritten.maskedRows?.size ? 'overwrite' : 'replace',
         coverage: { before, changed: coverageChanges((key) => findCoverage(before, key), segments) },
         lakeFormat: lease.lakeFormat,
         commitId,
@@ -111,6 +118,7 @@ export function createSnapshotCommits(components: {
       removedPaths: prepared.removedPaths,
       rowsAdded: work.kind === 'append' ? rewritten.rows : 0,
       snapshotRows: prepared.snapshotRows,
+      ...(rewritten.maskedRows ? { maskedRows: rewritten.maskedRows } : {}),
     })
     world.crashPoint('compactor/after-snapshot-commit')
     if (result.outcome === 'conflict') {

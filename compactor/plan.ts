@@ -5,6 +5,7 @@
  *            that a snapshot's coverage is a prefix (PROTOCOL 4)
  *   merge    small files of one table partition become one, files of like size first, so that a row is rewritten
  *            about log(target / segment) times
+ *   merge    also of files that may still hold rows which a mask took away, so that their bytes go
  *   tier     files that are old enough move to the cold store, bytes unchanged
  *   expire   nothing but old snapshots leaving the metadata, once nothing else is left to do for a table that stands still
  *
@@ -52,6 +53,7 @@ export function planWork(
   return (
     planAppend(version, settings) ??
     knownMerge(files, settings) ??
+    planUnmask(version, base, files, settings) ??
     planTier(version, base, files, settings) ??
     planExpiry(version, base, settings)
   )
@@ -109,6 +111,28 @@ export function planMerge(files: readonly PlanFile[], settings: PlanSettings): W
     if (!best || fitting.length > best.length) best = fitting
   }
   return best && { kind: 'merge', files: best }
+}
+
+/**
+ * Files from before a mask may hold its rows; any rewrite after it leaves them out. Masks of the last moments wait for each other.
+ * A file that was written while the mask came keeps its rows until it is rewritten for another reason: readers leave them out.
+ */
+function planUnmask(
+  { masks = [], segments, readAt }: TableVersion,
+  base: TableMetadata | undefined,
+  files: readonly PlanFile[],
+  settings: PlanSettings,
+): Work | undefined {
+  const old = masks.filter(({ createdAt }) => Number(readAt - createdAt) / 1000 >= settings.snapshotAgeMs)
+  if (old.length === 0 || segments.length > 0) return undefined
+  const newest = old.reduce((latest, { createdAt }) => Math.max(latest, Number(createdAt / 1000n)), 0)
+  const snapshotTimes = new Map(base?.snapshots.map((snapshot) => [snapshot.snapshotId, snapshot.timestampMs]))
+  const before = files.filter(({ snapshotId }) => (snapshotTimes.get(snapshotId) ?? 0) <= newest)
+  const [first] = before
+  if (!first) return undefined
+  const alike = before.filter((file) => file.specId === first.specId && partitionText(file) === partitionText(first))
+  const fitting = takeUpTo(alike, settings.mergeBytesMax)
+  return { kind: 'merge', files: fitting.length > 0 ? fitting : [first] }
 }
 
 function planTier(

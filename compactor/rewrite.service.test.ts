@@ -18,6 +18,8 @@ import { sampleVector } from '../lake/parquet/sample-batches.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
 import { defineTable } from '../lake/table-definition.ts'
 import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
+import { lettersKey } from '../schemas/coverage.ts'
+import { maskedOffsetsOf } from '../schemas/masked-offsets.ts'
 import { createInputs } from './inputs.ts'
 import { createRewriter } from './rewrite.ts'
 import { SAMPLE_SETTINGS } from './sample-table.ts'
@@ -215,4 +217,52 @@ test('odd times are kept, and never make a table partition, whether bounds say s
   expect((await rowsOf(await live(table))).get(6)).toBe(-2n)
   await addRows(table, 7, [now, now])
   expect(await worker.turn(table)).toMatchObject({ rows: 2, rowsAside: 0, filesOut: 1 })
+})
+
+test('masked rows are left out of the bytes, in appends and in files from before the mask, and the mask is over (G-2)', async () => {
+  const table = await makeTable('masked')
+  const worker = await makeWorker(100)
+  const now = world.clock.nowMicros()
+  await addRows(table, 0, [now, now, now])
+  expect(await worker.turn(table)).toMatchObject({ kind: 'append', rows: 3 })
+  await addRows(table, 3, [now, now, now, now])
+  const letters = lettersKey('p', 'masked')
+  const offsets = [1n, 3n, 4n, 6n].map((offset) => ({ source: 'http:masked', partition: 0, offset }))
+  await catalog.commitTick({
+    commitId: 'mask',
+    writer: ingest,
+    segments: [],
+    advances: [
+      {
+        ...letters,
+        range: { start: 0n, end: 4n },
+        recordsIn: 4,
+        recordsDead: 0,
+        recordsFiltered: 4,
+        logEnd: undefined,
+        caughtUp: true,
+      },
+    ],
+    idempotencyKeys: [],
+    masks: [
+      {
+        tableId: table.tableId,
+        action: 'discard',
+        offsets: maskedOffsetsOf(offsets),
+        requestedBy: 'ada',
+        why: 'a test',
+      },
+    ],
+  })
+  await world.advance(100)
+  expect(await worker.turn(table)).toMatchObject({ kind: 'append', rows: 1 })
+  const [pending] = await catalog.readTables(['masked'])
+  expect(pending.masks).toHaveLength(1)
+  expect(await worker.turn(table)).toBeUndefined()
+  await world.advance(SAMPLE_SETTINGS.snapshotAgeMs + 1000)
+  expect(await worker.turn(table)).toMatchObject({ kind: 'merge', rows: 2, filesIn: 1 })
+  expect([...(await rowsOf(await live(table))).keys()].sort()).toEqual([0, 2, 5])
+  const [over] = await catalog.readTables(['masked'])
+  expect(over.masks).toEqual([])
+  expect(await worker.turn(table)).toBeUndefined()
 })

@@ -2,12 +2,12 @@
  * Files in → sorted data files out, the same rows (PROTOCOL 4). One `COPY` per table partition, because a partitioned
  * `COPY` does not keep order; written on NVMe, checked, then put where the table lives.
  *
- * Checked for every output: the footer has every column in its exact type and field id; rows in = rows out; the sort
+ * Checked for every output: the footer has every column in its exact type and field id; rows in − masked = rows out; the sort
  * order, before it is claimed. If we stop at any place here, a restart sees files that nothing refers to.
  */
 import { mkdir, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Table, Writer } from '../lake/catalog/catalog.ts'
+import type { Mask, Table, Writer } from '../lake/catalog/catalog.ts'
 import { checksumOfFile } from '../lake/checksum.ts'
 import type { Engine } from '../lake/engine/engine.ts'
 import { type MappedFile, quoteName, quoteText, relationSql, SCHEMA_ID_KEY } from '../lake/file-mapping.ts'
@@ -15,11 +15,13 @@ import { dataFileFromFooter } from '../lake/iceberg/data-file.ts'
 import type { DataFile, PartitionValue } from '../lake/iceberg/iceberg.ts'
 import { partitionPath } from '../lake/iceberg/partition-path.ts'
 import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
+import { maskedCountsSql, unmaskedSql } from '../lake/mask-sql.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
+import { fieldIdsSql } from './field-ids.ts'
 import { createPartitioner } from './partitioner.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
 import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
@@ -27,15 +29,24 @@ import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
 export type RewriteRequest = {
   readonly table: Table
   readonly inputs: readonly MappedFile[]
+  /** Rows of the inputs, masked ones included. */
   readonly rowsExpected: number
+  /** Their rows are left out. */
+  readonly masks?: readonly Mask[]
   /** Known when all inputs are of one table partition already; undefined also for files beside the partitioning. */
   readonly partition: readonly PartitionValue[] | undefined
   /** False as long as a compactor lives that does not know files beside the partitioning: then every row goes into one of it. */
   readonly mayLieBeside: boolean
 }
 
+export type RewrittenFiles = {
+  readonly files: readonly DataFile[]
+  /** How many rows of each mask the inputs had; those with none are not listed. */
+  readonly maskedRows: ReadonlyMap<number, number>
+}
+
 export type Rewriter = {
-  rewrite(request: RewriteRequest): Promise<DataFile[]>
+  rewrite(request: RewriteRequest): Promise<RewrittenFiles>
 }
 
 const ROW_GROUP_ROWS = 122_880
@@ -67,10 +78,9 @@ export function createRewriter(components: {
     sequence += 1
     const name = `${writer.writerId}-${String(sequence).padStart(8, '0')}.parquet`
     const localFile = join(workFolder, name)
-    const fieldIds = schema.columns.map((column) => `${quoteName(column.name)}: ${column.fieldId}`).join(', ')
     await engine.run(
       `COPY (${await sortedSql(table, schema, fromSql)}) TO ${quoteText(localFile)}
-       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS {${fieldIds}},
+       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIdsSql(schema.columns)},
         KV_METADATA {${quoteText(SCHEMA_ID_KEY)}: ${quoteText(String(schema.schemaId))}})`,
     )
     const sorted = table.sort.length > 0 && (await isSorted(localFile, table, schema))
@@ -135,11 +145,21 @@ export function createRewriter(components: {
     })
   }
 
+  async function countMasked(relation: string, masks: readonly Mask[]): Promise<Map<number, number>> {
+    if (masks.length === 0) return new Map()
+    const [counts] = await engine.run(maskedCountsSql(relation, masks))
+    const counted = masks.map(({ maskId }, index) => [maskId, Number(counts[`masked_${index}`])] as const)
+    return new Map(counted.filter(([, rows]) => rows > 0))
+  }
+
   return {
-    async rewrite({ table, inputs, rowsExpected, partition, mayLieBeside }) {
+    async rewrite({ table, inputs, rowsExpected: rowsIn, masks = [], partition, mayLieBeside }) {
       await mkdir(workFolder, { recursive: true })
       const schema = table.schemas.at(-1)!
-      const relation = relationSql(inputs, table.schemas, schema.columns)
+      const everyRow = relationSql(inputs, table.schemas, schema.columns)
+      const maskedRows = await countMasked(everyRow, masks)
+      const relation = unmaskedSql(everyRow, schema.columns, masks)
+      const rowsExpected = [...maskedRows.values()].reduce((rows, masked) => rows - masked, rowsIn)
       const known = partition ?? (table.partition.length === 0 ? [] : undefined)
       const window = mayLieBeside ? timeWindowOf(table, world.clock.nowMicros()) : EVERY_TIME
       const files: DataFile[] = []
@@ -165,7 +185,7 @@ export function createRewriter(components: {
       }
       const rowsOut = files.reduce((sum, file) => sum + file.rowCount, 0)
       invariant('G-2.rewrite', rowsOut === rowsExpected, { table: table.name, rowsExpected, rowsOut })
-      return files.filter((file) => file.rowCount > 0)
+      return { files: files.filter((file) => file.rowCount > 0), maskedRows }
     },
   }
 }

@@ -153,7 +153,7 @@ export async function createSampleTable(): Promise<SampleTable> {
             files += 1
             const path = `${table.location}/data/${writer.writerId}-${files}.parquet`
             await store.put(path, new Uint8Array(1))
-            return [dataFile(path, rowsExpected)]
+            return { files: [dataFile(path, rowsExpected)], maskedRows: new Map() }
           },
         },
         tiering: undefined,

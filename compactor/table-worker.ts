@@ -21,7 +21,7 @@ import {
   type Writer,
 } from '../lake/catalog/catalog.ts'
 import type { MappedFile } from '../lake/file-mapping.ts'
-import type { DataFile, TableMetadata } from '../lake/iceberg/iceberg.ts'
+import type { TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
@@ -141,17 +141,17 @@ export function createTableWorker(components: {
     mayLieBeside: boolean,
   ): Promise<Rewritten> {
     if (work.kind === 'expire') return { add: [], remove: [], rows: 0 }
+    const { masks } = version
     if (work.kind === 'append') {
-      const rows = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
-      return {
-        add: await rewriteFiles(version.table, work.segments, {
-          rowsExpected: rows,
-          partition: singlePartition(version.table, work.segments),
-          mayLieBeside,
-        }),
-        remove: [],
-        rows,
-      }
+      const rowsExpected = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
+      const partition = singlePartition(version.table, work.segments)
+      const rewritten = await rewriteFiles(version.table, work.segments, {
+        rowsExpected,
+        masks,
+        partition,
+        mayLieBeside,
+      })
+      return { ...rewritten, remove: [] }
     }
     const rows = work.files.reduce((sum, file) => sum + file.rowCount, 0)
     const remove = work.files.map(({ path }) => path)
@@ -162,18 +162,19 @@ export function createTableWorker(components: {
       return { add: await tiering.move(version.table, files), remove, rows }
     }
     const partition = samePartition(work.files)
-    const add = await rewriteFiles(version.table, work.files, { rowsExpected: rows, partition, mayLieBeside })
-    return { add, remove, rows }
+    const how = { rowsExpected: rows, masks, partition, mayLieBeside }
+    return { ...(await rewriteFiles(version.table, work.files, how)), remove }
   }
 
   async function rewriteFiles(
     table: Table,
     files: readonly { path: string; bytes: number; checksum?: string }[],
-    how: Pick<RewriteRequest, 'rowsExpected' | 'partition' | 'mayLieBeside'>,
-  ): Promise<DataFile[]> {
+    how: Pick<RewriteRequest, 'rowsExpected' | 'masks' | 'partition' | 'mayLieBeside'>,
+  ): Promise<Omit<Rewritten, 'remove'>> {
     const opened = await inputs.open(files)
     try {
-      return await rewriter.rewrite({ table, inputs: opened.files, ...how })
+      const { files: add, maskedRows } = await rewriter.rewrite({ table, inputs: opened.files, ...how })
+      return { add, maskedRows, rows: add.reduce((sum, file) => sum + file.rowCount, 0) }
     } finally {
       await opened.release()
     }

@@ -11,6 +11,8 @@
 import type { NewSegment, Segment } from '../lake/catalog/catalog.ts'
 import { mergedSources } from '../lake/catalog/segment-merge.ts'
 import { compareBounds, decodeBound } from '../lake/iceberg/bounds.ts'
+import { leavesOf } from '../lake/parquet/nested-levels.ts'
+import type { Field } from '../schemas/column-type.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import type { TableSchema } from '../schemas/table-schema.ts'
 
@@ -61,7 +63,7 @@ export function mergedFacts(
 ): Pick<NewSegment, 'rowCount' | 'bounds' | 'sources' | 'touched'> {
   return {
     rowCount: inputs.reduce((sum, { rowCount }) => sum + rowCount, 0),
-    bounds: schema.columns.flatMap(({ fieldId, type }) => {
+    bounds: leafColumns(schema).flatMap(({ fieldId, type }) => {
       const each = inputs.flatMap(({ bounds, rowCount }) => {
         const found = bounds.find((column) => column.fieldId === fieldId)
         return found ? [{ rowCount, bounds: found }] : []
@@ -86,6 +88,11 @@ export function mergedFacts(
     sources: mergedSources(inputs.map(({ sources }) => sources)),
     touched: mergedTouched(inputs.map(({ touched }) => touched)),
   }
+}
+
+/** Lists and maps have no bounds. */
+function leafColumns({ columns }: TableSchema): readonly Field[] {
+  return columns.flatMap((column) => leavesOf(column).flatMap(({ field, isRepeated }) => (isRepeated ? [] : [field])))
 }
 
 function mergedTouched(all: readonly NewSegment['touched'][]): NewSegment['touched'] {

@@ -20,7 +20,8 @@ function leaf(fieldId: number, path: string, physical: LeafColumn['physical'], l
 
 function file(name: string, schemaId: string | undefined, columns: readonly LeafColumn[]): MappedFile {
   const keyValues = new Map(schemaId === undefined ? [] : [[SCHEMA_ID_KEY, schemaId]])
-  const footer = { columns, keyValues, rowGroups: [], rowCount: 0 } as unknown as MappedFile['footer']
+  const fields = columns.map(({ fieldId, path: name }, columnIndex) => ({ fieldId, name, columnIndex, children: [] }))
+  const footer = { fields, columns, keyValues, rowGroups: [], rowCount: 0 } as unknown as MappedFile['footer']
   return { path: `s3://b/${name}`, localFile: `/cache/${name}`, footer }
 }
 const OLD_LEAVES = [leaf(16, 'a', 'INT32'), leaf(17, 'b', 'BYTE_ARRAY', 'STRING')]

@@ -1,15 +1,16 @@
 /**
  * Rows of several files as one relation in the table's current schema.
  *
- * Every file is read by its own columns: found by field id in its footer, selected by the name they have there, cast
- * to the current type (PROTOCOL 4). Files whose columns map alike share one `read_parquet`; groups are joined by
+ * Every file is read by its own columns, and the fields inside them: found by field id in its footer, selected by the name they
+ * have there, widened to the current type (PROTOCOL 4). Files whose columns map alike share one `read_parquet`; groups are joined by
  * UNION ALL. A file that lacks a column it should have, or has it in another type, is an error naming the file, never
  * NULLs: only a column added after the file's own schema is NULL in it.
  */
-import { type ColumnType, formatColumnType } from '../schemas/column-type.ts'
+import { type ColumnType, childFields, type Field, formatColumnType, isNested } from '../schemas/column-type.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Column, TableSchema } from '../schemas/table-schema.ts'
-import type { LeafColumn, ParquetFooter } from './parquet/parquet.ts'
+import { insideNodes, nodeText } from './parquet/inside-nodes.ts'
+import type { LeafColumn, ParquetFooter, SchemaNode } from './parquet/parquet.ts'
 
 /** Key in the footer of every file that Millrace writes. */
 export const SCHEMA_ID_KEY = 'millrace.schema-id'
@@ -28,47 +29,147 @@ export function relationSql(
   wanted: readonly Column[],
 ): string {
   if (files.length === 0) return emptyRelationSql(wanted)
-  const groups = new Map<string, string[]>()
+  // One read has the columns of its first file: others must have the same types, not only the same names.
+  const groups = new Map<string, { readonly select: string; readonly locals: string[] }>()
+  const typesOf = new Map<TableSchema, string>()
   for (const file of files) {
-    const select = selectList(file, schemas, wanted)
-    const group = groups.get(select)
-    if (group) group.push(file.localFile)
-    else groups.set(select, [file.localFile])
+    const written = schemaOfFile(file, schemas)
+    const select = selectOf(file, written, wanted)
+    const types = typesOf.get(written) ?? typesText(written, wanted)
+    typesOf.set(written, types)
+    const key = `${select}\n${types}`
+    const group = groups.get(key)
+    if (group) group.locals.push(file.localFile)
+    else groups.set(key, { select, locals: [file.localFile] })
   }
-  return [...groups]
-    .map(([select, locals]) => {
+  return [...groups.values()]
+    .map(({ select, locals }) => {
       const list = locals.map(quoteText).join(', ')
       return `SELECT ${select} FROM read_parquet([${list}], hive_partitioning=false, union_by_name=false)`
     })
     .join(' UNION ALL ')
 }
 
+function typesText({ columns }: TableSchema, wanted: readonly Column[]): string {
+  const ids = new Set(wanted.map(({ fieldId }) => fieldId))
+  return columns
+    .filter(({ fieldId }) => ids.has(fieldId))
+    .map(({ type }) => duckdbType(type))
+    .join(', ')
+}
+
 export function emptyRelationSql(wanted: readonly Column[]): string {
-  const columns = wanted.map((column) => `CAST(NULL AS ${duckdbType(column.type)}) AS ${quoteName(column.name)}`)
+  const columns = wanted.map((column) => `${nullOf(column.type)} AS ${quoteName(column.name)}`)
   return `SELECT ${columns.join(', ')} WHERE false`
 }
 
 /** `"a" AS "b", CAST(NULL AS BIGINT) AS "c"`: the wanted columns in terms of the file's own. */
 export function selectList(file: MappedFile, schemas: readonly TableSchema[], wanted: readonly Column[]): string {
-  const written = schemaOfFile(file, schemas)
+  return selectOf(file, schemaOfFile(file, schemas), wanted)
+}
+
+function selectOf(file: MappedFile, written: TableSchema, wanted: readonly Column[]): string {
   return wanted
     .map((column) => {
       const own = written.columns.find((each) => each.fieldId === column.fieldId)
-      const type = duckdbType(column.type)
-      if (!own) return `CAST(NULL AS ${type}) AS ${quoteName(column.name)}`
-      const leaf = file.footer.columns.find((each) => each.fieldId === column.fieldId)
-      if (!leaf) throw mismatch(file, `column "${own.name}" (field id ${own.fieldId}) is missing`)
-      if (!hasType(leaf, own.type)) {
-        throw mismatch(
-          file,
-          `column "${leaf.path}" is ${leaf.physical} ${leaf.logical ?? ''}, expected ${formatColumnType(own.type)}`,
-        )
-      }
-      const source = quoteName(leaf.path)
-      const value = duckdbType(own.type) === type ? source : `CAST(${source} AS ${type})`
+      if (!own) return `${nullOf(column.type)} AS ${quoteName(column.name)}`
+      checkNode(file, own, nodeOf(file, own, file.footer.fields), own.name)
+      const value = valueSql({ file, path: own.name, depth: 0 }, own, column, quoteName(own.name))
       return value === quoteName(column.name) ? value : `${value} AS ${quoteName(column.name)}`
     })
     .join(', ')
+}
+
+function nodeOf(file: MappedFile, own: Field, nodes: readonly SchemaNode[], path = own.name): SchemaNode {
+  const node = nodes.find((each) => each.fieldId === own.fieldId)
+  if (!node) throw mismatch(file, `column "${path}" (field id ${own.fieldId}) is missing`)
+  // What is read by name is this node.
+  if (node.name === own.name) return node
+  throw mismatch(file, `column "${path}" (field id ${own.fieldId}) is called "${node.name}"`)
+}
+
+/** The file has what its own schema says, all the way down. */
+function checkNode(file: MappedFile, own: Field, node: SchemaNode, path: string): void {
+  const { type } = own
+  const leaf = node.columnIndex === undefined ? undefined : file.footer.columns[node.columnIndex]
+  if (!isNested(type)) {
+    if (leaf && node.repetition !== 'REPEATED' && hasType(leaf, type)) return
+    const found = leaf ? `${leaf.physical} ${leaf.logical ?? ''}` : nodeText(node)
+    throw mismatch(file, `column "${path}" is ${found}, expected ${formatColumnType(type)}`)
+  }
+  const inside = insideNodes(node, type.kind)
+  if (!inside) throw mismatch(file, `column "${path}" is ${nodeText(node)}, expected ${formatColumnType(type)}`)
+  for (const field of childFields(type)) {
+    const below = `${path}.${field.name}`
+    checkNode(file, field, nodeOf(file, field, inside, below), below)
+  }
+}
+
+type Place = { readonly file: MappedFile; readonly path: string; readonly depth: number }
+
+/**
+ * A value of the file's field as one of the current field, which has the same id. Inside structs, lists and maps as well: what
+ * was added since is NULL, what was dropped is left out, names and order are the current ones. A NULL struct stays NULL and
+ * a struct of NULLs a struct. Where nothing changed the value is read as it is.
+ */
+function valueSql(place: Place, own: Field, current: Field, source: string): string {
+  const { type: from } = own
+  const { type: to } = current
+  if (readsAlike(from, to)) return source
+  const inside = (field: Field, target: Field, sql: string, more: number) =>
+    valueSql({ ...place, path: `${place.path}.${field.name}`, depth: place.depth + more }, field, target, sql)
+  if (from.kind === 'struct' && to.kind === 'struct') {
+    const parts = to.fields.map((field) => {
+      const before = from.fields.find(({ fieldId }) => fieldId === field.fieldId)
+      const value = before
+        ? inside(before, field, `struct_extract(${source}, ${quoteText(before.name)})`, 0)
+        : nullOf(field.type)
+      return `${quoteName(field.name)} := ${value}`
+    })
+    return `CASE WHEN ${source} IS NULL THEN NULL ELSE struct_pack(${parts.join(', ')}) END`
+  }
+  // No name of a column: inside a lambda its own would hide that.
+  const item = `__item_${place.depth}`
+  if (from.kind === 'list' && to.kind === 'list') {
+    return `list_transform(${source}, lambda ${item}: ${inside(from.element, to.element, item, 1)})`
+  }
+  if (from.kind === 'map' && to.kind === 'map') {
+    const key = inside(from.key, to.key, `struct_extract(${item}, 'key')`, 1)
+    const value = inside(from.value, to.value, `struct_extract(${item}, 'value')`, 1)
+    // A map that has a key twice is read, but never made: of such entries the last one stays.
+    const isLast = `lambda ${item}, ${item}_index: NOT list_contains(map_keys(${source})[${item}_index + 1:], struct_extract(${item}, 'key'))`
+    const entries = `list_transform(list_filter(map_entries(${source}), ${isLast}), lambda ${item}: struct_pack("key" := ${key}, "value" := ${value}))`
+    return `map_from_entries(${entries})`
+  }
+  if (isWidening(from, to)) return `CAST(${source} AS ${duckdbType(to)})`
+  throw mismatch(
+    place.file,
+    `column "${place.path}" was written as ${formatColumnType(from)}, which is never read as ${formatColumnType(to)}`,
+  )
+}
+
+/** The same ids under the same names in the same order, and the same types for the engine: as it is for most files. */
+function readsAlike(from: ColumnType, to: ColumnType): boolean {
+  if (!isNested(from) || !isNested(to)) return duckdbType(from) === duckdbType(to)
+  const [before, now] = [childFields(from), childFields(to)]
+  return (
+    from.kind === to.kind &&
+    before.length === now.length &&
+    before.every(
+      (field, i) =>
+        field.fieldId === now[i].fieldId && field.name === now[i].name && readsAlike(field.type, now[i].type),
+    )
+  )
+}
+
+/** The changes of a type that Iceberg has: no value is lost by them. */
+function isWidening(from: ColumnType, to: ColumnType): boolean {
+  if (from.kind === 'decimal' && to.kind === 'decimal') return from.scale === to.scale && from.precision <= to.precision
+  return (from.kind === 'int' && to.kind === 'long') || (from.kind === 'float' && to.kind === 'double')
+}
+
+function nullOf(type: ColumnType): string {
+  return `CAST(NULL AS ${duckdbType(type)})`
 }
 
 function schemaOfFile(file: MappedFile, schemas: readonly TableSchema[]): TableSchema {
@@ -81,7 +182,7 @@ function schemaOfFile(file: MappedFile, schemas: readonly TableSchema[]): TableS
   )
 }
 
-/** Physical and logical type as `column-type.ts` lists them. */
+/** Physical and logical type as `column-type.ts` lists them. Of nested types a file has no leaf. */
 export function hasType(leaf: LeafColumn, type: ColumnType): boolean {
   const { physical, logical } = leaf
   switch (type.kind) {

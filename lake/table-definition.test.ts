@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type ColumnType, parseColumnType } from '../schemas/column-type.ts'
+import { type ColumnType, fieldsWithin, parseColumnType } from '../schemas/column-type.ts'
 import { defineDeadLetters, defineTable, EVENT_TIME_PROPERTY, type TableDeclaration } from './table-definition.ts'
 
 function declaration(more: Partial<TableDeclaration>): TableDeclaration {
@@ -25,6 +25,21 @@ function declaration(more: Partial<TableDeclaration>): TableDeclaration {
 }
 
 const define = (more: Partial<TableDeclaration>) => defineTable(declaration(more), 'file:///lake/t')
+
+test('what is inside nested columns gets ids after all columns; neither partition nor order goes by one', () => {
+  const columns = [
+    { name: 's', type: parseColumnType('struct<a: int, l: list<int>>') as ColumnType, required: true },
+    { name: 'id', type: { kind: 'long' }, required: false },
+  ] as const
+  const table = define({ columns, sort: ['id'] })
+  expect(table.columns!.map((column) => [...fieldsWithin(column)].map(({ fieldId }) => fieldId))).toEqual([
+    [16, 18, 19, 20],
+    [17],
+  ])
+  expect(() => define({ columns, sort: ['s'] })).toThrow('a struct has no order')
+  expect(() => define({ columns, partition: ['s'] })).toThrow('identity does not take a struct')
+  expect(() => define({ columns, partition: ['s.a'] })).toThrow('there is no column "s.a"')
+})
 
 test('user columns get field ids from 16 on, in declared order', () => {
   const { columns, location, properties } = define({})

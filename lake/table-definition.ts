@@ -2,7 +2,7 @@
  * A table as settings declare it → a table as the catalog keeps it: field ids for its columns, Iceberg partition
  * fields from `day(ts)`, sort fields from `id desc`. Used by whoever creates tables.
  */
-import type { ColumnType } from '../schemas/column-type.ts'
+import { assignFieldIds, type ColumnType, isNested } from '../schemas/column-type.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import {
   type Column,
@@ -33,7 +33,9 @@ export const TIME_AHEAD_PROPERTY = 'millrace.time-ahead-ms'
 const FIRST_PARTITION_FIELD_ID = 1000
 
 export function defineTable(declaration: TableDeclaration, location: string): NewTable {
-  const columns = declaration.columns.map((column, index) => ({ ...column, fieldId: FIRST_USER_FIELD_ID + index }))
+  const declared = declaration.columns.map((column) => ({ ...column, fieldId: 0 }))
+  // Columns first, then what is inside of them.
+  const columns = assignFieldIds(declared, FIRST_USER_FIELD_ID).fields
   const all = [...columns, ...HIDDEN_COLUMNS]
   const eventTime =
     declaration.eventTime === undefined ? undefined : findColumn(declaration, all, declaration.eventTime)
@@ -154,6 +156,9 @@ function sortField(declaration: TableDeclaration, columns: readonly Column[], te
   const match = /^(\S+)(?:\s+(asc|desc))?(?:\s+nulls\s+(first|last))?$/i.exec(text.trim())
   if (!match) throw invalid(declaration, `sort "${text}" is not "column [asc|desc] [nulls first|last]"`)
   const column = findColumn(declaration, columns, match[1])
+  if (isNested(column.type)) {
+    throw invalid(declaration, `sort "${text}": a ${column.type.kind} has no order; name a column of one value`)
+  }
   const descending = match[2]?.toLowerCase() === 'desc'
   const nullsFirst = match[3] ? match[3].toLowerCase() === 'first' : !descending
   return { fieldId: column.fieldId, descending, nullsFirst }

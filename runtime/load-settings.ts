@@ -228,7 +228,7 @@ function createReader(
   function readOne(leaf: Leaf<unknown>, path: string): unknown {
     const entry = entries.get(path)
     if (!entry) return leaf.fallback
-    const replaced = replaceReferences(entry.value, entry, [])
+    const replaced = leaf.keepsReferences ? entry.value : replaceReferences(entry.value, entry, [])
     if (replaced === FAILED) return leaf.fallback
     const result = leaf.parse(replaced)
     if ('issues' in result) {

@@ -124,7 +124,7 @@ describe('changes of a human', () => {
       }),
     ).toContain('is the only one')
     const many = Array.from({ length: 20 }, (_, index) => `c${index}: int`).join(', ')
-    expect(changed(many, 'add gate string')).toContain('would have 21 columns, it may have 20 (columns.max)')
+    expect(changed(many, 'add gate string')).toContain('would have 21 columns, it may have 20 (columns-max)')
   })
 
   test('a column dropped and added again is another one, and records bring their values into that', () => {

@@ -129,7 +129,7 @@ function added(edit: Edit, siblings: readonly Field[], isTop: boolean): Field {
   const field: Field = { fieldId: 0, name, type: allOptional(change.type), required: false }
   const count = countLeaves(table.columns) + countLeaves([field])
   if (count > limits.columnsMax) {
-    throw refused(edit, `the table would have ${count} columns, it may have ${limits.columnsMax} (columns.max)`)
+    throw refused(edit, `the table would have ${count} columns, it may have ${limits.columnsMax} (columns-max)`)
   }
   return field
 }

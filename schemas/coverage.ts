@@ -44,3 +44,14 @@ export type Coverage = SourceKey & {
 export function sourceKeyText(key: SourceKey): string {
   return `${key.pipeline}\u0000${key.source}\u0000${key.partition}`
 }
+
+/**
+ * Dead letters that were replayed or discarded, counted from 0 in the order in which they left: a source of its own,
+ * `letters:<table of the dead letters>`, so that a record that became a row late is counted once like any other, and of two who
+ * take the same letters away one finds its source moved.
+ */
+export const LETTERS_SOURCE = 'letters:'
+
+export function lettersKey(pipeline: string, deadLetterTable: string): SourceKey {
+  return { pipeline, source: `${LETTERS_SOURCE}${deadLetterTable}`, partition: 0 }
+}

@@ -26,6 +26,8 @@ export type Leaf<T> = {
   readonly secret: boolean
   /** A path on this machine: relative ones start at the folder of the settings file. */
   readonly isPath: boolean
+  /** `${env:…}` and `${file:…}` are not replaced: whoever uses the value reads them. */
+  readonly keepsReferences?: boolean
   parse(value: unknown): LeafResult<T>
 }
 

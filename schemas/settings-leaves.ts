@@ -4,6 +4,7 @@
  * (`millrace settings schema`, tested to be up to date).
  */
 import { z } from 'zod'
+import { connectorsLeaf } from './settings-connectors.ts'
 import { bytes, choice, duration, flag, integer, list, optionalText, text, zodLeaf } from './settings-leaf.ts'
 import { columnsLeaf, DATE_TEXT, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
 
@@ -177,6 +178,15 @@ export const LEAVES = {
     fallback: 10 * SECOND,
     min: 500,
     max: 30 * MINUTE,
+  }),
+  connectors: connectorsLeaf,
+  'connect.secrets.folders': list({
+    description:
+      'Folders, absolute, whose files a connector may refer to for its secrets. Without any, no file is read.',
+    fallback: [],
+    expected: 'an absolute folder',
+    pattern: /^\/[^\0]+$/,
+    max: 100,
   }),
   'flush.interval.ms': duration({
     description: 'Longest time between two flush ticks; a row is visible about this long after it arrived.',
@@ -447,7 +457,7 @@ export const TABLE_LEAVES = {
     choices: ['evolve', 'freeze', 'fail'],
     fallback: undefined,
   }),
-  'columns.max': integer({
+  'columns-max': integer({
     description:
       'So many columns a table gets at most, those inside structs counted; further fields of records are skipped and counted.',
     fallback: 1000,

@@ -2,7 +2,7 @@
  * Columns of a table as people declare them, in one of two forms:
  *
  *   columns: [{ name: id, type: long, required: true }, { name: price, type: "decimal(10,2)" }]
- *   columns: { id: long required, price: "decimal(10,2)" }
+ *   columns: { id: long required, price: "decimal(10,2)", address: "struct<city: string, zip: int>" }
  *
  * and the texts that name partitions and sort columns.
  */
@@ -19,7 +19,7 @@ const NAME = z
   .max(255, 'a column name of at most 255 characters')
   // A name is a JSON key, so nearly everything is allowed; control characters only make unreadable errors.
   .regex(/^[^\p{Cc}]+$/u, 'a column name without control characters')
-const TYPE_EXPECTED = `a type: ${SIMPLE_KINDS.join(', ')} or decimal(p,s)`
+const TYPE_EXPECTED = `a type: ${SIMPLE_KINDS.join(', ')}, decimal(p,s), struct<name: type, …>, list<type> or map<type, type>`
 const TYPE = z.string(TYPE_EXPECTED).refine((text) => parseColumnType(text) !== undefined, TYPE_EXPECTED)
 const TYPE_REQUIRED = z
   .string(`${TYPE_EXPECTED}, optionally followed by "required"`)
@@ -40,7 +40,7 @@ const EXPECTED = 'columns: a list of {name, type, required?}, or a mapping from 
 
 const base = zodLeaf<readonly DeclaredColumn[] | undefined>({
   description:
-    'Columns: a list of `{name, type, required?}`, or a mapping from name to `type` or `type required`. Within `{…}` quotes keep a comma together: `{price: "decimal(10,2)"}`. Without it they are inferred from the first records.',
+    'Columns: a list of `{name, type, required?}`, or a mapping from name to `type` or `type required`. Within `{…}` quotes keep a comma together: `{price: "decimal(10,2)", address: "struct<city: string, zip: int>"}`. Types nest: `list<struct<id: long required, tags: map<string, string>>>`. Without it they are inferred from the first records.',
   expected: EXPECTED,
   fallback: undefined,
   fallbackText: undefined,

@@ -105,6 +105,9 @@ export function toSettings(
       sessionTimeoutMs: values['kafka.session.timeout.ms'],
       heartbeatMs: Math.min(1000, Math.floor(values['kafka.session.timeout.ms'] / 4)),
     },
+    /** In the order of the file; references to secrets are unread. */
+    connectors: values.connectors,
+    connect: { secretsFolders: values['connect.secrets.folders'] },
     flush: {
       intervalMs: values['flush.interval.ms'],
       bytes: values['flush.bytes'],
@@ -165,7 +168,7 @@ export function toSettings(
         time: timeOf(table),
         infer: { records: table['infer.records'], timestamps: table['infer.timestamps'] },
         evolution: table.evolution ?? (table.columns ? 'freeze' : 'evolve'),
-        columnsMax: table['columns.max'],
+        columnsMax: table['columns-max'],
       }),
     ),
     pipelines: [...pipelines].map(

@@ -43,6 +43,9 @@ export function userColumns(schema: TableSchema): readonly Column[] {
   return schema.columns.filter((column) => !isHidden(column))
 }
 
+/** No field of a struct is called so: the engine takes it for the struct's own field id when it writes a file. */
+export const OWN_ID_KEY = '__duckdb_field_id'
+
 /** Name and columns of a table's dead letters: `<table>__dead_letters`. It is a table like any other. */
 export const DEAD_LETTERS_SUFFIX = '__dead_letters'
 

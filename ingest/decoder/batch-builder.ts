@@ -11,12 +11,10 @@ import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
 import { type Column, HIDDEN_COLUMNS, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
 import { ColumnBuilder } from './column-builder.ts'
 import type { BatchBuilder } from './decoder.ts'
-import { setGeneralValue } from './general-value.ts'
+import { type GeneralValue, setGeneralValue } from './general-value.ts'
 
 const FIRST_ROWS = 256
 const FIRST_VARIABLE_BYTES = 4096
-
-type Value = null | boolean | number | bigint | string | Uint8Array
 
 export class ColumnarBatchBuilder implements BatchBuilder {
   readonly schema: TableSchema
@@ -106,7 +104,7 @@ export class ColumnarBatchBuilder implements BatchBuilder {
     return index
   }
 
-  appendValues(values: readonly Value[]): void {
+  appendValues(values: readonly GeneralValue[]): void {
     if (values.length !== this.user.length) {
       throw new MillraceError('conversion-failed', `expected ${this.user.length} values, found ${values.length}`)
     }

@@ -4,6 +4,7 @@
  */
 import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
+import type { GeneralValue } from './general-value.ts'
 
 /** Why a record could not become a row. `column` where one is to blame. */
 export type DecodeFailure = {
@@ -25,8 +26,8 @@ export type BatchBuilder = {
   finishRow(sourceIndex: number, partition: number, offset: number, timestampMs: number, arrivedMicros: number): void
   /** The dictionary index of a `_source` text in this batch. */
   sourceIndex(source: string): number
-  /** Slow, general way in (dead letters, tests): one value per user column: null, boolean, number, bigint, string, Uint8Array. */
-  appendValues(values: readonly (null | boolean | number | bigint | string | Uint8Array)[]): void
+  /** Slow, general way in (dead letters, tests): one value per user column. */
+  appendValues(values: readonly GeneralValue[]): void
   /** Drops everything after the first `rows` rows (all-or-none HTTP bodies). */
   truncate(rows: number): void
   /** The rows as Arrow columns; the builder is empty afterwards and its buffers are not shared with the result. */

@@ -1,24 +1,85 @@
 /**
  * The slow, general way to put one value into a column (dead letters, tests): a JavaScript value in the column's own
- * unit. Temporal columns take integers (days; microseconds), a decimal takes its unscaled bigint or its text.
+ * unit. Temporal columns take integers (days; microseconds), a decimal takes its unscaled bigint or its text; a struct an
+ * object or a Map by field names, a list an array, a map a Map or an object.
  */
 import { formatColumnType } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ColumnBuilder } from './column-builder.ts'
 import { readDecimalText, readUuid } from './read-text.ts'
 
-export function setGeneralValue(
-  builder: ColumnBuilder,
-  row: number,
-  value: boolean | number | bigint | string | Uint8Array,
-): void {
-  if (!put(builder, row, value)) {
-    const { name, type } = builder.column
-    throw new MillraceError('conversion-failed', `column "${name}": a ${typeof value} is no ${formatColumnType(type)}`)
-  }
+export type GeneralValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly GeneralValue[]
+  | ReadonlyMap<GeneralValue, GeneralValue>
+  | { readonly [name: string]: GeneralValue }
+
+/** A value that is not null into the slot; the caller marks it present. */
+export function setGeneralValue(builder: ColumnBuilder, row: number, value: GeneralValue): void {
+  if (value !== null && put(builder, row, value)) return
+  const { name, type } = builder.column
+  const found = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value
+  throw new MillraceError('conversion-failed', `column "${name}": ${found} is no ${formatColumnType(type)}`)
 }
 
-function put(builder: ColumnBuilder, row: number, value: boolean | number | bigint | string | Uint8Array): boolean {
+/** The same for a value inside another one, which may be null, and the mark. */
+function setInside(builder: ColumnBuilder, slot: number, value: GeneralValue | undefined): void {
+  if (value !== null && value !== undefined) {
+    setGeneralValue(builder, slot, value)
+    builder.markPresent(slot)
+    return
+  }
+  if (builder.column.required) {
+    throw new MillraceError('conversion-failed', `column "${builder.column.name}": required, found null`)
+  }
+  builder.markNull(slot)
+}
+
+function isPlain(value: GeneralValue): value is Readonly<Record<string, GeneralValue>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+}
+
+function putStruct(builder: ColumnBuilder, row: number, value: GeneralValue): boolean {
+  if (!isPlain(value)) return false
+  for (const child of builder.children) {
+    const { name } = child.column
+    setInside(child, row, value instanceof Map ? value.get(name) : Object.hasOwn(value, name) ? value[name] : null)
+  }
+  return true
+}
+
+function putList(builder: ColumnBuilder, row: number, value: GeneralValue): boolean {
+  if (!Array.isArray(value)) return false
+  let slot = builder.beginList(row)
+  for (const each of value as readonly GeneralValue[]) {
+    builder.childSlot(slot)
+    setInside(builder.children[0], slot, each)
+    slot += 1
+  }
+  builder.endList(row, slot)
+  return true
+}
+
+/** Entries of a Map, or an object's keys (as they are: text). */
+function putMap(builder: ColumnBuilder, row: number, value: GeneralValue): boolean {
+  if (!isPlain(value)) return false
+  let slot = builder.beginList(row)
+  for (const [key, each] of value instanceof Map ? value : Object.entries(value)) {
+    builder.childSlot(slot)
+    setInside(builder.children[0], slot, key)
+    setInside(builder.children[1], slot, each)
+    slot += 1
+  }
+  builder.endList(row, slot)
+  return true
+}
+
+function put(builder: ColumnBuilder, row: number, value: GeneralValue): boolean {
   switch (builder.column.type.kind) {
     case 'boolean':
       if (typeof value !== 'boolean') return false
@@ -73,8 +134,10 @@ function put(builder: ColumnBuilder, row: number, value: boolean | number | bigi
       return true
     }
     case 'struct':
+      return putStruct(builder, row, value)
     case 'list':
+      return putList(builder, row, value)
     case 'map':
-      return false
+      return putMap(builder, row, value)
   }
 }

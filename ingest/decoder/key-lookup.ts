@@ -15,10 +15,10 @@ export type KeyLookup = {
 
 const WORD = 4
 
-export function createKeyLookup(names: readonly string[]): KeyLookup {
-  const plain = names.map((name) => Buffer.from(name, 'utf8'))
+export function createKeyLookup(names: readonly (string | undefined)[]): KeyLookup {
+  const plain = names.map((name) => Buffer.from(name ?? '', 'utf8'))
   const written = names.map((name) =>
-    Buffer.from(name !== '' && JSON.stringify(name) === `"${name}"` ? `"${name}":` : '', 'utf8'),
+    Buffer.from(name && JSON.stringify(name) === `"${name}"` ? `"${name}":` : '', 'utf8'),
   )
   const wordStarts = new Int32Array(names.length + 1)
   written.forEach((key, index) => {
@@ -35,6 +35,8 @@ export function createKeyLookup(names: readonly string[]): KeyLookup {
   while (size < names.length * 4) size *= 2
   const slots = new Int32Array(size).fill(-1)
   for (let index = 0; index < names.length; index += 1) {
+    // A column that no key names.
+    if (names[index] === undefined) continue
     let slot = hash(plain[index], 0, plain[index].length) & (size - 1)
     while (slots[slot] >= 0) slot = (slot + 1) & (size - 1)
     slots[slot] = index

@@ -13,8 +13,8 @@
  *   decimal, long  a JSON number in quotes (JavaScript clients write large numbers so)
  */
 import type { ColumnBuilder } from './column-builder.ts'
-import { latin1, refuse, setScaled } from './read-number.ts'
-import { HEX, skipNumber } from './scan-json.ts'
+import { latin1, readDecimal, refuse, setScaled } from './read-number.ts'
+import { HEX, skipNumber, skipString, stringHasEscape } from './scan-json.ts'
 
 const DAYS_IN_MONTH = new Uint8Array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 const BAD = -1e300
@@ -299,4 +299,44 @@ export function readDecimalText(
   if (skipNumber(bytes, start, end) !== end) return no('text that is no number')
   const { type } = builder.column
   return setScaled(builder, row, latin1(bytes, start, end), type.kind === 'decimal' ? type.scale : 0)
+}
+
+/**
+ * A decimal as Connect's JSON has it: base64 of the unscaled value (big-endian two's complement) in quotes, or a number. `at` is
+ * the first byte; the column has `shift` more fraction digits than the writer. The position behind, or -1.
+ */
+export function readScaledBytes(
+  builder: ColumnBuilder,
+  row: number,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  shift: number,
+): number {
+  refuse('')
+  if (bytes[at] === 0x2d || (bytes[at] >= 0x30 && bytes[at] <= 0x39)) return readDecimal(builder, row, bytes, at, end)
+  if (bytes[at] !== 0x22) return -1
+  const quote = skipString(bytes, at + 1, end)
+  if (quote < 0) return -1
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset + at + 1, quote - at - 1).toString('latin1')
+  if (stringHasEscape || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return refuse('text that is no base64')
+  const value = bigFromBytes(Buffer.from(text, 'base64')) * 10n ** BigInt(shift)
+  return setUnscaled(builder, row, value) ? quote + 1 : -1
+}
+
+/** Big-endian two's complement. */
+export function bigFromBytes(bytes: Uint8Array): bigint {
+  if (bytes.length === 0) return 0n
+  let value = BigInt.asIntN(8, BigInt(bytes[0]))
+  for (let index = 1; index < bytes.length; index += 1) value = (value << 8n) | BigInt(bytes[index])
+  return value
+}
+
+/** An unscaled value into a decimal column; false when it has too many digits. */
+export function setUnscaled(builder: ColumnBuilder, row: number, value: bigint): boolean {
+  const { type } = builder.column
+  const limit = 10n ** BigInt(type.kind === 'decimal' ? type.precision : 0)
+  if (value >= limit || value <= -limit) return no('number out of range')
+  builder.setInt128(row, value)
+  return true
 }

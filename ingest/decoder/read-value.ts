@@ -46,6 +46,9 @@ const KINDS: readonly ColumnKind[] = [
   'uuid',
   'binary',
   'json',
+  'struct',
+  'list',
+  'map',
 ]
 const STRING = 0
 const LONG = 1
@@ -61,6 +64,14 @@ const TIME = 10
 const UUID = 11
 const BINARY = 12
 const JSON_TEXT = 13
+/** From here on not for `readValue`: `read-nested.ts` reads these. */
+export const STRUCT = 14
+export const LIST = 15
+export const MAP = 16
+/** A map from an array of pairs. */
+export const PAIRS = 17
+/** A decimal from base64 of its unscaled value. */
+export const SCALED_BYTES = 18
 
 let scratch = new Uint8Array(1024)
 
@@ -222,4 +233,44 @@ function readText(
     default:
       return readDecimalText(builder, row, bytes, from, to)
   }
+}
+
+/** Text, without quotes and escapes, as any flat type: the key of a map, a field of a CSV line. */
+export function readPlainText(
+  code: number,
+  builder: ColumnBuilder,
+  row: number,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+): boolean {
+  refuse('')
+  switch (code) {
+    case STRING:
+      builder.setBytes(row, bytes, from, to)
+      return true
+    case JSON_TEXT: {
+      if (skipValue(bytes, from, to, 1) !== to) return false
+      builder.setBytes(row, bytes, from, to)
+      return true
+    }
+    case TIMESTAMPTZ:
+    case TIMESTAMP:
+    case DATE:
+    case TIME:
+      if (to > from && isInteger(bytes, from, to)) return readValue(code, builder, row, bytes, from, to) === to
+      return readText(code, builder, row, bytes, from, to)
+    case UUID:
+    case BINARY:
+      return readText(code, builder, row, bytes, from, to)
+    default:
+      return to > from && readValue(code, builder, row, bytes, from, to) === to
+  }
+}
+
+function isInteger(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = bytes[from] === 0x2d ? from + 1 : from; at < to; at += 1) {
+    if (bytes[at] < 0x30 || bytes[at] > 0x39) return false
+  }
+  return true
 }

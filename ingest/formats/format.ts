@@ -3,7 +3,7 @@
  *
  *   writer's schema ─ OpenFormat ─▶ WriterFormat ─┬─ columns         what such records would make (evolution, new tables)
  *   (opened once for each schema)                 ├─ createDecoder   bytes → column builders, no object per record
- *                                                 └─ createReader    bytes → Connect data, for transforms (the general way)
+ *                                                 └─ read            bytes → Connect data, for transforms (the general way)
  *
  * Opening throws `conversion-failed` for a schema that cannot be read, `createDecoder` `type-mismatch` for one that the table
  * cannot take: with the reason that its records' dead letters get. What a single record holds never throws: a decoder returns
@@ -13,13 +13,16 @@
  *
  * Behind a registry's frame a decoder gets the bytes after the frame (`readFrame`); bytes in reasons are counted from there.
  */
+
 import { MillraceError } from '../../schemas/errors.ts'
 import type { RecordSchema } from '../../schemas/record-schema.ts'
 import { type Column, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
+import type { ConnectSchema } from '../connect/data/schema.ts'
+import type { ConnectValue } from '../connect/data/values.ts'
 import { ColumnarBatchBuilder } from '../decoder/batch-builder.ts'
 import type { ColumnBuilder } from '../decoder/column-builder.ts'
 import type { ConverterPlan, RegistrySchema } from '../decoder/decode-plan.ts'
-import type { BatchBuilder, Decoder } from '../decoder/decoder.ts'
+import type { BatchBuilder, DecodeFailure, Decoder } from '../decoder/decoder.ts'
 
 /** A schema as it came: from the registry (`ConverterPlan.registry`) or from the settings. */
 export type WriterSchema = {
@@ -40,6 +43,17 @@ export type WriterFormat = {
   readonly columns: RecordSchema
   /** Its decoder marks every target present or null in each row it accepts, whether the writer has such a field or not. */
   createDecoder(schema: TableSchema, targets: readonly Target[]): Decoder
+  /** The general way: bytes of a record, behind its frame, → Connect data as Confluent's converter for the format makes it. */
+  readonly read: ReadValue
+}
+
+export type SchemaAndValue = { readonly schema: ConnectSchema | undefined; readonly value: ConnectValue }
+/** Gives the same schema object for all records of a writer's schema. Does not throw for what a record holds. */
+export type ReadValue = (bytes: Uint8Array, start: number, end: number) => SchemaAndValue | ReadFailure
+export type ReadFailure = { readonly failure: DecodeFailure }
+
+export function isReadFailure(result: SchemaAndValue | ReadFailure): result is ReadFailure {
+  return 'failure' in result
 }
 
 /**

@@ -6,7 +6,10 @@
  * Errors: `catalog-busy` (retry), `writer-fenced`, `lease-lost`, `commit-conflict`, `format-too-new`.
  */
 import type { Coverage, OffsetRange, SourceAdvance, SourceKey } from '../../schemas/coverage.ts'
+import type { MaskedOffsets } from '../../schemas/masked-offsets.ts'
 import type { Column, TableSchema } from '../../schemas/table-schema.ts'
+import type { Offsets } from './offsets.ts'
+import type { PipelineFacts, PipelineStatusPart } from './pipeline-status.ts'
 
 // ---- tables and schemas ---------------------------------------------------------------------------------------------
 
@@ -120,6 +123,24 @@ export type IdempotencyKey = {
   readonly dead?: number
 }
 
+export type NewMask = {
+  /** A table of dead letters. */
+  readonly tableId: number
+  readonly action: 'replay' | 'discard'
+  /** Each is a live row of the table that no other mask has. */
+  readonly offsets: readonly MaskedOffsets[]
+  readonly requestedBy: string
+  readonly why: string
+}
+
+/** Rows that readers leave out until a rewrite has (PROTOCOL 5). */
+export type Mask = {
+  readonly maskId: number
+  readonly version: bigint
+  readonly createdAt: bigint
+  readonly offsets: readonly MaskedOffsets[]
+}
+
 export type FlushTick = {
   /** Same id on every retry; the second one to land gets the first one's answer. */
   readonly commitId: string
@@ -127,10 +148,11 @@ export type FlushTick = {
   readonly segments: readonly NewSegment[]
   readonly advances: readonly SourceAdvance[]
   readonly idempotencyKeys: readonly IdempotencyKey[]
+  readonly masks?: readonly NewMask[]
 }
 
 export type TickAnswer = {
-  /** New version of every table that got a segment. */
+  /** New version of every table that got a segment or a mask. */
   readonly versions: ReadonlyMap<number, bigint>
   readonly committedAt: bigint
 }
@@ -163,6 +185,8 @@ export type SnapshotCommit = {
   readonly rowsAdded: number
   /** Rows of the snapshot after the commit, kept for checks and statistics. */
   readonly snapshotRows: number
+  /** How many rows of each mask the new snapshot's files leave out that the old ones had. */
+  readonly maskedRows?: ReadonlyMap<number, number>
 }
 
 export type SnapshotResult =
@@ -195,12 +219,19 @@ export type TableVersion = {
   readonly version: bigint
   readonly metadataLocation: string | undefined
   readonly segments: readonly Segment[]
+  /** Rows in these files that are not of this version. */
+  readonly masks?: readonly Mask[]
   /** Of every source with coverage into this table; empty when it was not asked for. */
   readonly coverage: readonly Coverage[]
   readonly readAt: bigint
 }
 
+/** Versions, and with them how the pipelines fare: both of one moment. */
+export type TableVersions = readonly TableVersion[] & { readonly pipelines?: PipelineFacts }
+
 export type ReadTablesOptions = {
+  /** Ask for `pipelines` of the answer. Default false. */
+  readonly pipelines?: boolean
   /** Default true. */
   readonly coverage?: boolean
   /** Earlier versions, by table name. One that was replaced longer than `windowMs` ago is `value-out-of-range`. */
@@ -216,84 +247,85 @@ export type DeadFile = {
   readonly removedAt: bigint
 }
 
-export type Catalog = {
-  /** Microseconds, the catalog's clock. */
-  now(): Promise<bigint>
+export type Catalog = Offsets &
+  PipelineStatusPart & {
+    /** Microseconds, the catalog's clock. */
+    now(): Promise<bigint>
 
-  createTable(table: NewTable): Promise<Table> // `already-exists` when the name is taken
-  findTable(name: string): Promise<Table | undefined>
-  getTable(tableId: number): Promise<Table>
-  listTables(): Promise<readonly Table[]>
-  /**
-   * Compare-and-set on the number of schemas known: returns the new schema, or undefined when somebody was first. A field may
-   * become wider or optional, get another name, or go; a new one has an id that was never given out (`request-invalid`).
-   */
-  addSchema(tableId: number, expectedSchemas: number, columns: readonly Column[]): Promise<TableSchema | undefined>
-  /** Cheap change check: how many schemas every table has. */
-  schemaCounts(): Promise<ReadonlyMap<number, number>>
+    createTable(table: NewTable): Promise<Table> // `already-exists` when the name is taken
+    findTable(name: string): Promise<Table | undefined>
+    getTable(tableId: number): Promise<Table>
+    listTables(): Promise<readonly Table[]>
+    /**
+     * Compare-and-set on the number of schemas known: returns the new schema, or undefined when somebody was first. A field may
+     * become wider or optional, get another name, or go; a new one has an id that was never given out (`request-invalid`).
+     */
+    addSchema(tableId: number, expectedSchemas: number, columns: readonly Column[]): Promise<TableSchema | undefined>
+    /** Cheap change check: how many schemas every table has. */
+    schemaCounts(): Promise<ReadonlyMap<number, number>>
 
-  registerWriter(kind: Writer['kind']): Promise<Writer>
-  /** One statement: the writer's heartbeat and all its leases. Throws `writer-fenced`. Returns leases still held. */
-  heartbeat(writer: Writer, leaseMs: number): Promise<readonly Lease[]>
-  /** Clean goodbye: nothing of this writer is in flight. */
-  retireWriter(writer: Writer): Promise<void>
-  /** Writers silent for `silentMs` or retired are fenced (no commit of theirs can land any more); returns all fenced ids. */
-  fenceSilentWriters(silentMs: number): Promise<readonly string[]>
-  writerState(writerId: string): Promise<'live' | 'fenced' | 'unknown'>
+    registerWriter(kind: Writer['kind']): Promise<Writer>
+    /** One statement: the writer's heartbeat and all its leases. Throws `writer-fenced`. Returns leases still held. */
+    heartbeat(writer: Writer, leaseMs: number): Promise<readonly Lease[]>
+    /** Clean goodbye: nothing of this writer is in flight. */
+    retireWriter(writer: Writer): Promise<void>
+    /** Writers silent for `silentMs` or retired are fenced (no commit of theirs can land any more); returns all fenced ids. */
+    fenceSilentWriters(silentMs: number): Promise<readonly string[]>
+    writerState(writerId: string): Promise<'live' | 'fenced' | 'unknown'>
 
-  /** undefined when somebody else holds it. A new holder gets a higher epoch. */
-  acquireLease(tableId: number, writer: Writer, leaseMs: number): Promise<Lease | undefined>
-  releaseLease(lease: Lease): Promise<void>
+    /** undefined when somebody else holds it. A new holder gets a higher epoch. */
+    acquireLease(tableId: number, writer: Writer, leaseMs: number): Promise<Lease | undefined>
+    releaseLease(lease: Lease): Promise<void>
 
-  /** Asked by name, expired HTTP producers are told too (`expiredAt`); of all sources only those that have coverage. */
-  coverage(pipeline: string, sources?: readonly string[]): Promise<readonly Coverage[]>
-  /** First use of a source by a pipeline: coverage starts empty at `start` (from auto.offset.reset). No-op if there is one. */
-  beginCoverage(key: SourceKey, start: bigint): Promise<Coverage>
-  /**
-   * Sources stand at the log's end with nothing to commit: freshness without rows, rate-limited by the caller. Gives those back
-   * whose coverage ends elsewhere.
-   */
-  touchCaughtUp(
-    writer: Writer,
-    keys: readonly (SourceKey & { readonly end: bigint; readonly logEnd: bigint })[],
-  ): Promise<readonly (SourceKey & { readonly end: bigint })[]>
-  /** Which pipeline feeds which tables, for freshness and for refusing two pipelines on one topic and table. */
-  bindPipeline(pipeline: string, tableIds: readonly number[], topics: readonly string[]): Promise<void>
+    /** Asked by name, expired HTTP producers are told too (`expiredAt`); of all sources only those that have coverage. */
+    coverage(pipeline: string, sources?: readonly string[]): Promise<readonly Coverage[]>
+    /** First use of a source by a pipeline: coverage starts empty at `start` (from auto.offset.reset). No-op if there is one. */
+    beginCoverage(key: SourceKey, start: bigint): Promise<Coverage>
+    /**
+     * Sources stand at the log's end with nothing to commit: freshness without rows, rate-limited by the caller. Gives those back
+     * whose coverage ends elsewhere.
+     */
+    touchCaughtUp(
+      writer: Writer,
+      keys: readonly (SourceKey & { readonly end: bigint; readonly logEnd: bigint })[],
+    ): Promise<readonly (SourceKey & { readonly end: bigint })[]>
+    /** Which pipeline feeds which tables, for freshness and for refusing two pipelines on one topic and table. */
+    bindPipeline(pipeline: string, tableIds: readonly number[], topics: readonly string[]): Promise<void>
 
-  commitTick(tick: FlushTick): Promise<TickResult>
-  findIdempotencyKey(
-    tableId: number,
-    key: string,
-  ): Promise<{ readonly rows: number; readonly dead: number; readonly version: bigint } | undefined>
+    commitTick(tick: FlushTick): Promise<TickResult>
+    findIdempotencyKey(
+      tableId: number,
+      key: string,
+    ): Promise<{ readonly rows: number; readonly dead: number; readonly version: bigint } | undefined>
 
-  commitSnapshot(commit: SnapshotCommit): Promise<SnapshotResult>
-  mergeSegments(merge: SegmentMerge): Promise<SegmentMergeResult>
-  /** How many segments of each table are live, at which version. */
-  liveSegments(): Promise<
-    ReadonlyMap<number, { readonly name: string; readonly version: bigint; readonly live: number }>
-  >
+    commitSnapshot(commit: SnapshotCommit): Promise<SnapshotResult>
+    mergeSegments(merge: SegmentMerge): Promise<SegmentMergeResult>
+    /** How many segments of each table are live, at which version. */
+    liveSegments(): Promise<
+      ReadonlyMap<number, { readonly name: string; readonly version: bigint; readonly live: number }>
+    >
 
-  /**
-   * One transaction; `undefined-table` when a name is not known. Names are lower case. With `coverage: false` no coverage is
-   * read and each version's is empty: for those who only plan files.
-   */
-  readTables(names: readonly string[], options?: ReadTablesOptions): Promise<readonly TableVersion[]>
-  /** Cheap change check: current version of every table. */
-  versions(): Promise<ReadonlyMap<string, bigint>>
-  /** One row per query process: the oldest version still read of each table. Replaces the process's row. */
-  setReader(readerId: string, oldest: ReadonlyMap<number, bigint>): Promise<void>
-  dropReader(readerId: string): Promise<void>
-  /** Readers silent for longer are forgotten. */
-  expireReaders(silentMs: number): Promise<number>
+    /**
+     * One transaction; `undefined-table` when a name is not known. Names are lower case. With `coverage: false` no coverage is
+     * read and each version's is empty: for those who only plan files.
+     */
+    readTables(names: readonly string[], options?: ReadTablesOptions): Promise<TableVersions>
+    /** Cheap change check: current version of every table. */
+    versions(): Promise<ReadonlyMap<string, bigint>>
+    /** One row per query process: the oldest version still read of each table. Replaces the process's row. */
+    setReader(readerId: string, oldest: ReadonlyMap<number, bigint>): Promise<void>
+    dropReader(readerId: string): Promise<void>
+    /** Readers silent for longer are forgotten. */
+    expireReaders(silentMs: number): Promise<number>
 
-  /** Files whose bytes may go: removed before every reader's oldest version and at least `ageMs` ago. */
-  deadFiles(ageMs: number, limit: number): Promise<readonly DeadFile[]>
-  /** After their bytes are gone. */
-  forgetFiles(tombstoneIds: readonly number[]): Promise<void>
-  /** Every path the catalog still knows (live or tombstoned segments, tombstones, metadata locations) of a table. */
-  knownPaths(tableId: number): Promise<ReadonlySet<string>>
-  /** Commit ids older than 7 days, idempotency keys older than 24 h, HTTP producers idle for 7 days. */
-  expireRows(): Promise<void>
+    /** Files whose bytes may go: removed before every reader's oldest version and at least `ageMs` ago. */
+    deadFiles(ageMs: number, limit: number): Promise<readonly DeadFile[]>
+    /** After their bytes are gone. */
+    forgetFiles(tombstoneIds: readonly number[]): Promise<void>
+    /** Every path the catalog still knows (live or tombstoned segments, tombstones, metadata locations) of a table. */
+    knownPaths(tableId: number): Promise<ReadonlySet<string>>
+    /** Commit ids older than 7 days, idempotency keys older than 24 h, HTTP producers idle for 7 days. */
+    expireRows(): Promise<void>
 
-  close(): Promise<void>
-}
+    close(): Promise<void>
+  }

@@ -7,6 +7,8 @@ import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
 import { type ErrorCode, isMillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
 import type { Catalog, FlushTick, Lease, NewSegment, Segment, Table } from './catalog.ts'
+import { describeNestedColumns } from './conformance-nested.ts'
+import { describeOperations } from './conformance-operations.ts'
 import { describeRaces } from './conformance-races.ts'
 import { describeSchemas } from './conformance-schemas.ts'
 import { mergedSources } from './segment-merge.ts'
@@ -372,7 +374,9 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect(await live('flights')).toMatchObject({ version: 2n, segments: [] })
     })
 
+    describeNestedColumns(() => ({ catalog, other }))
     describeRaces(() => ({ catalog, other, advance, started, live, snapshotOf }))
+    describeOperations(() => ({ catalog, other, advance, started, live, snapshotOf }))
     describeSchemas(() => ({ catalog, other, advance, started, live, snapshotOf }))
 
     test('two pipelines that read one topic into one table are refused', async () => {

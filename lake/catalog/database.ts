@@ -114,6 +114,85 @@ export type SnapshotRow = {
   committed_at: Int
 }
 
+export type MaskRow = {
+  mask_id: Generated<bigint>
+  /** `masked-offsets.ts` writes it; `[]` when it is forgotten. */
+  predicate: string
+  requested_by: string
+  table_id: Int
+  version: Int
+  created_at: Int
+  applied_version: MaybeInt
+  applied_at: MaybeInt
+  action: string
+  why: string
+  row_count: Int
+  applied_rows: Int
+  commit_id: string | null
+}
+export type PartitionStatusRow = {
+  pipeline: string
+  topic: string
+  partition: Int
+  source: string
+  writer_id: string
+  state: string
+  detail: string | null
+  log_start: MaybeInt
+  log_end: MaybeInt
+  position: MaybeInt
+  rows_per_s: MaybeInt
+  bytes_per_s: MaybeInt
+  updated_at: Int
+}
+export type PipelineTaskRow = {
+  pipeline: string
+  writer_id: string
+  state: string
+  detail: string | null
+  started_at: Int
+}
+export type OffsetMoveRow = {
+  move_id: Generated<bigint>
+  pipeline: string
+  topic: string
+  partition: Int
+  source: string
+  kind: string
+  range_start: Int
+  range_end: Int
+  requested_by: string
+  why: string
+  moved_at: Int
+}
+export type ConnectorChangesRow = { id: Int; latest: Int }
+export type ConnectorRow = {
+  name: string
+  properties_json: string
+  target: string
+  generation: Int
+  restarts: Int
+  topics_reset: Int
+  request_id: string
+  created_at: Int
+  updated_at: Int
+}
+export type ConnectorTaskRow = {
+  connector: string
+  task_id: Int
+  writer_id: string
+  worker: string
+  state: string
+  trace: string | null
+  partitions_json: string
+  warnings_json: string
+  generation: Int
+  restarts: Int
+  heartbeat_at: Int
+  updated_at: Int
+}
+export type ConnectorTopicRow = { connector: string; topic: string }
+
 export type Database = {
   format: FormatRow
   migrations: MigrationRow
@@ -131,6 +210,14 @@ export type Database = {
   readers: ReaderRow
   tombstones: TombstoneRow
   snapshots: SnapshotRow
+  masks: MaskRow
+  partition_status: PartitionStatusRow
+  pipeline_tasks: PipelineTaskRow
+  offset_moves: OffsetMoveRow
+  connector_changes: ConnectorChangesRow
+  connectors: ConnectorRow
+  connector_tasks: ConnectorTaskRow
+  connector_topics: ConnectorTopicRow
 }
 
 export type Tx = Transaction<Database>

@@ -4,7 +4,7 @@
  *   1. a commit id that landed before gets the same answer again; the writer must not be fenced (`commit-ids.ts`)
  *   2. every source must continue exactly where its coverage ends, else the answer names the stale ones
  *   3. no idempotency key may be known
- *   4. segments, coverage, keys and the commit id are written, each table's version grows by one
+ *   4. segments, coverage, keys, masks and the commit id are written, each table's version grows by one
  *
  * Three round trips, however many tables and sources there are: lock and read everything, write everything, COMMIT. Rows
  * are locked in the order of `dialect.ts`, and the time is read when all are held.
@@ -19,11 +19,12 @@ import type { Catalog, FlushTick, IdempotencyKey, NewSegment, TickAnswer, TickRe
 import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import { type CatalogDialect, type RowInsert, type RowLookup, together } from './dialect.ts'
+import { insertMasks } from './masks.ts'
 import { tickAnswerOf, tickAnswerText } from './rows-as-values.ts'
 import { encodeSegments, insertSegments } from './segment-rows.ts'
 import { extendCoverage, staleSources } from './source-coverage.ts'
 import { bumpVersions, insertBindings, lockTables, NO_TOPIC, requireTables } from './tables-and-schemas.ts'
-import { checkSegments, type JoinedAdvance, joinAdvances } from './tick-checks.ts'
+import { checkMasks, checkSegments, type JoinedAdvance, joinAdvances } from './tick-checks.ts'
 import type { Time, Transactions } from './transactions.ts'
 
 type Part = Pick<Catalog, 'commitTick' | 'findIdempotencyKey'>
@@ -81,7 +82,8 @@ export function flushTick({ dialect, read, write }: Transactions, crashPoint: Cr
     for (const { tableId, schemaId, path } of unknown) invariant('segment.schema', false, { tableId, schemaId, path })
     requireTables(tables, tablesOf(tick))
 
-    const grown = new Set(tick.segments.map(({ tableId }) => tableId))
+    const masks = tick.masks ?? []
+    const grown = new Set([...tick.segments, ...masks].map(({ tableId }) => tableId))
     const versions = new Map([...tables].map(([id, version]) => [id, grown.has(id) ? version + 1n : version]))
     const answer: TickAnswer = {
       versions: new Map([...versions].filter(([id]) => grown.has(id))),
@@ -92,6 +94,7 @@ export function flushTick({ dialect, read, write }: Transactions, crashPoint: Cr
       insertSegments(tx, dialect, tick.segments, versions, { ...tick, now }),
       extendCoverage(tx, dialect, advances, recordedKeys(tick), now),
       insertKeys(tx, dialect, tick, versions, now),
+      insertMasks(tx, dialect, masks, versions, { commitId: tick.commitId, now }),
       insertBindings(tx, dialect, unbound(tick)),
       insertCommit(tx, tick.commitId, 'tick', tickAnswerText(answer), now),
     ])
@@ -115,6 +118,7 @@ export function flushTick({ dialect, read, write }: Transactions, crashPoint: Cr
       const advances = joinAdvances(tick.advances)
       checkSegments(tick, advances)
       checkKeys(tick.idempotencyKeys)
+      checkMasks(tick)
       encodeSegments(tick.segments)
       const result = await write((tx, time) => commit(tx, tick, advances, time))
       if (result.outcome === 'committed') {
@@ -137,8 +141,8 @@ function boundText(pipeline: string, tableId: number): string {
 }
 
 /** A request whose rows all went elsewhere is committed at the version its table has: that table is locked too. */
-function tablesOf({ segments, idempotencyKeys }: FlushTick): number[] {
-  return [...new Set([...segments, ...idempotencyKeys].map(({ tableId }) => tableId))]
+function tablesOf({ segments, idempotencyKeys, masks = [] }: FlushTick): number[] {
+  return [...new Set([...segments, ...idempotencyKeys, ...masks].map(({ tableId }) => tableId))]
 }
 
 function checkKeys(keys: readonly IdempotencyKey[]): void {

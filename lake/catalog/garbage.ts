@@ -9,6 +9,7 @@ import type { Log } from '../../runtime/world.ts'
 import type { Catalog } from './catalog.ts'
 import type { CoverageRow, Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
+import { forgetMasks } from './masks.ts'
 import type { Time, Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
 
@@ -104,6 +105,7 @@ export function garbage({ dialect, read, write }: Transactions, log: Log): Part 
       await untilFew(() => write(deleteOldCommits))
       await untilFew(() => write(deleteOldKeys))
       await write(deleteFencedWriters)
+      await write(async (tx, time) => forgetMasks(tx, await time()))
       await untilFew(async () => {
         const expired = await write((tx, time) => deleteIdleProducers(tx, dialect, time))
         for (const { pipeline, source, range_end } of expired) {

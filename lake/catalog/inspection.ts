@@ -27,6 +27,8 @@ export type InspectedTable = {
   /** In no version any more; their bytes wait for readers and for age. */
   readonly removedPaths: ReadonlySet<string>
   readonly lease: Lease | undefined
+  /** Rows that masks took away in all, and those of them that files still hold. */
+  readonly masked: { readonly rows: number; readonly held: number }
   /** Of the latest snapshot commit that this catalog knows; undefined before the first. */
   readonly lastSnapshot: { readonly metadataLocation: string; readonly rows: number } | undefined
 }
@@ -76,6 +78,7 @@ async function inspectAll(tx: Tx, time: Time): Promise<CatalogInspection> {
       snapshotRows: Number(row.snapshot_rows),
       ...(await filesOf(tx, row.table_id)),
       lease: await leaseOf(tx, row.table_id),
+      masked: await maskedOf(tx, row.table_id),
       lastSnapshot: await lastSnapshotOf(tx, row.table_id),
     })
   }
@@ -127,6 +130,16 @@ async function filesOf(tx: Tx, tableId: bigint): Promise<Pick<InspectedTable, 's
 async function leaseOf(tx: Tx, tableId: bigint): Promise<Lease | undefined> {
   const row = await tx.selectFrom('leases').selectAll().where('table_id', '=', tableId).executeTakeFirst()
   return row && { tableId: Number(tableId), holder: row.holder, epoch: Number(row.epoch), until: row.until }
+}
+
+async function maskedOf(tx: Tx, tableId: bigint): Promise<InspectedTable['masked']> {
+  const masks = await tx
+    .selectFrom('masks')
+    .select(['row_count', 'applied_rows'])
+    .where('table_id', '=', tableId)
+    .execute()
+  const rows = masks.reduce((sum, mask) => sum + Number(mask.row_count), 0)
+  return { rows, held: rows - masks.reduce((sum, mask) => sum + Number(mask.applied_rows), 0) }
 }
 
 async function lastSnapshotOf(tx: Tx, tableId: bigint): Promise<InspectedTable['lastSnapshot']> {

@@ -14,6 +14,8 @@ import * as first from './migrations/0001-first.ts'
 import * as proof from './migrations/0002-proof.ts'
 import * as expiredProducers from './migrations/0003-expired-producers.ts'
 import * as speaks from './migrations/0004-speaks.ts'
+import * as connectors from './migrations/0005-connectors.ts'
+import * as operations from './migrations/0006-operations.ts'
 import type { Transactions } from './transactions.ts'
 
 /** What this release speaks. */
@@ -27,6 +29,8 @@ const MIGRATIONS: readonly {
   { name: '0002-proof', up: proof.up },
   { name: '0003-expired-producers', up: expiredProducers.up },
   { name: '0004-speaks', up: speaks.up },
+  { name: '0005-connectors', up: connectors.up },
+  { name: '0006-operations', up: operations.up },
 ]
 
 export async function migrate(transactions: Transactions, hostMicros: () => bigint): Promise<void> {

@@ -11,10 +11,13 @@
 import type { World } from '../../runtime/world.ts'
 import type { Catalog } from './catalog.ts'
 import type { CatalogDatabase } from './catalog-database.ts'
+import { type Connectors, connectors } from './connectors.ts'
 import { flushTick } from './flush-tick.ts'
 import { garbage } from './garbage.ts'
 import { type Inspection, inspection } from './inspection.ts'
 import { migrate, requireMigrated } from './migrations.ts'
+import { offsets } from './offsets.ts'
+import { pipelineStatus } from './pipeline-status.ts'
 import { isPostgresUrl } from './postgres-url.ts'
 import { type Restore, restore } from './restore.ts'
 import { segmentMerge } from './segment-merge.ts'
@@ -40,7 +43,9 @@ export type CatalogOptions = {
 const BUSY_MS = 10_000
 const CONNECTIONS_MAX = 8
 
-export async function openCatalog(options: CatalogOptions): Promise<Catalog & Inspection & Restore> {
+export type OpenedCatalog = Catalog & Connectors & Inspection & Restore
+
+export async function openCatalog(options: CatalogOptions): Promise<OpenedCatalog> {
   const { world, busyMs = BUSY_MS } = options
   const database = await openDatabase(options, busyMs)
   try {
@@ -70,12 +75,15 @@ async function openDatabase(options: CatalogOptions, busyMs: number): Promise<Ca
 }
 
 /** Everything the catalog can do, over an open database: each process has one, with its own world and caches. */
-export function catalogOver(transactions: Transactions, world: World): Omit<Catalog & Inspection & Restore, 'close'> {
+export function catalogOver(transactions: Transactions, world: World): Omit<OpenedCatalog, 'close'> {
   return {
     now: () => transactions.read((_, time) => time()),
     ...tablesAndSchemas(transactions),
     ...writersAndLeases(transactions, world.random),
+    ...connectors(transactions, world.random),
     ...sourceCoverage(transactions),
+    ...offsets(transactions),
+    ...pipelineStatus(transactions),
     ...flushTick(transactions, world.crashPoint),
     ...snapshotCommit(transactions, world.crashPoint),
     ...segmentMerge(transactions, world.crashPoint),

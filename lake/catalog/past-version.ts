@@ -8,8 +8,8 @@
  *   v was replaced before that          refused: files may be gone, and a partial answer is no answer
  *   v is of before a rebuild            refused: a rebuild adds segments again, as of its own version
  *
- * When v was replaced is the time of the commit that made v + 1: a segment's `added_at` or a snapshot's `committed_at`.
- * Neither is known any more only when both were removed and swept, which is longer ago than the window.
+ * When v was replaced is the time of the commit that made v + 1: a segment's `added_at`, a snapshot's `committed_at` or
+ * a mask's `created_at`. None is known any more only when all were removed and swept, which is longer ago than the window.
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Table } from './catalog.ts'
@@ -88,7 +88,15 @@ async function madeAt(tx: Tx, tableId: number, version: bigint): Promise<bigint 
     .where('added_version', '=', version)
     .limit(1)
     .executeTakeFirst()
-  return segment?.at
+  if (segment) return segment.at
+  const mask = await tx
+    .selectFrom('masks')
+    .select('created_at as at')
+    .where('table_id', '=', BigInt(tableId))
+    .where('version', '=', version)
+    .limit(1)
+    .executeTakeFirst()
+  return mask?.at
 }
 
 async function wasRestoredSince(tx: Tx, time: bigint): Promise<boolean> {

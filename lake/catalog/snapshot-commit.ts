@@ -6,7 +6,7 @@
  *   3. metadata_location must be the expected one; consumed segments must be live, and older live segments of the same
  *      sources must be consumed with them: a snapshot's coverage is a prefix
  *   4. consumed segments and removed files get the new version as their removed_version and a tombstone each; nothing
- *      is deleted
+ *      is deleted. Rows that masks took away and the new files leave out are counted with the masks
  *
  * If we stop before the commit point, a restart sees the old snapshot and files of ours that nothing refers to; after it,
  * the new snapshot, and a retry under the same commit id is told so.
@@ -19,6 +19,7 @@ import type { Catalog, SnapshotCommit, SnapshotResult } from './catalog.ts'
 import { answerOrLive, findCommit, insertCommit, lockWriter } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import { type CatalogDialect, together } from './dialect.ts'
+import { applyMasks } from './masks.ts'
 import { metadataChecksumText, snapshotAnswerOf, snapshotAnswerText, sourcesOf } from './rows-as-values.ts'
 import { insertTombstones, removeSegments } from './segment-rows.ts'
 import { OvertakenError, type Time, type Transactions } from './transactions.ts'
@@ -86,6 +87,7 @@ async function commitIn(
     ),
     insertTombstones(tx, dialect, commit.tableId, removedFiles(commit, consumed), version, now),
     insertSnapshot(tx, commit, version, now),
+    applyMasks(tx, commit.maskedRows ?? new Map(), version, now),
     insertCommit(tx, commit.commitId, 'snapshot', snapshotAnswerText(version), now),
   ])
   crashPoint('catalog/snapshot-before-commit')

@@ -120,9 +120,7 @@ export function sourceCoverage({ dialect, read, write }: Transactions): Part {
     beginCoverage: (key, start) => {
       invariant('coverage.start', start >= 0n, { ...key, start })
       return write(async (tx, time) => {
-        await dialect.insertRows(tx, BEGUN, [
-          [...keyOf(key), '[]', start, start, 0, 0, 0, null, null, await time(), null],
-        ])
+        await beginSource(tx, dialect, key, start, await time())
         const [row] = await dialect.findRows<Row>(tx, FOUND, [keyOf(key)])
         // Between the two an idle producer may have expired.
         if (!row) throw new OvertakenError('coverage was expired')
@@ -159,6 +157,17 @@ export function sourceCoverage({ dialect, read, write }: Transactions): Part {
       })
     },
   }
+}
+
+/** Coverage that begins, and ends, at `start`; a source that has coverage keeps it. */
+export async function beginSource(
+  tx: Tx,
+  dialect: CatalogDialect,
+  key: SourceKey,
+  start: bigint,
+  now: bigint,
+): Promise<void> {
+  await dialect.insertRows(tx, BEGUN, [[...keyOf(key), '[]', start, start, 0, 0, 0, null, null, now, null]])
 }
 
 function keyOf({ pipeline, source, partition }: SourceKey) {

@@ -5,33 +5,34 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely, sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { createTestWorld } from '../../runtime/test-world.ts'
-import type { Catalog, Lease } from './catalog.ts'
+import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
+import type { Lease } from './catalog.ts'
 import { describeCatalog } from './conformance.ts'
+import { describeConnectors } from './conformance-connectors.ts'
 import type { Database } from './database.ts'
 import * as first from './migrations/0001-first.ts'
-import { openCatalog } from './open-catalog.ts'
+import { type OpenedCatalog, openCatalog } from './open-catalog.ts'
 import { openSqliteFile } from './sqlite-database.ts'
 import { SQLITE } from './sqlite-dialect.ts'
 import { sqliteDialect } from './sqlite-driver.ts'
 import { newTableOf } from './test-values.ts'
 
-describeCatalog('SQLite in memory', async () => {
-  let shared: Promise<Catalog> | undefined
+async function inMemory() {
+  let shared: Promise<OpenedCatalog> | undefined
   return {
-    open: (world) => {
+    open: (world: TestWorld) => {
       shared ??= openCatalog({ url: 'sqlite::memory:', world })
       return shared
     },
     close: async () => (await shared)?.close(),
   }
-})
+}
 
-describeCatalog('SQLite file', async () => {
+async function inFile() {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-catalog-'))
-  const opened: Catalog[] = []
+  const opened: OpenedCatalog[] = []
   return {
-    async open(world) {
+    async open(world: TestWorld) {
       const catalog = await openCatalog({ url: `sqlite:${join(folder, 'catalog.db')}`, world })
       opened.push(catalog)
       return catalog
@@ -41,7 +42,12 @@ describeCatalog('SQLite file', async () => {
       await rm(folder, { recursive: true })
     },
   }
-})
+}
+
+describeCatalog('SQLite in memory', inMemory)
+describeCatalog('SQLite file', inFile)
+describeConnectors('SQLite in memory', inMemory)
+describeConnectors('SQLite file', inFile)
 
 async function withFile(work: (path: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-catalog-'))

@@ -8,7 +8,9 @@ import { invariant, MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, Segment, Table, TableVersion } from './catalog.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
+import { masksOf } from './masks.ts'
 import { readPastVersion } from './past-version.ts'
+import { factsIn } from './pipeline-status.ts'
 import { coverageOf, segmentOf, tableOf } from './rows-as-values.ts'
 import type { Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
@@ -34,10 +36,20 @@ export function tableVersions({ dialect, read, write }: Transactions): Part {
         const ids = tables.map(({ tableId }) => tableId)
         const coverage = options.coverage === false ? undefined : await coverageOfTables(tx, dialect, ids)
         const live = await liveSegments(tx, dialect, decoded, ids)
+        const masks = await masksOf(
+          tx,
+          dialect,
+          tables.map(({ tableId, name, version }) => ({ tableId, version: options.at?.versions.get(name) ?? version })),
+        )
         const versions: TableVersion[] = []
         for (const table of tables) {
           const asked = options.at?.versions.get(table.name)
-          const common = { table, coverage: coverage?.get(table.tableId) ?? [], readAt }
+          const common = {
+            table,
+            coverage: coverage?.get(table.tableId) ?? [],
+            masks: masks.get(table.tableId) ?? [],
+            readAt,
+          }
           if (options.at && asked !== undefined) {
             const past = await readPastVersion(tx, table, asked, readAt - micros(options.at.windowMs))
             const segments = await segmentsById(tx, dialect, past.segmentIds)
@@ -47,7 +59,7 @@ export function tableVersions({ dialect, read, write }: Transactions): Part {
           const { version, metadataLocation } = table
           versions.push({ ...common, version, metadataLocation, segments: live.get(table.tableId) ?? [] })
         }
-        return versions
+        return options.pipelines ? Object.assign(versions, { pipelines: await factsIn(tx, readAt) }) : versions
       }),
 
     setReader: (readerId, oldest) =>

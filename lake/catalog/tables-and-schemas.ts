@@ -6,10 +6,16 @@
  * Each method is one transaction: if we stop before it, a restart sees nothing of it; after it, all of it.
  */
 import { type Selectable, sql } from 'kysely'
-import { fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
+import { childFields, type Field, fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { holds } from '../../schemas/evolution.ts'
-import { type Column, FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
+import {
+  type Column,
+  FIRST_USER_FIELD_ID,
+  HIDDEN_COLUMNS,
+  OWN_ID_KEY,
+  type TableSchema,
+} from '../../schemas/table-schema.ts'
 import type { Catalog, Table } from './catalog.ts'
 import type { TableRow, Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
@@ -218,26 +224,26 @@ function withHidden(columns: readonly Column[]): readonly Column[] {
   return [...columns, ...HIDDEN_COLUMNS]
 }
 
-function* allFields(columns: readonly Column[]): Generator<Column> {
-  for (const column of columns) yield* fieldsWithin(column)
+/** With what is inside columns. */
+function allFields(columns: readonly Column[]): readonly Field[] {
+  return columns.flatMap((column) => [...fieldsWithin(column)])
 }
 
 function largestFieldId(columns: readonly Column[]): number {
-  let largest = FIRST_USER_FIELD_ID - 1
-  for (const { fieldId } of allFields(columns)) largest = Math.max(largest, fieldId)
-  return largest
+  return allFields(columns).reduce((largest, { fieldId }) => Math.max(largest, fieldId), FIRST_USER_FIELD_ID - 1)
 }
 
 function checkColumns(table: string, columns: readonly Column[]): void {
   const names = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
-  const ids = new Set<number>()
   for (const { name } of columns) {
     if (names.has(name)) {
       throw new MillraceError('request-invalid', `table "${table}": column "${name}" is there twice or is a hidden one`)
     }
     names.add(name)
   }
-  for (const { name, fieldId } of allFields(columns)) {
+  const ids = new Set<number>()
+  for (const field of allFields(columns)) {
+    const { name, fieldId } = field
     if (!Number.isSafeInteger(fieldId) || fieldId < FIRST_USER_FIELD_ID || ids.has(fieldId)) {
       throw new MillraceError(
         'request-invalid',
@@ -245,7 +251,20 @@ function checkColumns(table: string, columns: readonly Column[]): void {
       )
     }
     ids.add(fieldId)
+    checkInside(table, field)
   }
+}
+
+/** Engines tell fields of a struct apart by names whatever their case. */
+function checkInside(table: string, { name, type }: Field): void {
+  if (!isNested(type)) return
+  const fields = childFields(type)
+  const names = new Set(fields.map((field) => field.name.toLowerCase()))
+  if (names.size === fields.length && fields.length > 0 && !names.has(OWN_ID_KEY)) return
+  throw new MillraceError(
+    'request-invalid',
+    `table "${table}": "${name}" is a ${formatColumnType(type)}; a struct has at least one field, each name once but for case, none of them ${OWN_ID_KEY}`,
+  )
 }
 
 /** Whoever planned it: files that were written under the schema before stay readable under the next one. */

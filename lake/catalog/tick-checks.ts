@@ -2,8 +2,9 @@
  * What a flush tick must be before the catalog is asked: numbers that can be, advances of one source without a gap, segments
  * whose rows come from offsets that the tick covers. A broken one is a bug of the writer: `invariant-broken`, nothing happened.
  */
-import { type SourceAdvance, sourceKeyText } from '../../schemas/coverage.ts'
+import { LETTERS_SOURCE, type SourceAdvance, sourceKeyText } from '../../schemas/coverage.ts'
 import { invariant } from '../../schemas/errors.ts'
+import { maskedCount } from '../../schemas/masked-offsets.ts'
 import type { FlushTick } from './catalog.ts'
 
 /** One source's advances of a tick, joined. */
@@ -60,4 +61,15 @@ export function checkSegments(tick: FlushTick, advances: readonly JoinedAdvance[
     }
     invariant('segment.rows', rows === segment.rowCount, { ...facts, rows, rowCount: segment.rowCount })
   }
+}
+
+/** Letters leave the dead letters exactly as they are counted: those that became rows, and those that were filtered. */
+export function checkMasks({ masks = [], advances }: FlushTick): void {
+  const masked = masks.reduce((sum, { offsets }) => sum + maskedCount(offsets), 0)
+  const counted = advances.reduce(
+    (sum, { source, recordsIn }) => (source.startsWith(LETTERS_SOURCE) ? sum + recordsIn : sum),
+    0,
+  )
+  invariant('G-1.masked', masked === counted, { masked, counted })
+  for (const { tableId, offsets } of masks) invariant('mask.empty', maskedCount(offsets) > 0, { tableId })
 }

@@ -28,6 +28,7 @@ function tableOf(tableId: number, name: string, more: Partial<InspectedTable> = 
     segments: [],
     removedPaths: new Set(),
     lease: undefined,
+    masked: { rows: 0, held: 0 },
     lastSnapshot: undefined,
     ...more,
   }

@@ -3,7 +3,8 @@
  * still. Pure. G-1 and G-2 in numbers:
  *
  *   rows of a table     snapshot rows + rows of live segments
- *   records in          = rows + dead letters + filtered, over every group of pipelines and tables that feed each other
+ *   records in          = rows + dead letters + filtered, over every group of pipelines and tables that feed each other; letters
+ *                       that were replayed or discarded are records in of a source of their own, and have left the dead ones
  *   coverage            holds a snapshot's checkpoint and the ranges of live segments, none of which overlap
  */
 import type { Coverage, OffsetRange, SourceKey } from '../../schemas/coverage.ts'
@@ -173,15 +174,16 @@ export function balanceFindings({ tables, coverage, bindings, readAt }: CatalogI
     if (!isCountable(pipelines, plain, bindings)) continue
     const own = coverage.filter(({ pipeline }) => pipelines.includes(pipeline))
     const sum = (count: (each: Coverage) => bigint) => own.reduce((total, each) => total + count(each), 0n)
+    const letters = fed.filter(({ table }) => isDeadLetters(table.name))
+    const left = letters.reduce((total, { masked }) => total + BigInt(masked.rows), 0n)
     const dead = sum((each) => each.recordsDead)
     const rows = sum((each) => each.recordsIn) - dead - sum((each) => each.recordsFiltered)
     const forgotten =
       pipelines.some((pipeline) => HTTP_PIPELINE.test(pipeline)) &&
       fed.some(({ createdAt }) => createdAt < readAt - HTTP_KEPT_MICROS)
-    const letters = fed.filter(({ table }) => isDeadLetters(table.name))
     for (const [what, expected, some] of [
       ['rows', rows, plain],
-      ['dead letters', dead, letters],
+      ['dead letters', dead - left, letters],
     ] as const) {
       const found = some.reduce((total, each) => total + rowsOf(each), 0n)
       if (found === expected || (forgotten && found > expected)) continue
@@ -221,8 +223,9 @@ function isDeadLetters(name: string): boolean {
   return name.endsWith(DEAD_LETTERS_SUFFIX)
 }
 
-function rowsOf({ snapshotRows, segments }: InspectedTable): bigint {
-  return BigInt(segments.reduce((sum, { rowCount }) => sum + rowCount, snapshotRows))
+/** Without those that are masked, though files still hold them. */
+function rowsOf({ snapshotRows, segments, masked }: InspectedTable): bigint {
+  return BigInt(segments.reduce((sum, { rowCount }) => sum + rowCount, snapshotRows) - masked.held)
 }
 
 /** Every record of a pipeline goes to each of its tables: the counts only tell where that is one. */

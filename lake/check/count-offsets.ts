@@ -10,10 +10,11 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Coverage, OffsetRange } from '../../schemas/coverage.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
-import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
+import { rowSourceOf } from '../../schemas/kafka-source-text.ts'
 import type { Table } from '../catalog/catalog.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type MappedFile, relationSql } from '../file-mapping.ts'
+import { PLACE_COLUMNS } from '../mask-sql.ts'
 import { FILE_SCHEME, localFileOf } from '../object-store/object-path.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import { readLocalFooter } from '../parquet/footer-file.ts'
@@ -35,7 +36,6 @@ const ROWS_MAX = 50_000_000
 const FETCH_BYTES_MAX = 2 * 1024 ** 3
 const PLACES_SHOWN_MAX = 10
 const HTTP_SOURCE = 'http:'
-const PLACE_COLUMNS = HIDDEN_COLUMNS.slice(0, 3)
 
 export function createOffsetCounter(components: {
   engine: Engine
@@ -118,7 +118,7 @@ function isConsumed({ _source, _partition, first, last }: Row, coverage: readonl
   if (String(_source).startsWith(HTTP_SOURCE)) return true
   const [from, to] = [BigInt(first as bigint), BigInt(last as bigint)]
   const ranges: OffsetRange[] = coverage
-    .filter(({ source, partition }) => source === _source && partition === Number(_partition))
+    .filter(({ source, partition }) => rowSourceOf(source) === _source && partition === Number(_partition))
     .flatMap((each) => each.ranges)
   const isIn = (offset: bigint) => ranges.some(({ start, end }) => start <= offset && offset < end)
   return isIn(from) && isIn(to)

@@ -3,8 +3,8 @@
  * out values of the file would make queries skip it wrongly. Manifests are read again here, a few kept, since the bounds of
  * a whole table would not fit into memory.
  */
+import type { Field } from '../../schemas/column-type.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
-import type { Column } from '../../schemas/table-schema.ts'
 import type { Table } from '../catalog/catalog.ts'
 import { SCHEMA_ID_KEY } from '../file-mapping.ts'
 import { compareBounds, decodeBound } from '../iceberg/bounds.ts'
@@ -12,6 +12,7 @@ import { dataFileFromFooter } from '../iceberg/data-file.ts'
 import type { DataFile } from '../iceberg/iceberg.ts'
 import { decodeManifest } from '../iceberg/manifest.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
+import { leavesOf } from '../parquet/nested-levels.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
 import type { Reference } from './finding.ts'
 import type { VerifyOptions } from './verify-file.ts'
@@ -65,10 +66,11 @@ export function footerFault(
     if (!isMillraceError(error, 'file-schema-mismatch')) throw error
     return error.message
   }
-  return schema.columns.map((column) => columnFault(column, recorded, found)).find((fault) => fault !== undefined)
+  const leaves = schema.columns.flatMap((column) => leavesOf(column))
+  return leaves.map(({ field }) => columnFault(field, recorded, found)).find((fault) => fault !== undefined)
 }
 
-function columnFault({ name, fieldId, type }: Column, recorded: DataFile, found: DataFile): string | undefined {
+function columnFault({ name, fieldId, type }: Field, recorded: DataFile, found: DataFile): string | undefined {
   const nulls = recorded.nullCounts.get(fieldId)
   const foundNulls = found.nullCounts.get(fieldId)
   if (nulls !== undefined && foundNulls !== undefined && nulls !== foundNulls) {

@@ -26,9 +26,12 @@ function fileOf(
     schemaId: 0,
     columns: [{ fieldId: 16, name: 'v', type: parseColumnType(type)!, required }],
   }
+  const found = { ...LEAF, ...leaf }
+  const { path, fieldId, repetition, logical } = found
   const footer: ParquetFooter = {
     rowCount: statistics.length * 10,
-    columns: [{ ...LEAF, ...leaf }],
+    fields: [{ name: path, fieldId, repetition, logical, columnIndex: 0, children: [] }],
+    columns: [found],
     rowGroups: statistics.map((each, i) => ({
       rowCount: 10,
       chunks: [

@@ -1,14 +1,16 @@
 /**
  * A written Parquet file → the row that a manifest keeps of it: counts, sizes and bounds from the footer, once the footer
- * was found to have every column of the schema, by field id, in the exact Iceberg type, and no other.
+ * was found to have every column of the schema, and every field inside one, by field id, in the exact Iceberg type, and no
+ * other. Metrics are of leaves; those in lists and maps have sizes and value counts, and no bounds.
  *
  * Errors: `file-schema-mismatch`, naming file and column. A file that lacks a column would read as NULLs elsewhere.
  */
-import type { ColumnType } from '../../schemas/column-type.ts'
+import { type ColumnType, childFields, type Field, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import type { Column, TableSchema } from '../../schemas/table-schema.ts'
+import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { Table } from '../catalog/catalog.ts'
-import type { ColumnChunk, LeafColumn, ParquetFooter } from '../parquet/parquet.ts'
+import { insideNodes, nodeText } from '../parquet/inside-nodes.ts'
+import type { ColumnChunk, LeafColumn, ParquetFooter, SchemaNode } from '../parquet/parquet.ts'
 import { compareBounds, cutLowerBound, cutUpperBound } from './bounds.ts'
 import type { DataFile, PartitionValue } from './iceberg.ts'
 import { decimalSize } from './manifest-schema.ts'
@@ -25,26 +27,29 @@ export type DataFileFacts = {
 }
 
 export function dataFileFromFooter(facts: DataFileFacts): DataFile {
-  const { path, bytes, footer, schema, partition, sortOrderId } = facts
+  const { path, bytes, footer, partition, sortOrderId } = facts
   const columnSizes = new Map<number, number>()
   const valueCounts = new Map<number, number>()
   const nullCounts = new Map<number, number>()
   const lowerBounds = new Map<number, Uint8Array>()
   const upperBounds = new Map<number, Uint8Array>()
-  const indexes = checkColumns(facts)
-  for (const column of schema.columns) {
-    const index = indexes.get(column.fieldId)!
-    const chunks = footer.rowGroups.flatMap((group) => group.chunks.filter((chunk) => chunk.columnIndex === index))
-    columnSizes.set(column.fieldId, sum(chunks.map((chunk) => chunk.end - chunk.start)))
-    valueCounts.set(column.fieldId, sum(chunks.map((chunk) => chunk.valueCount)))
+  for (const { field, columnIndex, isRepeated, isAlwaysThere } of checkedLeaves(facts)) {
+    const { fieldId, type } = field
+    const chunks = footer.rowGroups.flatMap((group) =>
+      group.chunks.filter((chunk) => chunk.columnIndex === columnIndex),
+    )
+    columnSizes.set(fieldId, sum(chunks.map((chunk) => chunk.end - chunk.start)))
+    valueCounts.set(fieldId, sum(chunks.map((chunk) => chunk.valueCount)))
+    // A bound is of the values of rows, a list or map has many or none in one; and their nulls are not counted alike by all.
+    if (isRepeated) continue
     const nulls = chunks.map((chunk) => chunk.statistics?.nullCount)
-    if (nulls.every((each) => each !== undefined)) nullCounts.set(column.fieldId, sum(nulls))
-    if (column.required && sum(nulls.map((each) => each ?? 0)) > 0) {
-      throw mismatch(facts, column, 'no nulls in a required column', `${sum(nulls.map((each) => each ?? 0))} nulls`)
+    if (nulls.every((each) => each !== undefined)) nullCounts.set(fieldId, sum(nulls))
+    if (isAlwaysThere && sum(nulls.map((each) => each ?? 0)) > 0) {
+      throw mismatch(facts, field, 'no nulls in a required column', `${sum(nulls.map((each) => each ?? 0))} nulls`)
     }
-    const { lower, upper } = boundsOf(column.type, footer.columns[index], chunks)
-    if (lower) lowerBounds.set(column.fieldId, lower)
-    if (upper) upperBounds.set(column.fieldId, upper)
+    const { lower, upper } = boundsOf(type, footer.columns[columnIndex], chunks)
+    if (lower) lowerBounds.set(fieldId, lower)
+    if (upper) upperBounds.set(fieldId, upper)
   }
   return {
     path,
@@ -68,34 +73,63 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, each) => total + each, 0)
 }
 
-/** Field id → index of the leaf column. */
-function checkColumns(facts: DataFileFacts): ReadonlyMap<number, number> {
-  const { footer, schema, path } = facts
-  const indexes = new Map<number, number>()
-  footer.columns.forEach((leaf, index) => {
-    const column = schema.columns.find((each) => each.fieldId === leaf.fieldId)
-    if (leaf.fieldId === undefined || !column || indexes.has(leaf.fieldId)) {
-      throw new MillraceError(
-        'file-schema-mismatch',
-        `${path}: column "${leaf.path}" with field id ${leaf.fieldId ?? 'none'} is not one of schema ${schema.schemaId}`,
-        { facts: { path, column: leaf.path } },
-      )
-    }
-    indexes.set(leaf.fieldId, index)
-  })
-  for (const column of schema.columns) {
-    const index = indexes.get(column.fieldId)
-    if (index === undefined) throw mismatch(facts, column, describeExpected(column.type), 'no such column')
-    const leaf = footer.columns[index]
-    if (leaf.path !== column.name) throw mismatch(facts, column, `the name "${column.name}"`, `"${leaf.path}"`)
-    if (leaf.repetition === 'REPEATED' || !isExactType(column.type, leaf)) {
-      throw mismatch(facts, column, describeExpected(column.type), describeFound(leaf))
-    }
-  }
-  return indexes
+type CheckedLeaf = {
+  readonly field: Field
+  readonly columnIndex: number
+  /** In a list or map. */
+  readonly isRepeated: boolean
+  /** It and everything around it is required. */
+  readonly isAlwaysThere: boolean
 }
 
-function mismatch(facts: DataFileFacts, column: Column, expected: string, found: string): MillraceError {
+function checkedLeaves(facts: DataFileFacts): readonly CheckedLeaf[] {
+  const { footer, schema } = facts
+  const leaves: CheckedLeaf[] = []
+  const visit = (fields: readonly Field[], nodes: readonly SchemaNode[], isRepeated: boolean, isThere: boolean) => {
+    checkIds(facts, fields, nodes)
+    for (const field of fields) {
+      const { type } = field
+      const node = nodes.find((each) => each.fieldId === field.fieldId)
+      if (!node) throw mismatch(facts, field, describeExpected(type), 'no such column')
+      if (node.name !== field.name) throw mismatch(facts, field, `the name "${field.name}"`, `"${node.name}"`)
+      const isAlwaysThere = isThere && field.required
+      if (isNested(type)) {
+        const inside = insideNodes(node, type.kind)
+        if (!inside) throw mismatch(facts, field, describeExpected(type), nodeText(node))
+        visit(childFields(type), inside, isRepeated || type.kind !== 'struct', isAlwaysThere && type.kind === 'struct')
+        continue
+      }
+      const { columnIndex } = node
+      if (columnIndex === undefined) throw mismatch(facts, field, describeExpected(type), nodeText(node))
+      const leaf = footer.columns[columnIndex]
+      if (node.repetition === 'REPEATED' || !isExactType(type, leaf)) {
+        throw mismatch(facts, field, describeExpected(type), describeFound(leaf))
+      }
+      leaves.push({ field, columnIndex, isRepeated, isAlwaysThere })
+    }
+  }
+  visit(schema.columns, footer.fields, false, true)
+  return leaves
+}
+
+/** Every node has an id, its own, of one of the fields. */
+function checkIds(facts: DataFileFacts, fields: readonly Field[], nodes: readonly SchemaNode[]): void {
+  const { path, schema } = facts
+  const seen = new Set<number>()
+  for (const { name, fieldId } of nodes) {
+    const isOne = fieldId !== undefined && !seen.has(fieldId) && fields.some((field) => field.fieldId === fieldId)
+    if (!isOne) {
+      throw new MillraceError(
+        'file-schema-mismatch',
+        `${path}: column "${name}" with field id ${fieldId ?? 'none'} is not one of schema ${schema.schemaId}`,
+        { facts: { path, column: name } },
+      )
+    }
+    seen.add(fieldId)
+  }
+}
+
+function mismatch(facts: DataFileFacts, column: Field, expected: string, found: string): MillraceError {
   return new MillraceError(
     'file-schema-mismatch',
     `${facts.path}: column "${column.name}" (field id ${column.fieldId}): expected ${expected}, found ${found}`,
@@ -157,6 +191,7 @@ function isExactType(type: ColumnType, leaf: LeafColumn): boolean {
 }
 
 function describeExpected(type: ColumnType): string {
+  if (isNested(type)) return formatColumnType(type)
   const [{ physical, logical }] = exactTypes(type)
   return logical[0] === undefined ? physical : `${physical} ${logical[0]}`
 }

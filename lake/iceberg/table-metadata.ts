@@ -2,8 +2,7 @@
  * Table metadata JSON, format version 2: parsed into `TableMetadata`, made for a table's first snapshot, and carried
  * forward. What we do not know in it is kept in `raw` and written back as it was, 64-bit ids included.
  */
-import type { ColumnType } from '../../schemas/column-type.ts'
-import { formatColumnType } from '../../schemas/column-type.ts'
+import { type ColumnType, type Field, fieldsWithin, formatColumnType } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { PartitionTransform, Table } from '../catalog/catalog.ts'
@@ -25,8 +24,10 @@ export const NAME_PROPERTY = 'millrace.name'
 export const TABLE_ID_PROPERTY = 'millrace.table-id'
 /** The table's version when the metadata was made: the commit that took it has a higher one. */
 export const TABLE_VERSION_PROPERTY = 'millrace.table-version'
-/** Columns that are JSON: Iceberg knows them as strings. */
+/** Columns, and fields inside them, that are JSON: Iceberg knows them as strings. */
 export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
+/** `<field id>:<number in the records' schema>`, joined by commas: what Iceberg has no place for. */
+export const SOURCE_IDS_PROPERTY = 'millrace.source-field-ids'
 /**
  * `<CRC32C> <path>` of the metadata that this one was made from. The path stands with it, since a process of the release before
  * carries the property on as it is.
@@ -189,15 +190,24 @@ export function firstMetadata(table: Table, tableUuid: string): JsonObject {
   }
 }
 
+/** Of all its schemas, with what is inside columns. */
+function fieldsOf(table: Table): readonly Field[] {
+  return table.schemas.flatMap(({ columns }) => columns.flatMap((column) => [...fieldsWithin(column)]))
+}
+
 function definitionProperties(table: Table): Readonly<Record<string, string>> {
-  const columns = table.schemas.flatMap((schema) => schema.columns)
-  const json = new Set(columns.filter(({ type }) => type.kind === 'json').map(({ fieldId }) => fieldId))
+  const fields = fieldsOf(table)
+  const json = new Set(fields.filter(({ type }) => type.kind === 'json').map(({ fieldId }) => fieldId))
+  const sources = new Map(
+    fields.flatMap(({ fieldId, sourceId }) => (sourceId === undefined ? [] : [[fieldId, sourceId]])),
+  )
   return {
     ...table.properties,
     [NAME_PROPERTY]: table.name,
     [TABLE_ID_PROPERTY]: String(table.tableId),
     [TABLE_VERSION_PROPERTY]: String(table.version),
     ...(json.size === 0 ? {} : { [JSON_FIELDS_PROPERTY]: [...json].join(',') }),
+    ...(sources.size === 0 ? {} : { [SOURCE_IDS_PROPERTY]: [...sources].map((pair) => pair.join(':')).join(',') }),
     ...(table.metadataChecksum === undefined
       ? {}
       : { [BASE_METADATA_PROPERTY]: `${table.metadataChecksum} ${table.metadataLocation}` }),
@@ -215,7 +225,7 @@ export function withSchemas(raw: JsonObject, table: Table): JsonObject {
   const known = listOf(raw, 'schemas')
   const ids = new Set(known.map((schema) => Number(bigintOf(schema, 'schema-id'))))
   const pending = table.schemas.filter((schema) => !ids.has(schema.schemaId)).map(schemaJson)
-  const fieldIds = table.schemas.flatMap((schema) => schema.columns.map((column) => column.fieldId))
+  const fieldIds = fieldsOf(table).map(({ fieldId }) => fieldId)
   return {
     ...raw,
     schemas: [...known, ...pending],
@@ -233,21 +243,44 @@ export function withUnpartitionedSpec(raw: JsonObject): JsonObject {
 }
 
 export function schemaJson(schema: TableSchema): JsonObject {
-  return {
-    type: 'struct',
-    'schema-id': schema.schemaId,
-    fields: schema.columns.map((column) => ({
-      id: column.fieldId,
-      name: column.name,
-      required: column.required,
-      type: icebergType(column.type),
-    })),
-  }
+  return { type: 'struct', 'schema-id': schema.schemaId, fields: schema.columns.map(fieldJson) }
 }
 
-function icebergType(type: ColumnType): string {
-  if (type.kind === 'decimal') return `decimal(${type.precision}, ${type.scale})`
-  return type.kind === 'json' ? 'string' : formatColumnType(type)
+function fieldJson({ fieldId, name, required, type }: Field): JsonObject {
+  return { id: fieldId, name, required, type: icebergType(type) }
+}
+
+function icebergType(type: ColumnType): string | JsonObject {
+  switch (type.kind) {
+    case 'struct':
+      return { type: 'struct', fields: type.fields.map(fieldJson) }
+    case 'list': {
+      const { element } = type
+      return {
+        type: 'list',
+        'element-id': element.fieldId,
+        element: icebergType(element.type),
+        'element-required': element.required,
+      }
+    }
+    case 'map': {
+      const { key, value } = type
+      return {
+        type: 'map',
+        'key-id': key.fieldId,
+        key: icebergType(key.type),
+        'value-id': value.fieldId,
+        value: icebergType(value.type),
+        'value-required': value.required,
+      }
+    }
+    case 'decimal':
+      return `decimal(${type.precision}, ${type.scale})`
+    case 'json':
+      return 'string'
+    default:
+      return formatColumnType(type)
+  }
 }
 
 export function partitionSpecFields(table: Table): readonly JsonObject[] {

@@ -40,12 +40,14 @@ export type EncodedChunk = {
   readonly dictionaryBytes: number
   readonly codec: number
   readonly encodings: readonly number[]
+  /** With nulls: rows of a flat column, level entries of a nested one. */
+  readonly valueCount: number
   readonly nullCount: number
   readonly extremes: Extremes
 }
 
-const PAGE_BYTES = 1 << 20
-const PAGE_ROWS = 1 << 17
+export const PAGE_BYTES = 1 << 20
+export const PAGE_ROWS = 1 << 17
 const DICTIONARY_BYTES_MAX = 1 << 20
 /** A compressor costs 25 to 40 µs to set up, whatever it is given: 0.4 ms for a segment of ten rows, to save 180 bytes. */
 const COMPRESS_BYTES_MIN = 1024
@@ -57,10 +59,15 @@ const DELTA_SAVES_MIN = 12
  * Where the bodies of a chunk's pages are written, one behind the other. Kept from chunk to chunk: the room that a page
  * may need is far more than it takes, and fresh memory must be cleared. Nothing of it leaves this file uncopied.
  */
-const workspace = new ByteSink(1 << 16)
-const WORKSPACE_KEPT_MAX = 1 << 24
+export const workspace = new ByteSink(1 << 16)
+export const WORKSPACE_KEPT_MAX = 1 << 24
 
-type Page = { readonly isDictionary: boolean; readonly count: number; readonly encoding: number; body: Uint8Array }
+export type Page = {
+  readonly isDictionary: boolean
+  readonly count: number
+  readonly encoding: number
+  body: Uint8Array
+}
 
 export function encodeChunk(
   vector: ColumnVector,
@@ -73,15 +80,7 @@ export function encodeChunk(
   const distinct = findDistinct(values)
   const extremes = extremesOf(vector.column.type, values, distinct?.firsts.subarray(0, distinct.size))
   const encoder = chooseEncoder(vector, values, distinct)
-  const pages: Page[] = []
-  if (distinct !== undefined && encoder.encoding === ENCODING.rleDictionary) {
-    pages.push({
-      isDictionary: true,
-      count: distinct.size,
-      encoding: ENCODING.plain,
-      body: dictionaryBody(values, distinct),
-    })
-  }
+  const pages = dictionaryPages(values, distinct)
   const validity = vector.nullCount === 0 ? undefined : vector.validity
   let valueAt = 0
   for (const [start, end] of pageRows(vector, values, from, to, distinct !== undefined)) {
@@ -92,10 +91,17 @@ export function encodeChunk(
     valueAt += present
     pages.push({ isDictionary: false, count: end - start, encoding: encoder.encoding, body })
   }
-  return closeChunk(pages, to - from - values.count, extremes, options)
+  return closeChunk(pages, to - from, to - from - values.count, extremes, options)
 }
 
-function findDistinct(values: PresentValues): Distinct | undefined {
+/** The dictionary page of a chunk that has one. */
+export function dictionaryPages(values: PresentValues, distinct: Distinct | undefined): Page[] {
+  if (distinct === undefined) return []
+  const body = dictionaryBody(values, distinct)
+  return [{ isDictionary: true, count: distinct.size, encoding: ENCODING.plain, body }]
+}
+
+export function findDistinct(values: PresentValues): Distinct | undefined {
   if (values.count === 0 || values.form === 'bits') return undefined
   if (values.form === 'words') return distinctWords(values.values, values.words, values.count)
   const distinct =
@@ -136,16 +142,20 @@ function wordsAsBytes(words: Int32Array, from: number, to: number): Uint8Array {
   return new Uint8Array(words.buffer, words.byteOffset + from * 4, (to - from) * 4)
 }
 
-type ValueEncoder = {
+export type ValueEncoder = {
   readonly encoding: number
   /** Encoded bytes of the present values `[from, to)`. */
   readonly write: (sink: PageSink, from: number, to: number) => void
 }
 
 /** Makes room for the values of a page, after its levels. */
-type PageSink = (bytesMax: number) => ByteSink
+export type PageSink = (bytesMax: number) => ByteSink
 
-function chooseEncoder(vector: ColumnVector, values: PresentValues, distinct: Distinct | undefined): ValueEncoder {
+export function chooseEncoder(
+  vector: ColumnVector,
+  values: PresentValues,
+  distinct: Distinct | undefined,
+): ValueEncoder {
   if (distinct !== undefined) {
     const width = Math.max(1, bitWidthOf(distinct.size - 1))
     return {
@@ -275,8 +285,9 @@ function dataBody(
   return workspace.bytes.subarray(bodyStart, workspace.length)
 }
 
-function closeChunk(
+export function closeChunk(
   pages: readonly Page[],
+  valueCount: number,
   nullCount: number,
   extremes: Extremes,
   options: Pick<WriteParquetOptions, 'compression' | 'level'>,
@@ -303,6 +314,7 @@ function closeChunk(
     dictionaryBytes: dictionaryPageBytes,
     codec: compressed === undefined ? CODEC.uncompressed : CODEC.zstd,
     encodings: [...encodings],
+    valueCount,
     nullCount,
     extremes,
   }

@@ -10,7 +10,7 @@
  * Without nulls nothing is copied. Lengths are checked against the row count, and decimals against their type's width:
  * a vector that does not hold what it says is a bug (`invariant-broken`), never a file with other values.
  */
-import type { ColumnType } from '../../schemas/column-type.ts'
+import { type ColumnType, childFields, type Field, isNested } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import { copyBits, countBits } from './bit-packing.ts'
@@ -54,27 +54,55 @@ export function isVariableLength(type: ColumnType): boolean {
   return type.kind === 'string' || type.kind === 'json' || type.kind === 'binary'
 }
 
-/** Lengths and positions only, once a vector: what every loop after it relies on. */
-export function checkVector(vector: ColumnVector, rowCount: number): void {
-  const { column, length, data, validity, offsets, nullCount } = vector
+/**
+ * Lengths and positions only, once a vector: what every loop after it relies on. Inside a struct a required field is null
+ * where the struct is: the levels tell whether it is anywhere else.
+ */
+export function checkVector(vector: ColumnVector, rowCount: number, isInside = false): void {
+  const { column, length, data, validity, nullCount } = vector
   const facts = { column: column.name, type: column.type, length, rowCount, nullCount, dataBytes: data.length }
   invariant('parquet-vector-length', length === rowCount, facts)
   const bits = (rowCount + 7) >> 3
   invariant('parquet-validity-length', nullCount === 0 || (validity !== undefined && validity.length >= bits), facts)
-  invariant('parquet-required', !column.required || nullCount === 0, facts)
+  invariant('parquet-required', isInside || !column.required || nullCount === 0, facts)
   if (validity !== undefined && nullCount > 0) {
     invariant('parquet-null-count', rowCount - countBits(validity, 0, rowCount) === nullCount, facts)
   }
+  if (isNested(column.type)) {
+    checkChildren(vector, rowCount)
+    return
+  }
   if (isVariableLength(column.type)) {
-    invariant('parquet-offsets-length', offsets !== undefined && offsets.length >= rowCount + 1, facts)
-    for (let i = 0; i < rowCount; i++) {
-      if (offsets[i] > offsets[i + 1]) invariant('parquet-offsets-ascend', false, { ...facts, row: i })
-    }
-    invariant('parquet-offsets-inside', offsets[0] >= 0 && offsets[rowCount] <= data.length, facts)
+    const end = checkOffsets(vector, rowCount)
+    invariant('parquet-offsets-inside', end <= data.length, facts)
     return
   }
   const needed = column.type.kind === 'boolean' ? bits : rowCount * memoryWidth(column.type)
   invariant('parquet-data-length', data.length >= needed, { ...facts, needed })
+}
+
+/** Ascending from 0 or more; the last one. */
+function checkOffsets({ column, offsets }: ColumnVector, rowCount: number): number {
+  const facts = { column: column.name, type: column.type, rowCount }
+  invariant('parquet-offsets-length', offsets !== undefined && offsets.length >= rowCount + 1, facts)
+  for (let i = 0; i < rowCount; i++) {
+    if (offsets[i] > offsets[i + 1]) invariant('parquet-offsets-ascend', false, { ...facts, row: i })
+  }
+  invariant('parquet-offsets-inside', offsets[0] >= 0, facts)
+  return offsets[rowCount]
+}
+
+function isOf({ column }: ColumnVector, field: Field): boolean {
+  return column.fieldId === field.fieldId && column.type.kind === field.type.kind
+}
+
+function checkChildren(vector: ColumnVector, rowCount: number): void {
+  const { column, children } = vector
+  const fields = childFields(column.type)
+  const isSame = children?.length === fields.length && fields.every((field, i) => isOf(children[i], field))
+  invariant('parquet-children', isSame, { column: column.name, type: column.type, children: children?.length })
+  const slots = column.type.kind === 'struct' ? rowCount : checkOffsets(vector, rowCount)
+  for (const child of children!) checkVector(child, slots, true)
 }
 
 export function presentValues(vector: ColumnVector, from: number, to: number): PresentValues {

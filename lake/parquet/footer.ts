@@ -85,11 +85,11 @@ function readMetadata(reader: ThriftReader, fileSize: number, footerBytes: numbe
     else if (id === 6) createdBy = reader.text(type)
     else reader.skip(type)
   })
-  const columns = parseSchemaTree(elements)
+  const { fields, columns } = parseSchemaTree(elements)
   const rowGroups = groups.map((group) => checkedGroup(group, columns, fileSize - footerBytes))
   const rowsOfGroups = rowGroups.reduce((sum, group) => sum + group.rowCount, 0)
   if (rowCount !== rowsOfGroups) throw thriftDamage(`${rowCount} rows in the file, ${rowsOfGroups} in its row groups`)
-  return { rowCount, columns, rowGroups, keyValues, createdBy, footerBytes }
+  return { rowCount, fields, columns, rowGroups, keyValues, createdBy, footerBytes }
 }
 
 function readKeyValue(reader: ThriftReader, type: number, keyValues: Map<string, string>): void {
@@ -407,10 +407,12 @@ function checkedBloomFilter(raw: RawChunk, name: string, dataEnd: number): Colum
 }
 
 function checkedStatistics(raw: RawStatistics, column: LeafColumn, valueCount: number): ColumnStatistics {
-  const { nullCount } = raw
-  if (nullCount !== undefined && (nullCount < 0 || nullCount > valueCount)) {
-    throw thriftDamage(`column ${column.path} has ${nullCount} nulls among ${valueCount} values`)
+  const isImpossible = raw.nullCount !== undefined && (raw.nullCount < 0 || raw.nullCount > valueCount)
+  if (isImpossible && column.repetition !== 'REPEATED') {
+    throw thriftDamage(`column ${column.path} has ${raw.nullCount} nulls among ${valueCount} values`)
   }
+  // DuckDB counts nulls in lists more than once: what cannot be is no count, and what can be may be wrong.
+  const nullCount = isImpossible ? undefined : raw.nullCount
   const isNumber = TYPE_WIDTHS[column.physical] !== undefined && !isUnsigned(column)
   const hasOrder = column.physical !== 'INT96' && column.logical !== 'INTERVAL'
   const min = hasOrder ? (raw.min ?? (isNumber ? raw.oldMin : undefined)) : undefined

@@ -24,7 +24,20 @@ export type LeafColumn = {
   readonly typeLength: number | undefined
   /** `STRING`, `DECIMAL(10,2)`, `DATE`, `TIME(MICROS,false)`, `TIMESTAMP(MICROS,true)`, `UUID`, `JSON`, … or undefined. */
   readonly logical: string | undefined
+  /** Of the leaf within its row: OPTIONAL when anything on the way may be null, REPEATED inside lists and maps. */
   readonly repetition: 'REQUIRED' | 'OPTIONAL' | 'REPEATED'
+}
+
+/** A column of the file's schema, or something inside one: what the leaves alone do not tell. */
+export type SchemaNode = {
+  readonly name: string
+  readonly fieldId: number | undefined
+  readonly repetition: LeafColumn['repetition']
+  /** `LIST` and `MAP` of groups; a struct has none. */
+  readonly logical: string | undefined
+  /** Of a leaf: where it stands among the footer's columns; undefined for a group. */
+  readonly columnIndex: number | undefined
+  readonly children: readonly SchemaNode[]
 }
 
 export type ColumnStatistics = {
@@ -53,6 +66,9 @@ export type RowGroup = { readonly rowCount: number; readonly chunks: readonly Co
 
 export type ParquetFooter = {
   readonly rowCount: number
+  /** The schema as a tree: one node a column of the table. */
+  readonly fields: readonly SchemaNode[]
+  /** The leaves of all columns, in order. */
   readonly columns: readonly LeafColumn[]
   readonly rowGroups: readonly RowGroup[]
   readonly keyValues: ReadonlyMap<string, string>
@@ -72,8 +88,9 @@ export type WriteParquetOptions = {
 
 export type WrittenParquet = {
   readonly bytes: Uint8Array
+  /** Of every leaf outside lists and maps. */
   readonly bounds: readonly ColumnBounds[]
-  /** Compressed bytes per column, in schema order. */
+  /** Compressed bytes per column of the table, in schema order. */
   readonly columnBytes: readonly number[]
 }
 

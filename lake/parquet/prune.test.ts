@@ -26,9 +26,10 @@ function compare(a: FilterValue, b: FilterValue): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function passes(value: SampleValue, filter: ColumnFilter): boolean {
-  if (filter.op === 'is null') return value === null
-  if (value === null) return false
+function passes(found: SampleValue, filter: ColumnFilter): boolean {
+  if (filter.op === 'is null') return found === null
+  if (found === null) return false
+  const value = found as FilterValue
   if (filter.op === 'is not null') return true
   if (filter.op === 'in') return filter.values.some((each) => compare(value, each) === 0)
   const order = compare(value, filter.value)

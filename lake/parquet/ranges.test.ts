@@ -36,6 +36,7 @@ function footerWith(groups: readonly (readonly { size: number; gap: number; bloo
   }))
   return {
     rowCount: 10 * groups.length,
+    fields: [],
     columns,
     rowGroups,
     keyValues: new Map(),

@@ -1,13 +1,22 @@
 /**
  * Micro-batches for tests: columns from plain JavaScript values, written the way the builders of the decoder write
  * them. A value is null, or: boolean; number (int, float, double, date in days); bigint (long, time, timestamps in
- * microseconds, decimal unscaled); string (string, json, uuid); Uint8Array (binary).
+ * microseconds, decimal unscaled); string (string, json, uuid); Uint8Array (binary); an object by field names (struct), an
+ * array (list), an array of [key, value] (map).
  */
-import type { ColumnType } from '../../schemas/column-type.ts'
+import { assignFieldIds, type ColumnType, childFields, type Field, isNested } from '../../schemas/column-type.ts'
 import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
-import type { Column } from '../../schemas/table-schema.ts'
+import { type Column, FIRST_USER_FIELD_ID } from '../../schemas/table-schema.ts'
 
-export type SampleValue = null | boolean | number | bigint | string | Uint8Array
+export type SampleValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly SampleValue[]
+  | { readonly [name: string]: SampleValue }
 
 export type SampleColumn = {
   readonly name: string
@@ -18,9 +27,10 @@ export type SampleColumn = {
 
 export function sampleBatch(columns: readonly SampleColumn[]): MicroBatch {
   const rowCount = columns[0]?.values.length ?? 0
-  const schemaColumns = columns.map(
-    ({ name, type, required }, i): Column => ({ fieldId: 16 + i, name, type, required: required ?? false }),
+  const declared = columns.map(
+    ({ name, type, required }): Column => ({ fieldId: 0, name, type, required: required ?? false }),
   )
+  const schemaColumns = assignFieldIds(declared, FIRST_USER_FIELD_ID).fields
   const vectors = columns.map(({ values }, i) => sampleVector(schemaColumns[i], values))
   return { schema: { schemaId: 1, columns: schemaColumns }, rowCount, vectors }
 }
@@ -34,6 +44,10 @@ export function sampleVector(column: Column, values: readonly SampleValue[]): Co
   })
   const validity = nullCount === 0 ? undefined : bits
   const { kind } = column.type
+  if (isNested(column.type)) {
+    const { children, offsets } = childVectors(column.type, values)
+    return { column, length, nullCount, validity, data: new Uint8Array(0), offsets, children }
+  }
   if (kind === 'string' || kind === 'json' || kind === 'binary') {
     const parts = values.map((value) => (value === null ? new Uint8Array(0) : bytesOf(value)))
     const offsets = new Int32Array(length + 1)
@@ -44,6 +58,26 @@ export function sampleVector(column: Column, values: readonly SampleValue[]): Co
   }
   return { column, length, nullCount, validity, data: fixedData(column.type, values), offsets: undefined }
 }
+
+function childVectors(type: ColumnType, values: readonly SampleValue[]): Pick<ColumnVector, 'children' | 'offsets'> {
+  const fields = childFields(type)
+  if (type.kind === 'struct') {
+    const inside = (field: Field) =>
+      values.map((value) => (value === null ? null : (value as SampleStruct)[field.name]))
+    return { children: fields.map((field) => sampleVector(field, inside(field))), offsets: undefined }
+  }
+  const lists = values.map((value) => (value ?? []) as readonly SampleValue[])
+  const offsets = new Int32Array(values.length + 1)
+  lists.forEach((list, i) => {
+    offsets[i + 1] = offsets[i] + list.length
+  })
+  const slots = lists.flat()
+  const inside = (i: number) =>
+    type.kind === 'list' ? slots : slots.map((entry) => (entry as readonly SampleValue[])[i])
+  return { children: fields.map((field, i) => sampleVector(field, inside(i))), offsets }
+}
+
+type SampleStruct = { readonly [name: string]: SampleValue }
 
 function bytesOf(value: SampleValue): Uint8Array {
   return value instanceof Uint8Array ? value : new TextEncoder().encode(String(value))

@@ -1,8 +1,8 @@
 /**
  * A Parquet footer lists its schema flat, parents before their children, each saying how many children follow. This
- * turns the list into leaf columns with dotted paths, and the older converted types into the names of the logical ones.
+ * turns the list into the tree it is and into leaf columns with dotted paths, and the older converted types into the names of the logical ones.
  */
-import type { LeafColumn, PhysicalType } from './parquet.ts'
+import type { LeafColumn, PhysicalType, SchemaNode } from './parquet.ts'
 import { thriftDamage } from './thrift.ts'
 
 export type SchemaElement = {
@@ -18,7 +18,8 @@ export type SchemaElement = {
   logical: string | undefined
 }
 
-const NESTING_MAX = 64
+/** Of groups: 32 levels of ours, with two groups each. */
+const GROUPS_MAX = 128
 const REPETITIONS = ['REQUIRED', 'OPTIONAL', 'REPEATED'] as const
 const CONVERTED: Record<number, string> = {
   0: 'STRING',
@@ -44,13 +45,17 @@ const CONVERTED: Record<number, string> = {
   21: 'INTERVAL',
 }
 
-export function parseSchemaTree(elements: readonly SchemaElement[]): readonly LeafColumn[] {
+export function parseSchemaTree(elements: readonly SchemaElement[]): {
+  readonly fields: readonly SchemaNode[]
+  readonly columns: readonly LeafColumn[]
+} {
   if (elements.length === 0) throw thriftDamage('it has no schema')
   const columns: LeafColumn[] = []
   let at = 1
-  const visit = (children: number, parents: readonly string[], isOptional: boolean, isRepeated: boolean): void => {
-    if (parents.length > NESTING_MAX) throw thriftDamage('its schema is nested too deeply')
-    for (let i = 0; i < children; i++) {
+  const visit = (count: number, parents: readonly string[], isOptional: boolean, isRepeated: boolean): SchemaNode[] => {
+    if (parents.length > GROUPS_MAX) throw thriftDamage('its schema is nested too deeply')
+    const nodes: SchemaNode[] = []
+    for (let i = 0; i < count; i++) {
       const element = elements[at++]
       if (element === undefined) throw thriftDamage('its schema names more children than it has')
       const repetition = REPETITIONS[element.repetition]
@@ -58,24 +63,29 @@ export function parseSchemaTree(elements: readonly SchemaElement[]): readonly Le
       const path = [...parents, element.name]
       const optional = isOptional || repetition === 'OPTIONAL'
       const repeated = isRepeated || repetition === 'REPEATED'
+      const { name, fieldId } = element
+      const logical = logicalOf(element)
       if (element.physical === undefined) {
-        visit(element.children, path, optional, repeated)
+        const children = visit(element.children, path, optional, repeated)
+        nodes.push({ name, fieldId, repetition, logical, columnIndex: undefined, children })
         continue
       }
       if (element.children > 0) throw thriftDamage(`column ${path.join('.')} has a type and children`)
+      nodes.push({ name, fieldId, repetition, logical, columnIndex: columns.length, children: [] })
       columns.push({
         path: path.join('.'),
-        fieldId: element.fieldId,
+        fieldId,
         physical: element.physical,
         typeLength: element.typeLength,
-        logical: logicalOf(element),
+        logical,
         repetition: repeated ? 'REPEATED' : optional ? 'OPTIONAL' : 'REQUIRED',
       })
     }
+    return nodes
   }
-  visit(elements[0].children, [], false, false)
+  const fields = visit(elements[0].children, [], false, false)
   if (at !== elements.length) throw thriftDamage('its schema has elements without a parent')
-  return columns
+  return { fields, columns }
 }
 
 function logicalOf(element: SchemaElement): string | undefined {

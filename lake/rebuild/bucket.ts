@@ -17,6 +17,7 @@ import { createSnapshotReader, parseMetadataBytes, snapshotPaths } from '../iceb
 import { LEASE_EPOCH_KEY, metadataLogOf, TABLE_VERSION_PROPERTY, WRITER_ID_KEY } from '../iceberg/table-metadata.ts'
 import type { ObjectInfo, ObjectStore } from '../object-store/object-store.ts'
 import { readFooter } from '../parquet/footer-file.ts'
+import { leavesOf } from '../parquet/nested-levels.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
 import type { BucketFacts, DamagedFile, MetadataFile, SegmentFile, TableFolder } from './facts.ts'
 import { readMergeRecord } from './merge-record.ts'
@@ -221,7 +222,8 @@ function boundsOf(path: string, bytes: number, footer: ParquetFooter, definition
   const table = { ...definition, schemas: [], version: 0n, metadataLocation: undefined } satisfies Table
   const facts = { path, bytes, footer, table, schema: { schemaId, columns }, partition: [], sortOrderId: 0 }
   const { nullCounts, lowerBounds, upperBounds } = dataFileFromFooter(facts)
-  return columns.map(({ fieldId }) => ({
+  const leaves = columns.flatMap((column) => leavesOf(column)).filter(({ isRepeated }) => !isRepeated)
+  return leaves.map(({ field: { fieldId } }) => ({
     fieldId,
     nullCount: nullCounts.get(fieldId) ?? 0,
     lower: lowerBounds.get(fieldId),

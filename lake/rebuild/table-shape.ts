@@ -3,12 +3,12 @@
  * footers, and both joined. Metadata has every schema up to its snapshot; a segment has the one that it was written with,
  * which may be newer. The highest table id, name and field id that any file claims hold.
  */
-import { parseColumnType } from '../../schemas/column-type.ts'
+import { type ColumnType, type Field, parseColumnType } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Column } from '../../schemas/table-schema.ts'
 import type { PartitionField, PartitionTransform, SortField } from '../catalog/catalog.ts'
 import type { TableMetadata } from '../iceberg/iceberg.ts'
-import type { JsonObject } from '../iceberg/lossless-json.ts'
+import { isJsonObject, type JsonObject } from '../iceberg/lossless-json.ts'
 import {
   BASE_METADATA_PROPERTY,
   bigintOf,
@@ -16,6 +16,7 @@ import {
   listOf,
   NAME_PROPERTY,
   rawOf,
+  SOURCE_IDS_PROPERTY,
   TABLE_ID_PROPERTY,
   TABLE_VERSION_PROPERTY,
 } from '../iceberg/table-metadata.ts'
@@ -29,18 +30,20 @@ const OF_METADATA = new Set([
   TABLE_ID_PROPERTY,
   TABLE_VERSION_PROPERTY,
   JSON_FIELDS_PROPERTY,
+  SOURCE_IDS_PROPERTY,
   BASE_METADATA_PROPERTY,
 ])
 
 export function shapeOfMetadata(metadata: TableMetadata): TableShape {
   const raw = rawOf(metadata)
   const { properties } = metadata
-  const json = new Set(
-    (properties[JSON_FIELDS_PROPERTY] ?? '')
-      .split(',')
-      .filter((id) => id !== '')
-      .map(Number),
-  )
+  const extra = {
+    json: new Set(partsOf(properties[JSON_FIELDS_PROPERTY]).map(Number)),
+    sources: new Map(
+      partsOf(properties[SOURCE_IDS_PROPERTY]).map((pair) => pair.split(':').map(Number) as [number, number]),
+    ),
+    location: metadata.location,
+  }
   const tableId = properties[TABLE_ID_PROPERTY]
   return {
     tableId: tableId === undefined ? undefined : Number(tableId),
@@ -48,7 +51,7 @@ export function shapeOfMetadata(metadata: TableMetadata): TableShape {
     schemas: listOf(raw, 'schemas')
       .map((schema) => ({
         schemaId: Number(bigintOf(schema, 'schema-id')),
-        columns: listOf(schema, 'fields').map((field) => columnOf(field, json, metadata.location)),
+        columns: listOf(schema, 'fields').map((field) => fieldOf(field, 'id', field.type, extra)),
       }))
       .sort((a, b) => a.schemaId - b.schemaId),
     partition: partitionOf(raw),
@@ -60,16 +63,56 @@ export function shapeOfMetadata(metadata: TableMetadata): TableShape {
   }
 }
 
-function columnOf(field: JsonObject, json: ReadonlySet<number>, location: string): Column {
-  const fieldId = Number(bigintOf(field, 'id'))
-  const type = json.has(fieldId) ? { kind: 'json' as const } : parseColumnType(String(field.type))
-  if (!type) {
-    throw new MillraceError(
-      'file-schema-mismatch',
-      `metadata of ${location}: column "${String(field.name)}" has type ${String(field.type)}, which no table of ours has`,
-    )
+function partsOf(text: string | undefined): readonly string[] {
+  return (text ?? '').split(',').filter((part) => part !== '')
+}
+
+/** What Iceberg's own JSON does not say of fields, by field id. */
+type Extra = {
+  readonly json: ReadonlySet<number>
+  readonly sources: ReadonlyMap<number, number>
+  /** For messages. */
+  readonly location: string
+}
+
+/** @param idKey where `field` has the id of the field whose type is `type` */
+function fieldOf(field: JsonObject, idKey: string, type: unknown, extra: Extra): Column {
+  const fieldId = Number(bigintOf(field, idKey))
+  const sourceId = extra.sources.get(fieldId)
+  return {
+    fieldId,
+    name: String(field.name),
+    type: extra.json.has(fieldId) ? { kind: 'json' } : typeOf(type, String(field.name), extra),
+    required: field.required === true,
+    ...(sourceId === undefined ? {} : { sourceId }),
   }
-  return { fieldId, name: String(field.name), type, required: field.required === true }
+}
+
+function typeOf(type: unknown, name: string, extra: Extra): ColumnType {
+  if (!isJsonObject(type)) {
+    const flat = parseColumnType(String(type))
+    if (flat) return flat
+  } else if (type.type === 'struct') {
+    return { kind: 'struct', fields: listOf(type, 'fields').map((field) => fieldOf(field, 'id', field.type, extra)) }
+  } else if (type.type === 'list') {
+    return { kind: 'list', element: insideOf(type, 'element', extra) }
+  } else if (type.type === 'map') {
+    return {
+      kind: 'map',
+      key: { ...insideOf(type, 'key', extra), required: true },
+      value: insideOf(type, 'value', extra),
+    }
+  }
+  const found = isJsonObject(type) ? String(type.type) : String(type)
+  throw new MillraceError(
+    'file-schema-mismatch',
+    `metadata of ${extra.location}: column "${name}" has type ${found}, which no table of ours has`,
+  )
+}
+
+/** The element of a list, or key or value of a map: Iceberg keeps their parts under keys of their own. */
+function insideOf(type: JsonObject, name: 'element' | 'key' | 'value', extra: Extra): Field {
+  return fieldOf({ ...type, name, required: type[`${name}-required`] }, `${name}-id`, type[name], extra)
 }
 
 function partitionOf(raw: JsonObject): PartitionField[] {

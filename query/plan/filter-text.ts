@@ -7,7 +7,8 @@
  *
  * Everything that is not exactly of these shapes is left out, which excludes fewer rows than could be: a line with an OR,
  * a cast, a function; a literal that is not of the column's own type; a text with a line feed in it (the plan is cut there).
- * When quotes do not come out even, nothing of the text is believed.
+ * When quotes do not come out even, nothing of the text is believed. Fields of structs are printed as they are, without quotes:
+ * `t3_c16.name>5`. Such a comparison is left out, and a name that would end it excludes all (`isPlainInPlan`).
  */
 import type { ColumnFilter, FilterValue } from '../../lake/parquet/prune.ts'
 import type { ColumnType } from '../../schemas/column-type.ts'
@@ -34,6 +35,12 @@ export function readFilters(
     }
   }
   return filters
+}
+
+/** Whether a struct's field called so leaves the lines and comparisons around it as they are. */
+export function isPlainInPlan(name: string): boolean {
+  const tokens = tokenize(name)
+  return tokens?.every((token) => token.kind !== 'line' && token.kind !== 'text' && !isWord(token, 'AND')) ?? false
 }
 
 function tokenize(text: string): Token[] | undefined {

@@ -16,6 +16,7 @@ import { withoutPrefix } from '../../lake/engine/duckdb-error.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { type MappedFile, quoteName, relationSql } from '../../lake/file-mapping.ts'
+import { PLACE_COLUMNS, unmaskedSql, withPlaceColumns } from '../../lake/mask-sql.ts'
 import type { ByteRange } from '../../lake/object-store/object-store.ts'
 import type { ParquetFooter } from '../../lake/parquet/parquet.ts'
 import { pruneRowGroups } from '../../lake/parquet/prune.ts'
@@ -169,7 +170,8 @@ export function createPlanner(parts: PlannerParts): Planner {
     )
     // In a fixed order, so that the same question over the same version reads its files in the same order.
     mapped.sort((a, b) => (a.path < b.path ? -1 : 1))
-    const relation = relationSql(mapped, table.schemas, wanted)
+    const masks = version.masks ?? []
+    const relation = unmaskedSql(relationSql(mapped, table.schemas, withPlaceColumns(wanted, masks)), wanted, masks)
     return {
       sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${relation}`,
       planned: { version, snapshotId },
@@ -254,7 +256,7 @@ export function createPlanner(parts: PlannerParts): Planner {
         const setup = [...options.sessionSetup]
         const tables: PlannedTable[] = []
         for (const version of versions) {
-          const need = needs.get(version.table.tableId)!
+          const need = withPlaces(needs.get(version.table.tableId)!, version)
           const { sql, planned } = await planTable(version, need, statement, options, stats, opened)
           setup.push(sql)
           tables.push(planned)
@@ -267,6 +269,12 @@ export function createPlanner(parts: PlannerParts): Planner {
       }
     },
   }
+}
+
+/** Where a table has masks, every row's place is read besides. */
+function withPlaces(needs: ScanNeeds, { masks = [] }: TableVersion): ScanNeeds {
+  if (masks.length === 0) return needs
+  return { ...needs, columns: new Set([...needs.columns, ...PLACE_COLUMNS.map(({ fieldId }) => fieldId)]) }
 }
 
 /**
@@ -303,8 +311,9 @@ function keptRowGroups(footer: ParquetFooter, needs: ScanNeeds): readonly number
   return [...kept].sort((a, b) => a - b)
 }
 
+/** Of a nested column: of all its leaves. */
 function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<string> {
   const paths = new Set<string>()
-  for (const { fieldId, path } of footer.columns) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(path)
+  for (const { fieldId, name } of footer.fields) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(name)
   return paths
 }

@@ -10,8 +10,8 @@
  */
 
 import type { ColumnFilter } from '../../lake/parquet/prune.ts'
-import type { ColumnType } from '../../schemas/column-type.ts'
-import { readFilters } from './filter-text.ts'
+import { type ColumnType, childFields, fieldsWithin, isNested } from '../../schemas/column-type.ts'
+import { isPlainInPlan, readFilters } from './filter-text.ts'
 
 export type ScanNeeds = {
   /** Field ids whose column chunks are read. */
@@ -62,13 +62,20 @@ export function scanNeeds(
       // A text literal may look like another table's column; needing it then is harmless.
       needs.get(Number(table))?.columns.add(Number(field))
     }
-    const all = readFilters(filterText, tableId, (fieldId) => typeOf(tableId, fieldId))
+    const nested = names
+      .filter(([, table]) => Number(table) === tableId)
+      .map(([, , field]) => ({ fieldId: Number(field), type: typeOf(tableId, Number(field)) }))
+      .filter(({ type }) => type !== undefined && isNested(type))
+    const isReadable = nested.every(({ type }) => namesInside(type!).every(isPlainInPlan))
+    const all = isReadable ? readFilters(filterText, tableId, (fieldId) => typeOf(tableId, fieldId)) : []
     const filters = usesClock ? all.filter(holdsLater) : all
     need.filters.push(filters)
     for (const filter of filters) {
       if ((filter.op === '=' || filter.op === 'in') && filter.fieldId !== undefined)
         need.bloomColumns.add(filter.fieldId)
     }
+    // Of a field of a struct nothing is read from the filter, but DuckDB may look.
+    if (filterText !== '') for (const { fieldId } of nested) need.bloomColumns.add(fieldId)
   }
   return new Map(
     [...needs].map(([id, { columns, bloomColumns, filters }]) => {
@@ -91,6 +98,10 @@ function holdsLater(filter: ColumnFilter): boolean {
 export function needsEverything(fieldIds: readonly number[]): ScanNeeds {
   const columns = new Set(fieldIds)
   return { columns, bloomColumns: columns, filters: undefined }
+}
+
+function namesInside(type: ColumnType): readonly string[] {
+  return childFields(type).flatMap((field) => [...fieldsWithin(field)].map(({ name }) => name))
 }
 
 function collectScans(node: PlanNode, scans: PlanNode[]): void {

@@ -158,6 +158,7 @@ export function createRowInputs(store: ObjectStore): Inputs {
 
 const NO_FOOTER: ParquetFooter = {
   rowCount: 0,
+  fields: [],
   columns: [],
   rowGroups: [],
   keyValues: new Map(),
@@ -194,7 +195,7 @@ export function createRowRewriter(components: { store: ObjectStore; world: World
       }
       const rowsOut = files.reduce((sum, file) => sum + file.rowCount, 0)
       invariant('G-2.rewrite', rowsOut === rowsExpected, { table: table.name, rowsExpected, rowsOut })
-      return files
+      return { files, maskedRows: new Map() }
     },
   }
 }

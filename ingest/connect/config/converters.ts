@@ -1,0 +1,224 @@
+/**
+ * `key.converter` and `value.converter` with their settings, by the class names of Kafka Connect and Confluent, and
+ * `millrace.value.format` (or `millrace.key.format`) for what no converter of theirs reads: CSV lines, and Avro and Protobuf
+ * with a schema that is given here instead of coming from a registry.
+ */
+import type { ConverterPlan } from '../../decoder/decode-plan.ts'
+import { isTrue, listOf } from './config-value.ts'
+import type { ConverterConfig, RegistryConfig } from './connector-config.ts'
+import { JSON_CONVERTER } from './definitions.ts'
+import type { Findings } from './findings.ts'
+import { readTls } from './tls-properties.ts'
+
+export type ConverterSide = 'key' | 'value'
+
+const CONVERTERS = new Map<string, ConverterPlan['format']>(
+  Object.entries({
+    [JSON_CONVERTER]: 'json',
+    'org.apache.kafka.connect.storage.StringConverter': 'string',
+    'org.apache.kafka.connect.converters.ByteArrayConverter': 'bytes',
+    'io.confluent.connect.avro.AvroConverter': 'avro',
+    'io.confluent.connect.protobuf.ProtobufConverter': 'protobuf',
+    'io.confluent.connect.json.JsonSchemaConverter': 'json-schema',
+  } as const),
+)
+export const CONVERTER_CLASSES: readonly string[] = [...CONVERTERS.keys()]
+const FORMATS = ['json', 'csv', 'avro', 'protobuf', 'json-schema', 'string', 'bytes'] as const
+const TAKEN_HEADER_CONVERTERS = [
+  'org.apache.kafka.connect.storage.SimpleHeaderConverter',
+  'org.apache.kafka.connect.storage.StringConverter',
+]
+
+/** Settings that only matter to those who write records: taken without a word. */
+const FOR_WRITERS =
+  /^(?:auto\.register\.schemas|use\.latest\.version|schemas\.cache\.(?:size|config)|decimal\.format|normalize\.schemas|(?:key|value)\.subject\.name\.strategy|latest\.compatibility\.strict|converter\.type|json\.(?:write|indent)\..*|max\.schemas\.per\.subject|scrub\.invalid\.names|connect\.meta\.data|enhanced\.(?:avro|protobuf)\.schema\.support)$/
+
+export function readConverter(findings: Findings, side: ConverterSide): ConverterConfig {
+  const property = `${side}.converter`
+  const given = findings.read(property)
+  const ownFormat = findings.read(`millrace.${side}.format`)
+  const config =
+    ownFormat === undefined ? readClass(findings, property, given) : readOwnFormat(findings, side, ownFormat)
+  noteUnknown(findings, property)
+  return config
+}
+
+export function checkHeaderConverter(findings: Findings): void {
+  const given = findings.read('header.converter')
+  if (given !== undefined && !TAKEN_HEADER_CONVERTERS.includes(given.trim())) {
+    findings.invalid('header.converter', `expected one of ${TAKEN_HEADER_CONVERTERS.join(', ')}`)
+  }
+}
+
+function readClass(findings: Findings, property: string, given: string | undefined): ConverterConfig {
+  const className = given?.trim() ?? JSON_CONVERTER
+  const format = CONVERTERS.get(className)
+  if (format === undefined) {
+    findings.invalid(property, `Class ${className} could not be found; known are ${CONVERTER_CLASSES.join(', ')}`)
+    return { plan: { format: 'json', envelope: false }, registry: undefined }
+  }
+  switch (format) {
+    case 'json': {
+      // As with Kafka Connect: who names the class gets its default, which is true.
+      const enable = readFlag(findings, `${property}.schemas.enable`)
+      checkNullDefault(findings, property)
+      return { plan: { format, envelope: enable ?? given !== undefined }, registry: undefined }
+    }
+    case 'avro':
+    case 'protobuf':
+    case 'json-schema':
+      return { plan: { format, registry: true }, registry: readRegistry(findings, `${property}.`) }
+    case 'string': {
+      for (const name of [`${property}.converter.encoding`, `${property}.encoding`]) {
+        const encoding = findings.read(name)
+        if (encoding !== undefined && !/^utf-?8$/i.test(encoding.trim())) findings.invalid(name, 'expected UTF-8')
+      }
+      return { plan: { format }, registry: undefined }
+    }
+    default:
+      return { plan: { format: 'bytes' }, registry: undefined }
+  }
+}
+
+function checkNullDefault(findings: Findings, property: string): void {
+  const name = `${property}.replace.null.with.default`
+  if (readFlag(findings, name) === true) {
+    findings.warn(name, 'a null stays null where the record has one, whatever default its schema gives')
+  }
+}
+
+function readFlag(findings: Findings, name: string): boolean | undefined {
+  const text = findings.read(name)
+  if (text === undefined) return undefined
+  if (!/^(?:true|false)$/i.test(text.trim())) findings.invalid(name, 'Expected value to be either true or false')
+  return isTrue(text)
+}
+
+function readRegistry(findings: Findings, prefix: string): RegistryConfig {
+  const name = `${prefix}schema.registry.url`
+  const urls = listOf(findings.read(name) ?? '')
+  if (urls.length === 0) {
+    findings.error(name, `Missing required configuration "${name}" which has no default value.`)
+  }
+  for (const url of urls) {
+    if (!/^https?:\/\/[^\s]+$/.test(url))
+      findings.invalid(name, 'expected addresses that begin with http:// or https://')
+  }
+  return { urls, auth: readAuth(findings, prefix), tls: readTls(findings, `${prefix}schema.registry.`) }
+}
+
+function readAuth(findings: Findings, prefix: string): RegistryConfig['auth'] {
+  const sourceName = `${prefix}basic.auth.credentials.source`
+  const source = findings.read(sourceName)?.trim()
+  const userInfo =
+    findings.read(`${prefix}basic.auth.user.info`) ?? findings.read(`${prefix}schema.registry.basic.auth.user.info`)
+  const bearerName = `${prefix}bearer.auth.credentials.source`
+  const bearerSource = findings.read(bearerName)?.trim()
+  const token = findings.read(`${prefix}bearer.auth.token`)
+  if (source !== undefined && source !== 'USER_INFO') {
+    findings.invalid(sourceName, 'String must be one of: USER_INFO')
+    return undefined
+  }
+  if (bearerSource !== undefined && bearerSource !== 'STATIC_TOKEN') {
+    findings.invalid(bearerName, 'String must be one of: STATIC_TOKEN')
+    return undefined
+  }
+  if (userInfo !== undefined && token !== undefined) {
+    findings.error(`${prefix}bearer.auth.token`, 'basic.auth.user.info and bearer.auth.token exclude each other')
+  }
+  if (userInfo !== undefined) {
+    // Confluent's clients need the source named, and leave the user out without a word when it is not.
+    if (source === undefined) {
+      findings.error(sourceName, 'expected USER_INFO beside basic.auth.user.info, found nothing')
+    }
+    return { kind: 'basic', userInfo }
+  }
+  if (source === 'USER_INFO') findings.error(`${prefix}basic.auth.user.info`, 'expected user:password, found nothing')
+  return token === undefined ? undefined : { kind: 'bearer', token }
+}
+
+function readOwnFormat(findings: Findings, side: ConverterSide, text: string): ConverterConfig {
+  const prefix = `millrace.${side}.`
+  const format = FORMATS.find((each) => each === text.trim())
+  if (findings.read(`${side}.converter`) !== undefined) {
+    findings.error(`${prefix}format`, `${prefix}format and ${side}.converter exclude each other`)
+  }
+  switch (format) {
+    case 'csv':
+      return { plan: readCsv(findings, prefix), registry: undefined }
+    case 'avro':
+    case 'protobuf':
+    case 'json-schema':
+      return { plan: readGivenSchema(findings, prefix, format), registry: undefined }
+    case 'json':
+      return { plan: { format, envelope: false }, registry: undefined }
+    case 'string':
+    case 'bytes':
+      return { plan: { format }, registry: undefined }
+    default:
+      findings.invalid(`${prefix}format`, `String must be one of: ${FORMATS.join(', ')}`)
+      return { plan: { format: 'json', envelope: false }, registry: undefined }
+  }
+}
+
+function readGivenSchema(
+  findings: Findings,
+  prefix: string,
+  format: 'avro' | 'protobuf' | 'json-schema',
+): ConverterPlan {
+  const schema = findings.read(`${prefix}schema`)
+  const message = findings.read(`${prefix}message`)?.trim()
+  if (schema === undefined || schema.trim() === '') {
+    findings.error(
+      `${prefix}schema`,
+      `Missing required configuration "${prefix}schema" which has no default value: the schema of the records (or use the converter class with a registry)`,
+    )
+  } else if (format !== 'protobuf' && !isJson(schema)) {
+    findings.error(`${prefix}schema`, `${prefix}schema is not JSON`)
+  }
+  if (message !== undefined && format !== 'protobuf') {
+    findings.error(`${prefix}message`, `${prefix}message goes with protobuf only`)
+  }
+  return { format, registry: false, schema: schema ?? '', ...(message ? { message } : {}) }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function readCsv(findings: Findings, prefix: string): ConverterPlan {
+  const fieldsName = `${prefix}csv.fields`
+  const fields = listOf(findings.read(fieldsName) ?? '')
+  if (fields.length === 0) {
+    findings.error(fieldsName, `Missing required configuration "${fieldsName}" which has no default value.`)
+  }
+  if (new Set(fields.map((field) => field.toLowerCase())).size < fields.length) {
+    findings.invalid(fieldsName, 'expected names that differ in more than upper and lower case')
+  }
+  const delimiter = readCharacter(findings, `${prefix}csv.delimiter`, ',')
+  const quote = readCharacter(findings, `${prefix}csv.quote`, '"')
+  if (delimiter === quote) findings.error(`${prefix}csv.quote`, 'delimiter and quote must differ')
+  return { format: 'csv', fields, delimiter, quote, nullText: findings.read(`${prefix}csv.null`) ?? '' }
+}
+
+function readCharacter(findings: Findings, name: string, fallback: string): string {
+  const text = findings.read(name)?.replace(/^\\t$/, '\t') ?? fallback
+  if (!/^[\x20-\x7e\t]$/.test(text)) findings.invalid(name, 'expected one ASCII character, or \\t')
+  return text
+}
+
+/** Settings of the converter that nobody reads are told, except those that only writers need. */
+function noteUnknown(findings: Findings, property: string): void {
+  const unused = new Set(findings.unused())
+  for (const name of findings.names(`${property}.`)) {
+    if (!unused.has(name)) continue
+    findings.read(name)
+    const setting = name.slice(property.length + 1)
+    if (!FOR_WRITERS.test(setting)) findings.warn(name, `${name} is not known and has no effect`)
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Masks of dead letters (PROTOCOL 5 in its smallest form): rows that left a table by a commit while their bytes are still in
+ * its files. A flush tick brings them, together with the rows that took their place; readers leave masked rows out; a rewrite
+ * leaves them out of the bytes, and its commit counts them here. A place is in a table once, so a mask is done when as many rows
+ * were left out as it has; its offsets are kept for readers of earlier versions a while longer, then only its counts stay.
+ */
+import { type Selectable, sql } from 'kysely'
+import { invariant, MillraceError } from '../../schemas/errors.ts'
+import { maskedCount, maskedText, parseMasked } from '../../schemas/masked-offsets.ts'
+import type { Mask, NewMask } from './catalog.ts'
+import type { MaskRow, Tx } from './database.ts'
+import type { CatalogDialect, RowInsert } from './dialect.ts'
+
+const MASKS: RowInsert = {
+  table: 'masks',
+  columns: {
+    predicate: 'text',
+    requested_by: 'text',
+    table_id: 'bigint',
+    version: 'bigint',
+    created_at: 'bigint',
+    action: 'text',
+    why: 'text',
+    row_count: 'bigint',
+    applied_rows: 'bigint',
+    commit_id: 'text',
+  },
+}
+
+/** Offsets of masks that are done are kept as long as commit ids are: no reader asks for a version that old. */
+const KEPT_MICROS = 7n * 24n * 3_600_000_000n
+const FORGOTTEN = '[]'
+
+export async function insertMasks(
+  tx: Tx,
+  dialect: CatalogDialect,
+  masks: readonly NewMask[],
+  versions: ReadonlyMap<number, bigint>,
+  { commitId, now }: { readonly commitId: string; readonly now: bigint },
+): Promise<void> {
+  const rows = masks.map(({ tableId, action, offsets, requestedBy, why }) => [
+    maskedText(offsets),
+    requestedBy,
+    tableId,
+    versions.get(tableId) as bigint,
+    now,
+    action,
+    why,
+    maskedCount(offsets),
+    0,
+    commitId,
+  ])
+  await dialect.insertRows(tx, MASKS, rows)
+}
+
+/** Of each table: masks that its files at that version may still hold rows of. */
+export async function masksOf(
+  tx: Tx,
+  dialect: CatalogDialect,
+  versions: readonly { readonly tableId: number; readonly version: bigint }[],
+): Promise<Map<number, Mask[]>> {
+  if (versions.length === 0) return new Map()
+  const rows = await tx
+    .selectFrom('masks')
+    .select(['mask_id', 'table_id', 'version', 'created_at', 'predicate', 'applied_version'])
+    .where(
+      dialect.idIn(
+        'table_id',
+        versions.map(({ tableId }) => tableId),
+      ),
+    )
+    .where('predicate', '<>', FORGOTTEN)
+    .orderBy('mask_id')
+    .execute()
+  const asked = new Map(versions.map(({ tableId, version }) => [tableId, version]))
+  const pending = rows.filter(({ table_id, version, applied_version }) => {
+    const at = asked.get(Number(table_id)) as bigint
+    return version <= at && (applied_version === null || applied_version > at)
+  })
+  return new Map(
+    [...Map.groupBy(pending, ({ table_id }) => Number(table_id))].map(([tableId, own]) => [tableId, own.map(maskOf)]),
+  )
+}
+
+function maskOf(row: Pick<Selectable<MaskRow>, 'mask_id' | 'version' | 'created_at' | 'predicate'>): Mask {
+  try {
+    return {
+      maskId: Number(row.mask_id),
+      version: row.version,
+      createdAt: row.created_at,
+      offsets: parseMasked(row.predicate),
+    }
+  } catch (cause) {
+    throw new MillraceError('file-damaged', `catalog: the offsets of mask ${row.mask_id} cannot be read`, { cause })
+  }
+}
+
+/** In the transaction of the rewrite that left these rows out. */
+export async function applyMasks(
+  tx: Tx,
+  maskedRows: ReadonlyMap<number, number>,
+  version: bigint,
+  now: bigint,
+): Promise<void> {
+  for (const [maskId, rows] of [...maskedRows].sort(([a], [b]) => a - b)) {
+    if (rows === 0) continue
+    const row = await tx
+      .updateTable('masks')
+      .set({ applied_rows: sql<bigint>`applied_rows + ${BigInt(rows)}` })
+      .where('mask_id', '=', BigInt(maskId))
+      .returning(['row_count', 'applied_rows'])
+      .executeTakeFirst()
+    invariant('G-2.masked', row !== undefined && row.applied_rows <= row.row_count, { maskId, rows, ...row })
+    if (row.applied_rows < row.row_count) continue
+    await tx
+      .updateTable('masks')
+      .set({ applied_version: version, applied_at: now })
+      .where('mask_id', '=', BigInt(maskId))
+      .execute()
+  }
+}
+
+/** What is left of old masks are their counts: who took how many rows away, and why. */
+export async function forgetMasks(tx: Tx, now: bigint): Promise<void> {
+  await tx
+    .updateTable('masks')
+    .set({ predicate: FORGOTTEN })
+    .where('applied_at', '<', now - KEPT_MICROS)
+    .where('predicate', '<>', FORGOTTEN)
+    .execute()
+}

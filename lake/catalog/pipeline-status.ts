@@ -1,0 +1,265 @@
+/**
+ * Who runs which pipeline, and how it fares: told by ingest processes every few seconds, read by whoever is asked (SQL tables
+ * `millrace.*`, the status over REST). Nothing is decided by it but whether a pipeline is stopped. A process that dies leaves its
+ * rows behind; they are believed as long as its heartbeat is young.
+ */
+import type { Coverage } from '../../schemas/coverage.ts'
+import type { Writer } from './catalog.ts'
+import { mustBeLive } from './commit-ids.ts'
+import type { Tx } from './database.ts'
+import type { CatalogDialect, RowInsert } from './dialect.ts'
+import { movesIn, type OffsetMove, TASK_SILENT_MS } from './offsets.ts'
+import { coverageOf } from './rows-as-values.ts'
+import type { Transactions } from './transactions.ts'
+import { micros } from './writers-and-leases.ts'
+
+/** `running`; `paused` by a human; `waiting` at a limit, the memory ceiling or for the store or catalog; `needs-decision`. */
+export type PartitionState = 'running' | 'paused' | 'waiting' | 'needs-decision'
+
+export type PartitionStatus = {
+  readonly pipeline: string
+  readonly topic: string
+  readonly partition: number
+  /** Of coverage. */
+  readonly source: string
+  readonly state: PartitionState
+  /** Why it does not run, with what to do. */
+  readonly detail: string | undefined
+  readonly logStart: bigint | undefined
+  /** The last stable offset as last seen. */
+  readonly logEnd: bigint | undefined
+  /** Next offset to take; what is before it may not be committed yet. */
+  readonly position: bigint | undefined
+  readonly rowsPerSecond: number | undefined
+  readonly bytesPerSecond: number | undefined
+}
+
+export type ReportedPartition = PartitionStatus & {
+  readonly writerId: string
+  /** Its process shows signs of life. */
+  readonly isLive: boolean
+  readonly updatedAt: bigint
+}
+
+export type TaskState = 'running' | 'paused' | 'failed'
+
+export type PipelineTask = {
+  readonly pipeline: string
+  readonly writerId: string
+  readonly state: TaskState
+  readonly detail: string | undefined
+  readonly startedAt: bigint
+  readonly isLive: boolean
+}
+
+export type Binding = {
+  readonly pipeline: string
+  readonly topic: string
+  readonly tableId: number
+  readonly table: string
+}
+
+/** What a mask took away, for people. */
+export type LettersLeft = { readonly tableId: number; readonly action: string; readonly rows: number }
+
+/** All of it at one moment: read in one transaction with the tables of a query. */
+export type PipelineFacts = {
+  readonly readAt: bigint
+  readonly bindings: readonly Binding[]
+  readonly coverage: readonly Coverage[]
+  readonly partitions: readonly ReportedPartition[]
+  readonly tasks: readonly PipelineTask[]
+  readonly moves: readonly OffsetMove[]
+  readonly lettersLeft: readonly LettersLeft[]
+}
+
+export type PipelineStatusPart = {
+  /** Replaces what was told of these topic-partitions. Throws `writer-fenced`. */
+  tellPartitions(writer: Writer, partitions: readonly PartitionStatus[]): Promise<void>
+  /** This process runs the pipeline (or no longer: `undefined`). Throws `writer-fenced`. */
+  tellTask(writer: Writer, pipeline: string, state: TaskState | undefined, detail?: string): Promise<void>
+  pipelineFacts(): Promise<PipelineFacts>
+}
+
+const STATUS: RowInsert = {
+  table: 'partition_status',
+  columns: {
+    pipeline: 'text',
+    topic: 'text',
+    partition: 'bigint',
+    source: 'text',
+    writer_id: 'text',
+    state: 'text',
+    detail: 'text',
+    log_start: 'bigint',
+    log_end: 'bigint',
+    position: 'bigint',
+    rows_per_s: 'bigint',
+    bytes_per_s: 'bigint',
+    updated_at: 'bigint',
+  },
+  ending: `on conflict (pipeline, topic, partition) do update set
+    source = excluded.source,
+    writer_id = excluded.writer_id,
+    state = excluded.state,
+    detail = excluded.detail,
+    log_start = excluded.log_start,
+    log_end = excluded.log_end,
+    position = excluded.position,
+    rows_per_s = excluded.rows_per_s,
+    bytes_per_s = excluded.bytes_per_s,
+    updated_at = excluded.updated_at`,
+}
+
+export function pipelineStatus({ dialect, read, write }: Transactions): PipelineStatusPart {
+  return {
+    tellPartitions: async (writer, partitions) => {
+      if (partitions.length === 0) return
+      await write(async (tx, time) => {
+        await requireLive(tx, writer)
+        await tellIn(tx, dialect, writer, partitions, await time())
+      })
+    },
+
+    tellTask: (writer, pipeline, state, detail) =>
+      write(async (tx, time) => {
+        const own = tx
+          .deleteFrom('pipeline_tasks')
+          .where('pipeline', '=', pipeline)
+          .where('writer_id', '=', writer.writerId)
+        if (state === undefined) {
+          await own.execute()
+          return
+        }
+        await requireLive(tx, writer)
+        const before = await own.returning('started_at').executeTakeFirst()
+        await tx
+          .insertInto('pipeline_tasks')
+          .values({
+            pipeline,
+            writer_id: writer.writerId,
+            state,
+            detail: detail ?? null,
+            started_at: before?.started_at ?? (await time()),
+          })
+          .execute()
+      }),
+
+    pipelineFacts: () => read(async (tx, time) => factsIn(tx, await time())),
+  }
+}
+
+async function requireLive(tx: Tx, writer: Writer): Promise<void> {
+  const state = await tx
+    .selectFrom('writers')
+    .select(['epoch', 'fenced_at'])
+    .where('writer_id', '=', writer.writerId)
+    .executeTakeFirst()
+  mustBeLive(state, writer)
+}
+
+async function tellIn(
+  tx: Tx,
+  dialect: CatalogDialect,
+  writer: Writer,
+  partitions: readonly PartitionStatus[],
+  now: bigint,
+): Promise<void> {
+  const rounded = (value: number | undefined) => (value === undefined ? null : Math.round(value))
+  const text = ({ pipeline, topic, partition }: PartitionStatus) => `${pipeline}\u0000${topic}\u0000${partition}`
+  const rows = [...partitions]
+    // One order for everybody, so that two processes lock rows the same way round.
+    .sort((a, b) => (text(a) < text(b) ? -1 : 1))
+    .map((each) => [
+      each.pipeline,
+      each.topic,
+      each.partition,
+      each.source,
+      writer.writerId,
+      each.state,
+      each.detail ?? null,
+      each.logStart ?? null,
+      each.logEnd ?? null,
+      each.position ?? null,
+      rounded(each.rowsPerSecond),
+      rounded(each.bytesPerSecond),
+      now,
+    ])
+  await dialect.insertRows(tx, STATUS, rows)
+}
+
+export async function factsIn(tx: Tx, now: bigint): Promise<PipelineFacts> {
+  const silent = now - micros(TASK_SILENT_MS)
+  const writers = await tx
+    .selectFrom('writers')
+    .select('writer_id')
+    .where('fenced_at', 'is', null)
+    .where('retired_at', 'is', null)
+    .where('heartbeat_at', '>=', silent)
+    .execute()
+  const live = new Set(writers.map(({ writer_id }) => writer_id))
+  const bindings = await tx
+    .selectFrom('pipeline_bindings')
+    .innerJoin('tables', 'tables.table_id', 'pipeline_bindings.table_id')
+    .select(['pipeline', 'topic', 'tables.table_id', 'tables.name'])
+    .orderBy('pipeline')
+    .orderBy('tables.name')
+    .orderBy('topic')
+    .execute()
+  const coverage = await tx
+    .selectFrom('coverage')
+    .selectAll()
+    .orderBy('pipeline')
+    .orderBy('source')
+    .orderBy('partition')
+    .execute()
+  const partitions = await tx
+    .selectFrom('partition_status')
+    .selectAll()
+    .orderBy('pipeline')
+    .orderBy('topic')
+    .orderBy('partition')
+    .execute()
+  const tasks = await tx.selectFrom('pipeline_tasks').selectAll().orderBy('pipeline').orderBy('writer_id').execute()
+  const left = await tx
+    .selectFrom('masks')
+    .select(({ fn }) => ['table_id', 'action', fn.sum<bigint>('row_count').as('rows')])
+    .groupBy(['table_id', 'action'])
+    .execute()
+  return {
+    readAt: now,
+    bindings: bindings.map((row) => ({
+      pipeline: row.pipeline,
+      topic: row.topic,
+      tableId: Number(row.table_id),
+      table: row.name,
+    })),
+    coverage: coverage.map(coverageOf),
+    partitions: partitions.map((row) => ({
+      pipeline: row.pipeline,
+      topic: row.topic,
+      partition: Number(row.partition),
+      source: row.source,
+      state: row.state as PartitionState,
+      detail: row.detail ?? undefined,
+      logStart: row.log_start ?? undefined,
+      logEnd: row.log_end ?? undefined,
+      position: row.position ?? undefined,
+      rowsPerSecond: row.rows_per_s === null ? undefined : Number(row.rows_per_s),
+      bytesPerSecond: row.bytes_per_s === null ? undefined : Number(row.bytes_per_s),
+      writerId: row.writer_id,
+      isLive: live.has(row.writer_id),
+      updatedAt: row.updated_at,
+    })),
+    tasks: tasks.map((row) => ({
+      pipeline: row.pipeline,
+      writerId: row.writer_id,
+      state: row.state as TaskState,
+      detail: row.detail ?? undefined,
+      startedAt: row.started_at,
+      isLive: live.has(row.writer_id),
+    })),
+    moves: await movesIn(tx, undefined),
+    lettersLeft: left.map((row) => ({ tableId: Number(row.table_id), action: row.action, rows: Number(row.rows) })),
+  }
+}
