@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { type BatchRecord, encodeBatch } from '../../test/harness/batch-encoder.ts'
 import { RecordArrays } from './record-arrays.ts'
 import { BatchWalk } from './record-batch.ts'
-import { readHeaders } from './record-headers.ts'
+import { encodeHeaders, readHeaders } from './record-headers.ts'
 
 const headers = fc.array(
   fc.tuple(fc.string({ unit: 'grapheme' }), fc.option(fc.uint8Array({ maxLength: 300 }), { nil: null })),
@@ -46,4 +46,17 @@ test('bytes that are no headers are told from none', () => {
   for (const bytes of [[], [2], [1], [2, 2, 65], [2, 2, 65, 4, 1], [0, 0], [2, 1, 1], [0x80]]) {
     expect([bytes, readHeaders(Uint8Array.from(bytes), 0, bytes.length)]).toEqual([bytes, undefined])
   }
+})
+
+test('headers that were encoded read back', () => {
+  const part = fc.uint8Array({ maxLength: 200 })
+  fc.assert(
+    fc.property(fc.array(fc.tuple(part, fc.option(part, { nil: null })), { maxLength: 70 }), (given) => {
+      const bytes = encodeHeaders(given)
+      const read = readHeaders(bytes, 0, bytes.length)
+      expect(read?.map(({ value }) => value && Array.from(value))).toEqual(
+        given.map(([, value]) => value && Array.from(value)),
+      )
+    }),
+  )
 })

@@ -54,3 +54,24 @@ function varint(reader: Reader): number {
   }
   return Number.NaN
 }
+
+/** The same bytes from headers, as `readHeaders` takes them. */
+export function encodeHeaders(headers: readonly (readonly [Uint8Array, Uint8Array | null])[]): Uint8Array {
+  const bytes: number[] = []
+  const put = (value: number) => {
+    let magnitude = value < 0 ? -value * 2 - 1 : value * 2
+    while (magnitude >= 0x80) {
+      bytes.push((magnitude % 0x80) | 0x80)
+      magnitude = Math.floor(magnitude / 0x80)
+    }
+    bytes.push(magnitude)
+  }
+  put(headers.length)
+  for (const header of headers) {
+    for (const part of header) {
+      put(part === null ? -1 : part.length)
+      if (part !== null) for (const byte of part) bytes.push(byte)
+    }
+  }
+  return Uint8Array.from(bytes)
+}
