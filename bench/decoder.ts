@@ -1,9 +1,16 @@
 /**
- * What decoding costs: 12-column JSON records of about 200 bytes through the byte scanner, and the same through
- * `JSON.parse` into typed arrays. Both answers are compared. Run: `node bench/decoder.ts`
+ * What decoding costs: the same 12-column records as JSON, Avro and Protobuf, each through our decoder into column builders
+ * and through the usual library into objects and typed arrays. All answers are compared.
+ * Run: `node bench/decoder.ts`, or with names of ways (`json avro avro-library …`); each runs in a process of its own, so that
+ * none shapes the compiled code of another.
  */
+import { execFileSync } from 'node:child_process'
+import avro from 'avsc'
 import { createBatchBuilder } from '../ingest/decoder/batch-builder.ts'
+import type { Decoder } from '../ingest/decoder/decoder.ts'
 import { createJsonDecoder } from '../ingest/decoder/json-decoder.ts'
+import { openAvro } from '../ingest/formats/avro/avro-format.ts'
+import { allTargets } from '../ingest/formats/format.ts'
 import { parseColumnType } from '../schemas/column-type.ts'
 import { FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 
@@ -18,39 +25,100 @@ const columns = TYPES.split(' ').map((each, index) => {
 })
 const schema: TableSchema = { schemaId: 1, columns: [...columns, ...HIDDEN_COLUMNS] }
 
-const records = Array.from({ length: DISTINCT }, (_, id) =>
-  Buffer.from(
-    JSON.stringify({
-      id,
-      user_id: (id * 7919) % 100_003,
-      ts: new Date(1_767_225_600_000 + id * 37).toISOString(),
-      url: `/p/${(id * 31) % 5000}/item`,
-      device: id % 3 === 0 ? 'mobile' : 'desktop',
-      country: ['DE', 'FR', 'US'][id % 3],
-      amount: ((id * 13) % 100_000) / 100,
-      latency: ((id * 17) % 9000) / 10,
-      status: id % 50 === 0 ? 500 : 200,
-      ok: id % 50 !== 0,
-      retries: id % 4,
-      bytes: (id * 997) % 1_000_000,
-    }),
-  ),
-)
+type Row = {
+  id: number
+  user_id: number
+  ts: number
+  url: string
+  device: string
+  country: string
+  amount: number
+  latency: number
+  status: number
+  ok: boolean
+  retries: number
+  bytes: number
+}
 
-// As a fetch response or an HTTP body brings them: one block of bytes, records by position.
-const block = Uint8Array.from(Buffer.concat(records))
-const starts = new Int32Array(DISTINCT + 1)
-for (let index = 0; index < DISTINCT; index += 1) starts[index + 1] = starts[index] + records[index].length
+function rowOf(id: number): Row {
+  return {
+    id,
+    user_id: (id * 7919) % 100_003,
+    ts: 1_767_225_600_000 + id * 37,
+    url: `/p/${(id * 31) % 5000}/item`,
+    device: id % 3 === 0 ? 'mobile' : 'desktop',
+    country: ['DE', 'FR', 'US'][id % 3],
+    amount: ((id * 13) % 100_000) / 100,
+    latency: ((id * 17) % 9000) / 10,
+    status: id % 50 === 0 ? 500 : 200,
+    ok: id % 50 !== 0,
+    retries: id % 4,
+    bytes: (id * 997) % 1_000_000,
+  }
+}
+
+const AVRO_TYPES: Readonly<Record<string, unknown>> = { timestamptz: { type: 'long', logicalType: 'timestamp-millis' } }
+const AVRO_SCHEMA = {
+  type: 'record',
+  name: 'Event',
+  fields: columns.map(({ name, type }) => ({ name, type: AVRO_TYPES[type.kind] ?? type.kind })),
+}
+const avroType = avro.Type.forSchema(AVRO_SCHEMA as avro.Schema)
+
+type Way = {
+  readonly encode: (row: Row) => Uint8Array
+  /** Ours, or how the library makes an object. */
+  readonly decoder?: () => Decoder
+  readonly parse?: (record: Buffer) => Row
+}
+
+const asJson = (row: Row) => Buffer.from(JSON.stringify({ ...row, ts: new Date(row.ts).toISOString() }))
+const asAvro = (row: Row) => avroType.toBuffer(row)
+
+const WAYS: Readonly<Record<string, Way>> = {
+  json: { encode: asJson, decoder: () => createJsonDecoder(schema) },
+  'json-library': {
+    encode: asJson,
+    parse(record) {
+      const row = JSON.parse(record.toString('utf8')) as Row & { ts: string }
+      return { ...row, ts: Date.parse(row.ts) }
+    },
+  },
+  avro: {
+    encode: asAvro,
+    decoder: () =>
+      openAvro(
+        { text: JSON.stringify(AVRO_SCHEMA), references: [], label: 'bench' },
+        { format: 'avro', registry: false },
+      ).createDecoder(schema, allTargets(schema)),
+  },
+  'avro-library': { encode: asAvro, parse: (record) => avroType.fromBuffer(record) as Row },
+}
+const NAMES: Readonly<Record<string, string>> = {
+  json: 'JSON, byte scanner, sealed',
+  'json-library': 'JSON.parse, numbers only',
+  avro: 'Avro, sealed',
+  'avro-library': 'Avro by avsc, numbers only',
+}
 
 type Answer = { readonly rows: number; readonly users: number; readonly amount: number }
 
-function scan(): Answer {
-  const decoder = createJsonDecoder(schema)
+/** As a fetch response or an HTTP body brings them: one block of bytes, records by position. */
+type Block = { readonly block: Uint8Array; readonly starts: Int32Array }
+
+function blockOf(encode: (row: Row) => Uint8Array): Block {
+  const records = Array.from({ length: DISTINCT }, (_, id) => encode(rowOf(id)))
+  const starts = new Int32Array(DISTINCT + 1)
+  for (let index = 0; index < DISTINCT; index += 1) starts[index + 1] = starts[index] + records[index].length
+  return { block: Uint8Array.from(Buffer.concat(records)), starts }
+}
+
+function decodeAll({ block, starts }: Block, decoder: Decoder): Answer {
   const builder = createBatchBuilder(schema)
   const sum = { rows: 0, users: 0, amount: 0 }
   for (let round = 0; round < ROUNDS; round += 1) {
     const source = builder.sourceIndex('kafka:events:AAAAAAAAAAAAAAAAAAAAAA')
-    for (let index = 0; index < records.length; index += 1) {
+    for (let index = 0; index < DISTINCT; index += 1) {
       const failure = decoder.decode(block, starts[index], starts[index + 1], builder)
       if (failure) throw new Error(failure.reason)
       builder.finishRow(source, 0, index, 1_767_225_600_000, 1_767_225_600_000_000)
@@ -68,23 +136,22 @@ function scan(): Answer {
   return sum
 }
 
-type Row = { id: number; user_id: number; ts: string; amount: number; latency: number; status: number; bytes: number }
-
-function parse(): Answer {
+function parseAll({ block, starts }: Block, parse: (record: Buffer) => Row): Answer {
   const sum = { rows: 0, users: 0, amount: 0 }
+  const buffer = Buffer.from(block.buffer)
   const numbers = Array.from({ length: 7 }, () => new Float64Array(DISTINCT))
   for (let round = 0; round < ROUNDS; round += 1) {
-    for (let index = 0; index < records.length; index += 1) {
-      const row = JSON.parse(records[index].toString('utf8')) as Row
+    for (let index = 0; index < DISTINCT; index += 1) {
+      const row = parse(buffer.subarray(starts[index], starts[index + 1]))
       numbers[0][index] = row.id
       numbers[1][index] = row.user_id
-      numbers[2][index] = Date.parse(row.ts)
+      numbers[2][index] = row.ts
       numbers[3][index] = row.amount
       numbers[4][index] = row.latency
       numbers[5][index] = row.status
       numbers[6][index] = row.bytes
     }
-    sum.rows += records.length
+    sum.rows += DISTINCT
   }
   for (let index = 0; index < DISTINCT; index += 1) {
     sum.users += numbers[1][index]
@@ -93,21 +160,35 @@ function parse(): Answer {
   return sum
 }
 
-function measure(name: string, run: () => Answer): Answer {
+/** Prints the figure, then the answer as JSON. */
+function measure(name: string): void {
+  const way = WAYS[name]
+  const block = blockOf(way.encode)
+  const decoder = way.decoder?.()
   const cpu = process.cpuUsage()
   const started = process.hrtime.bigint()
-  const answer = run()
+  const answer = decoder ? decodeAll(block, decoder) : parseAll(block, way.parse!)
   const seconds = Number(process.hrtime.bigint() - started) / 1e9
   const used = process.cpuUsage(cpu)
   const perMillion = (used.user + used.system) / answer.rows
-  console.log(`${name}: ${perMillion.toFixed(2)} CPU-s per M rows, ${Math.round(answer.rows / seconds)} rows/s`)
-  return answer
+  const bytes = Math.round(block.block.length / DISTINCT)
+  console.log(
+    `${NAMES[name]}: ${perMillion.toFixed(2)} CPU-s per M rows, ${Math.round(answer.rows / seconds)} rows/s, ${bytes} bytes a record`,
+  )
+  console.log(JSON.stringify(answer))
 }
 
-console.log(
-  `${records.length * ROUNDS} records of ${Math.round(records.reduce((n, r) => n + r.length, 0) / DISTINCT)} bytes, Node ${process.version}`,
-)
-const scanned = measure('byte scanner, sealed', scan)
-const parsed = measure('JSON.parse, numbers only', parse)
-if (JSON.stringify(scanned) !== JSON.stringify(parsed))
-  throw new Error(`answers differ: ${JSON.stringify({ scanned, parsed })}`)
+const [only, ...others] = process.argv.slice(2)
+if (only === '--one') measure(others[0])
+else {
+  const names = only === undefined ? Object.keys(WAYS) : [only, ...others]
+  console.log(`${DISTINCT * ROUNDS} records of 12 fields, Node ${process.version}`)
+  const answers = new Set<string>()
+  for (const name of names) {
+    const output = execFileSync(process.execPath, [import.meta.filename, '--one', name], { encoding: 'utf8' })
+    const [figure, answer] = output.trim().split('\n')
+    console.log(figure)
+    answers.add(answer)
+  }
+  if (answers.size !== 1) throw new Error(`answers differ: ${[...answers].join(' ')}`)
+}
