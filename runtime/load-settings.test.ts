@@ -97,6 +97,8 @@ pipelines:
       partition: ['bucket(16, id)'],
       sort: ['id desc'],
       eventTime: undefined,
+      evolution: 'freeze',
+      columnsMax: 1000,
       infer: { records: 1000, timestamps: true },
     })
     expect(settings.tables[1].infer.records).toBe(5)
