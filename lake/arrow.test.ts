@@ -1,8 +1,10 @@
 import { RecordBatchReader, RecordBatchStreamWriter } from 'apache-arrow'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { ColumnType } from '../schemas/column-type.ts'
 import { fromRecordBatch, toRecordBatch } from './arrow.ts'
 import { sampleBatch } from './parquet/sample-batches.ts'
+import { anyNestedType, anyValueOf } from './parquet/sample-nested.ts'
 import { writeParquet } from './parquet/write.ts'
 
 const decimal: ColumnType = { kind: 'decimal', precision: 38, scale: 2 }
@@ -72,6 +74,32 @@ test('there and back, also over Arrow IPC, is the same batch', () => {
   const overWire = fromRecordBatch(received)
   expect(overWire.schema).toEqual(batch.schema)
   expect(writeParquet(overWire, OPTIONS).bytes).toEqual(bytes)
+})
+
+test('nested columns, there and back, also over Arrow IPC', () => {
+  fc.assert(
+    fc.property(
+      anyNestedType(4).chain((type) =>
+        fc.record({
+          type: fc.constant(type),
+          values: fc.array(anyValueOf({ type, required: false }), { maxLength: 20 }),
+        }),
+      ),
+      ({ type, values }) => {
+        const nested = sampleBatch([{ name: 'n', type, values }])
+        const { bytes } = writeParquet(nested, OPTIONS)
+        const record = toRecordBatch(nested)
+        const writer = new RecordBatchStreamWriter()
+        writer.write(record)
+        writer.finish()
+        const [received] = [...RecordBatchReader.from(writer.toUint8Array(true))]
+        for (const back of [fromRecordBatch(record), fromRecordBatch(received)]) {
+          expect(back.schema).toEqual(nested.schema)
+          expect(writeParquet(back, OPTIONS).bytes).toEqual(bytes)
+        }
+      },
+    ),
+  )
 })
 
 test('a batch without rows', () => {

@@ -124,7 +124,9 @@ const VALUES: readonly (readonly [sql: string, type: string, value: unknown, csv
 const ARROW_SQL = `SELECT i::INTEGER AS i, i::BIGINT AS l, (i % 2 = 0) AS b, i::DOUBLE / 2 AS d, (i / 100)::DECIMAL(12,2) AS dec,
               CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, i::HUGEINT AS h, 'x'::BLOB AS blob,
               DATE '2026-01-01' + i::INTEGER AS day, make_timestamptz(i * 1000000) AS at, INTERVAL (i) DAY AS gap,
-              [i] AS list, '00000000-0000-0000-0000-00000000000a'::UUID AS id, TIME '00:00:01' AS t, i::UBIGINT AS u
+              [i] AS list, '00000000-0000-0000-0000-00000000000a'::UUID AS id, TIME '00:00:01' AS t, i::UBIGINT AS u,
+              CASE WHEN i % 5 = 0 THEN NULL ELSE {'a': i, 'l': CASE WHEN i % 2 = 1 THEN [0.5, NULL] END} END AS st,
+              MAP {'k' || i: {'d': 1.5::DECIMAL(4,2)}} AS m, [[i], NULL, []] AS deep, [i, 2]::BIGINT[2] AS pair
        FROM range(5000) r(i)`
 
 /** As apache-arrow and as pyarrow call the types; the last row as Python prints it. */
@@ -140,10 +142,22 @@ const ARROW_TYPES: readonly (readonly [string, string, string])[] = [
   ['Date32<DAY>', 'date32[day]', '2039-09-09'],
   ['Timestamp<MICROSECOND, UTC>', 'timestamp[us, tz=UTC]', '1970-01-01 01:23:19+00:00'],
   ['Interval<MONTH_DAY_NANO>', 'month_day_nano_interval', 'MonthDayNano(months=0, days=4999, nanoseconds=0)'],
-  ['Utf8', 'string', '["4999"]'],
+  ['List<Int64>', 'list<item: int64>', '[4999]'],
   ['Utf8', 'string', '00000000-0000-0000-0000-00000000000a'],
   ['Time64<MICROSECOND>', 'time64[us]', '00:00:01'],
   ['Uint64', 'uint64', '4999'],
+  [
+    'Struct<{a:Int64, l:List<Decimal[2e+1]>}>',
+    'struct<a: int64, l: list<item: decimal128(2, 1)>>',
+    "{'a': 4999, 'l': [Decimal('0.5'), None]}",
+  ],
+  [
+    'Map<{key:Utf8, value:Struct<{d:Decimal[4e+2]}>}>',
+    'map<string, struct<d: decimal128(4, 2)>>',
+    "[('k4999', {'d': Decimal('1.50')})]",
+  ],
+  ['List<List<Int64>>', 'list<item: list<item: int64>>', '[[4999], None, []]'],
+  ['List<Int64>', 'list<item: int64>', '[4999, 2]'],
 ]
 
 describe('formats', () => {
@@ -187,10 +201,11 @@ describe('formats', () => {
       b: false,
       d: 2499.5,
       s: 'text 4999',
-      list: '["4999"]',
       u: 4999n,
     })
     expect(row(3)).toMatchObject({ s: null, b: false })
+    expect(row(10).st).toBeNull()
+    expect((row(4999).list as Iterable<bigint>)[Symbol.iterator]().next().value).toBe(4999n)
     expect(String(row(4999).h)).toBe('4999')
     expect(table.schema.fields.map((field) => String(field.type))).toEqual(ARROW_TYPES.map((each) => each[0]))
   })

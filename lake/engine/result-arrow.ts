@@ -5,17 +5,26 @@
  *   8..64-bit integers, float, double, boolean, varchar, blob, date   their Arrow types
  *   hugeint → Decimal128(38,0) (a wider value is `value-out-of-range`) · decimal(p,s) → Decimal128(p,s)
  *   time → Time64 µs · timestamp (s, ms, µs, ns) → Timestamp in that unit · timestamptz → Timestamp µs, zone UTC
- *   interval → month-day-nano · everything else (uuid, enum, unsigned hugeint, nested types, …) → Utf8, nested as JSON
+ *   interval → month-day-nano · struct, list and array, map → Struct, List, Map of what they hold
+ *   everything else (uuid, enum, unsigned hugeint, union, …) → Utf8, a union as JSON
  *
  * Every field's metadata names DuckDB's own type under `millrace.duckdb-type`.
  */
 import {
+  type DuckDBArrayType,
+  type DuckDBArrayValue,
   DuckDBBlobValue,
   type DuckDBDataChunk,
   type DuckDBDateValue,
   type DuckDBDecimalType,
   type DuckDBDecimalValue,
   type DuckDBIntervalValue,
+  type DuckDBListType,
+  type DuckDBListValue,
+  type DuckDBMapType,
+  type DuckDBMapValue,
+  type DuckDBStructType,
+  type DuckDBStructValue,
   type DuckDBTimestampMillisecondsValue,
   type DuckDBTimestampNanosecondsValue,
   type DuckDBTimestampSecondsValue,
@@ -41,6 +50,8 @@ import {
   Int32,
   Int64,
   IntervalMonthDayNano,
+  List,
+  Map_,
   makeData,
   RecordBatch,
   RecordBatchStreamWriter,
@@ -132,12 +143,15 @@ class CollectingWriter extends RecordBatchStreamWriter {
 function columnData(column: ArrowColumn, chunk: DuckDBDataChunk, index: number, rowCount: number): Data {
   const vector = chunk.getColumnVector(index)
   const values = new Array<DuckDBValue>(rowCount)
-  const validity = new Uint8Array((rowCount + 7) >> 3)
+  for (let row = 0; row < rowCount; row++) values[row] = vector.getItem(row)
+  return dataOf(column, values)
+}
+
+function dataOf(column: ArrowColumn, values: readonly DuckDBValue[]): Data {
+  const validity = new Uint8Array((values.length + 7) >> 3)
   let nullCount = 0
-  for (let row = 0; row < rowCount; row++) {
-    const value = vector.getItem(row)
-    values[row] = value
-    if (value === null) nullCount++
+  for (let row = 0; row < values.length; row++) {
+    if (values[row] === null) nullCount++
     else validity[row >> 3] |= 1 << (row & 7)
   }
   return column.build(values, nullCount === 0 ? undefined : validity, nullCount)
@@ -201,6 +215,13 @@ function arrowColumn(type: DuckDBType): ArrowColumn {
       return decimals(new Decimal(0, 38, 128), hugeint)
     case DuckDBTypeId.INTERVAL:
       return { type: new IntervalMonthDayNano(), build: buildIntervals }
+    case DuckDBTypeId.STRUCT:
+      return structs(type as DuckDBStructType)
+    case DuckDBTypeId.LIST:
+    case DuckDBTypeId.ARRAY:
+      return lists((type as DuckDBListType | DuckDBArrayType).valueType)
+    case DuckDBTypeId.MAP:
+      return maps(type as DuckDBMapType)
     case DuckDBTypeId.BLOB:
       return variableLength(new Binary(), (value) =>
         value instanceof DuckDBBlobValue ? value.bytes : new Uint8Array(0),
@@ -326,4 +347,67 @@ function variableLength(type: Utf8 | Binary, bytesOf: (value: DuckDBValue) => Ui
       return makeData({ type: type as Utf8, length: values.length, nullCount, nullBitmap, valueOffsets, data })
     },
   }
+}
+
+function fieldOf(name: string, column: ArrowColumn, nullable = true): Field {
+  return new Field(name, column.type, nullable)
+}
+
+function structs({ entryNames, entryTypes }: DuckDBStructType): ArrowColumn {
+  const columns = entryTypes.map(arrowColumn)
+  const type = new Struct(columns.map((column, i) => fieldOf(entryNames[i], column)))
+  return {
+    type,
+    build(values, nullBitmap, nullCount) {
+      const children = columns.map((column, i) => {
+        const name = entryNames[i]
+        const inside = values.map((value) => (value === null ? null : (value as DuckDBStructValue).entries[name]))
+        return dataOf(column, inside)
+      })
+      return makeData({ type, length: values.length, nullCount, nullBitmap, children })
+    },
+  }
+}
+
+function lists(itemType: DuckDBType): ArrowColumn {
+  const item = arrowColumn(itemType)
+  const type = new List(fieldOf('item', item))
+  return {
+    type,
+    build(values, nullBitmap, nullCount) {
+      const { valueOffsets, inside } = flattened(values, (value) => (value as DuckDBListValue | DuckDBArrayValue).items)
+      return makeData({ type, length: values.length, nullCount, nullBitmap, valueOffsets, child: dataOf(item, inside) })
+    },
+  }
+}
+
+function maps({ keyType, valueType }: DuckDBMapType): ArrowColumn {
+  const [key, item] = [arrowColumn(keyType), arrowColumn(valueType)]
+  const entries = new Struct([fieldOf('key', key, false), fieldOf('value', item)])
+  const type = new Map_(new Field('entries', entries, false))
+  return {
+    type,
+    build(values, nullBitmap, nullCount) {
+      const { valueOffsets, inside } = flattened(values, (value) => (value as DuckDBMapValue).entries)
+      const keys = inside.map((entry) => entry.key)
+      const items = inside.map((entry) => entry.value)
+      const children = [dataOf(key, keys), dataOf(item, items)]
+      const child = makeData({ type: entries, length: inside.length, nullCount: 0, children })
+      return makeData({ type, length: values.length, nullCount, nullBitmap, valueOffsets, child })
+    },
+  }
+}
+
+function flattened<T>(
+  values: readonly DuckDBValue[],
+  insideOf: (value: DuckDBValue) => readonly T[],
+): { readonly valueOffsets: Int32Array; readonly inside: readonly T[] } {
+  const valueOffsets = new Int32Array(values.length + 1)
+  const inside: T[] = []
+  for (let row = 0; row < values.length; row++) {
+    const value = values[row]
+    if (value !== null) for (const each of insideOf(value)) inside.push(each)
+    valueOffsets[row + 1] = inside.length
+  }
+  return { valueOffsets, inside }
 }
