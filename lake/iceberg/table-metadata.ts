@@ -2,7 +2,7 @@
  * Table metadata JSON, format version 2: parsed into `TableMetadata`, made for a table's first snapshot, and carried
  * forward. What we do not know in it is kept in `raw` and written back as it was, 64-bit ids included.
  */
-import { type ColumnType, type Field, fieldsWithin, formatColumnType } from '../../schemas/column-type.ts'
+import { type ColumnType, childFields, type Field, fieldsWithin, formatColumnType } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { PartitionTransform, Table } from '../catalog/catalog.ts'
@@ -26,6 +26,8 @@ export const TABLE_ID_PROPERTY = 'millrace.table-id'
 export const TABLE_VERSION_PROPERTY = 'millrace.table-version'
 /** Columns, and fields inside them, that are JSON: Iceberg knows them as strings. */
 export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
+/** Fields that are required in a struct that is not: Iceberg's schema does not claim it (`claimsRequired`). */
+export const REQUIRED_FIELDS_PROPERTY = 'millrace.required-field-ids'
 /** `<field id>:<number in the records' schema>`, joined by commas: what Iceberg has no place for. */
 export const SOURCE_IDS_PROPERTY = 'millrace.source-field-ids'
 /**
@@ -198,6 +200,7 @@ function fieldsOf(table: Table): readonly Field[] {
 function definitionProperties(table: Table): Readonly<Record<string, string>> {
   const fields = fieldsOf(table)
   const json = new Set(fields.filter(({ type }) => type.kind === 'json').map(({ fieldId }) => fieldId))
+  const required = new Set(table.schemas.flatMap(({ columns }) => unclaimedIds(columns)))
   const sources = new Map(
     fields.flatMap(({ fieldId, sourceId }) => (sourceId === undefined ? [] : [[fieldId, sourceId]])),
   )
@@ -207,6 +210,7 @@ function definitionProperties(table: Table): Readonly<Record<string, string>> {
     [TABLE_ID_PROPERTY]: String(table.tableId),
     [TABLE_VERSION_PROPERTY]: String(table.version),
     ...(json.size === 0 ? {} : { [JSON_FIELDS_PROPERTY]: [...json].join(',') }),
+    ...(required.size === 0 ? {} : { [REQUIRED_FIELDS_PROPERTY]: [...required].join(',') }),
     ...(sources.size === 0 ? {} : { [SOURCE_IDS_PROPERTY]: [...sources].map((pair) => pair.join(':')).join(',') }),
     ...(table.metadataChecksum === undefined
       ? {}
@@ -243,23 +247,41 @@ export function withUnpartitionedSpec(raw: JsonObject): JsonObject {
 }
 
 export function schemaJson(schema: TableSchema): JsonObject {
-  return { type: 'struct', 'schema-id': schema.schemaId, fields: schema.columns.map(fieldJson) }
+  return { type: 'struct', 'schema-id': schema.schemaId, fields: schema.columns.map((column) => fieldJson(column)) }
 }
 
-function fieldJson({ fieldId, name, required, type }: Field): JsonObject {
-  return { id: fieldId, name, required, type: icebergType(type) }
+/**
+ * Within a null struct every field is null. A reader that takes "required" at its word fails there (pyiceberg), since data files
+ * do not have it; so it is claimed only where nothing around a field can be null in its place.
+ */
+function claimsRequired(field: Field, isInNullable: boolean): boolean {
+  return field.required && !isInNullable
 }
 
-function icebergType(type: ColumnType): string | JsonObject {
+function unclaimedIds(fields: readonly Field[], isInNullable = false): readonly number[] {
+  return fields.flatMap((field) => {
+    const isClaimed = claimsRequired(field, isInNullable)
+    const inside = unclaimedIds(childFields(field.type), field.type.kind === 'struct' && !isClaimed)
+    return field.required && !isClaimed ? [field.fieldId, ...inside] : inside
+  })
+}
+
+function fieldJson(field: Field, isInNullable = false): JsonObject {
+  const { fieldId, name, type } = field
+  const required = claimsRequired(field, isInNullable)
+  return { id: fieldId, name, required, type: icebergType(type, !required) }
+}
+
+function icebergType(type: ColumnType, isNullable: boolean): string | JsonObject {
   switch (type.kind) {
     case 'struct':
-      return { type: 'struct', fields: type.fields.map(fieldJson) }
+      return { type: 'struct', fields: type.fields.map((field) => fieldJson(field, isNullable)) }
     case 'list': {
       const { element } = type
       return {
         type: 'list',
         'element-id': element.fieldId,
-        element: icebergType(element.type),
+        element: icebergType(element.type, !element.required),
         'element-required': element.required,
       }
     }
@@ -268,9 +290,9 @@ function icebergType(type: ColumnType): string | JsonObject {
       return {
         type: 'map',
         'key-id': key.fieldId,
-        key: icebergType(key.type),
+        key: icebergType(key.type, false),
         'value-id': value.fieldId,
-        value: icebergType(value.type),
+        value: icebergType(value.type, !value.required),
         'value-required': value.required,
       }
     }

@@ -15,6 +15,7 @@ import {
   JSON_FIELDS_PROPERTY,
   listOf,
   NAME_PROPERTY,
+  REQUIRED_FIELDS_PROPERTY,
   rawOf,
   SOURCE_IDS_PROPERTY,
   TABLE_ID_PROPERTY,
@@ -30,6 +31,7 @@ const OF_METADATA = new Set([
   TABLE_ID_PROPERTY,
   TABLE_VERSION_PROPERTY,
   JSON_FIELDS_PROPERTY,
+  REQUIRED_FIELDS_PROPERTY,
   SOURCE_IDS_PROPERTY,
   BASE_METADATA_PROPERTY,
 ])
@@ -39,6 +41,7 @@ export function shapeOfMetadata(metadata: TableMetadata): TableShape {
   const { properties } = metadata
   const extra = {
     json: new Set(partsOf(properties[JSON_FIELDS_PROPERTY]).map(Number)),
+    required: new Set(partsOf(properties[REQUIRED_FIELDS_PROPERTY]).map(Number)),
     sources: new Map(
       partsOf(properties[SOURCE_IDS_PROPERTY]).map((pair) => pair.split(':').map(Number) as [number, number]),
     ),
@@ -70,6 +73,7 @@ function partsOf(text: string | undefined): readonly string[] {
 /** What Iceberg's own JSON does not say of fields, by field id. */
 type Extra = {
   readonly json: ReadonlySet<number>
+  readonly required: ReadonlySet<number>
   readonly sources: ReadonlyMap<number, number>
   /** For messages. */
   readonly location: string
@@ -83,7 +87,7 @@ function fieldOf(field: JsonObject, idKey: string, type: unknown, extra: Extra):
     fieldId,
     name: String(field.name),
     type: extra.json.has(fieldId) ? { kind: 'json' } : typeOf(type, String(field.name), extra),
-    required: field.required === true,
+    required: field.required === true || extra.required.has(fieldId),
     ...(sourceId === undefined ? {} : { sourceId }),
   }
 }
