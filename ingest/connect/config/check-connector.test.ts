@@ -4,9 +4,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkConnector } from './check-connector.ts'
 import { tableNameOf } from './connector-config.ts'
+import { type CheckedTransforms, NO_TRANSFORMS } from './transforms.ts'
 
 const GOOD = { name: 'orders', 'connector.class': 'Millrace', topics: 'orders' }
-const none = () => []
+const none = () => NO_TRANSFORMS
+const plan = { name: 'a', type: 'org.apache.kafka.connect.transforms.ExtractField$Key', settings: {} }
+const onKeys = (): CheckedTransforms => ({ ...NO_TRANSFORMS, plans: [plan] })
 
 function check(more: Readonly<Record<string, string>> = {}, without: readonly string[] = []) {
   const properties: Record<string, string> = { ...GOOD, ...more }
@@ -15,7 +18,7 @@ function check(more: Readonly<Record<string, string>> = {}, without: readonly st
   const errors = Object.fromEntries(
     checked.values.filter(({ errors: each }) => each.length > 0).map((each) => [each.definition.name, each.errors]),
   )
-  return { ...checked, errors }
+  return { ...checked, errors, errorCount: checked.errors.length }
 }
 
 function configOf(more: Readonly<Record<string, string>> = {}, without: readonly string[] = []) {
@@ -130,9 +133,11 @@ describe('what it means', () => {
       'value.converter.auto.register.schemas': 'false',
     })
     expect(value.registry).toEqual({
-      urls: ['https://a:1', 'https://b:1'],
-      auth: { kind: 'basic', userInfo: `me:\${env:REGISTRY_PASSWORD}` },
-      tls: { caFile: '/etc/ca.pem' },
+      'schema.registry.url': 'https://a:1, https://b:1',
+      'basic.auth.credentials.source': 'USER_INFO',
+      'basic.auth.user.info': `me:\${env:REGISTRY_PASSWORD}`,
+      'schema.registry.ssl.truststore.type': 'PEM',
+      'schema.registry.ssl.truststore.location': '/etc/ca.pem',
     })
   })
 
@@ -140,39 +145,10 @@ describe('what it means', () => {
     const key = { 'key.converter': 'org.apache.kafka.connect.storage.StringConverter' }
     expect(configOf(key).key).toBeUndefined()
     expect(configOf({ ...key, 'millrace.key.prefix': 'key_' }).key?.plan).toEqual({ format: 'string' })
-    const transform = { transforms: 'a', 'transforms.a.type': 'org.apache.kafka.connect.transforms.ExtractField$Key' }
-    expect(configOf({ ...key, ...transform }).key?.plan).toEqual({ format: 'string' })
-  })
-
-  test('transforms with their predicates, in order', () => {
-    const { transforms } = configOf({
-      transforms: 'b,a',
-      'transforms.a.type': 'org.apache.kafka.connect.transforms.InsertField$Value',
-      'transforms.a.static.field': 'x',
-      'transforms.a.static.value': '1',
-      'transforms.b.type': 'org.apache.kafka.connect.transforms.Filter',
-      'transforms.b.predicate': 'gone',
-      'transforms.b.negate': 'true',
-      predicates: 'gone',
-      'predicates.gone.type': 'org.apache.kafka.connect.transforms.predicates.RecordIsTombstone',
+    expect(checkConnector({ ...GOOD, ...key }, onKeys).config).toMatchObject({
+      key: { plan: { format: 'string' } },
+      transforms: [plan],
     })
-    expect(transforms).toEqual([
-      {
-        name: 'b',
-        type: 'org.apache.kafka.connect.transforms.Filter',
-        settings: {},
-        predicate: {
-          type: 'org.apache.kafka.connect.transforms.predicates.RecordIsTombstone',
-          settings: {},
-          negate: true,
-        },
-      },
-      {
-        name: 'a',
-        type: 'org.apache.kafka.connect.transforms.InsertField$Value',
-        settings: { 'static.field': 'x', 'static.value': '1' },
-      },
-    ])
   })
 
   test('consumer overrides that have a counterpart are honoured', () => {
@@ -252,12 +228,6 @@ describe('what is told', () => {
       "The DLQ topic 'orders' may not be included in the list of topics ('topics=[orders]') consumed by the connector",
     ],
     [
-      { transforms: 'a' },
-      [],
-      'transforms.a.type',
-      'Missing required configuration "transforms.a.type" which has no default value.',
-    ],
-    [
       { 'consumer.override.max.poll.records': '5' },
       [],
       'consumer.override.max.poll.records',
@@ -300,6 +270,22 @@ describe('what is told', () => {
   test('a regular expression that is none', () => {
     const { errors } = check({ 'topics.regex': '[' }, ['topics'])
     expect(errors['topics.regex']?.[0]).toMatch(/^Invalid value \[ for configuration topics\.regex: Invalid regex: /)
+  })
+
+  test('what is wrong with transforms is told with the rest', () => {
+    const checked: CheckedTransforms = {
+      ...NO_TRANSFORMS,
+      configs: [
+        {
+          definition: { name: 'transforms.a.type' },
+          value: { name: 'transforms.a.type', value: null, errors: ['no such class'] },
+        },
+      ],
+      problems: [{ name: 'transforms.a.predicate', message: 'no such predicate' }],
+    }
+    const { errors, config } = checkConnector({ ...GOOD, transforms: 'a', 'tasks.max': 'x' }, () => checked)
+    expect(errors).toHaveLength(3)
+    expect(config).toBeUndefined()
   })
 
   test('what nobody knows is a warning and no error', () => {

@@ -7,7 +7,14 @@
  * Pure, and the same for `validate`, for what is created or changed, and for what starts: whatever is wrong is told at once,
  * each under its property. Secrets are not read here.
  */
-import { type ConfigProperties, type ConfigValue, isTrue, listOf, textProblem } from './config-value.ts'
+import {
+  type ConfigFinding,
+  type ConfigProperties,
+  type ConfigValue,
+  isTrue,
+  listOf,
+  textProblem,
+} from './config-value.ts'
 import type { ConnectorConfig, ErrorsConfig } from './connector-config.ts'
 import { readConsumer } from './consumer-overrides.ts'
 import { checkHeaderConverter, readConverter } from './converters.ts'
@@ -15,13 +22,16 @@ import { CONNECTOR_CLASS, DEFINITIONS } from './definitions.ts'
 import { createFindings, type Findings } from './findings.ts'
 import { checkReferences, shownValue } from './secret-references.ts'
 import { readTable } from './table-properties.ts'
-import { type CheckTransforms, readTransforms } from './transforms.ts'
+import { type CheckedTransforms, type CheckTransforms, noteTransforms } from './transforms.ts'
 
 export type CheckedConnector = {
   /** undefined: there are errors. */
   readonly config: ConnectorConfig | undefined
   readonly values: readonly ConfigValue[]
-  readonly errorCount: number
+  /** Definitions and values of transforms and predicates, which come with their own. */
+  readonly transforms: CheckedTransforms
+  /** In the order in which they were found. */
+  readonly errors: readonly ConfigFinding[]
   /** `name: why`, for properties that have no effect. */
   readonly warnings: readonly string[]
 }
@@ -41,12 +51,15 @@ export function checkConnector(properties: ConfigProperties, checkTransforms: Ch
   const findings = createFindings(properties)
   checkDefinitions(findings, properties)
   for (const { name, message } of checkReferences(properties)) findings.error(name, message)
-  const config = readConfig(findings, checkTransforms)
+  const transforms = checkTransforms(properties)
+  noteTransforms(findings, transforms)
+  const config = readConfig(findings, transforms)
   for (const name of findings.unused()) findings.warn(name, `${name} is not known and has no effect`)
   return {
     config: findings.errors.length === 0 ? config : undefined,
-    values: valuesOf(properties, findings),
-    errorCount: findings.errors.length,
+    values: valuesOf(properties, findings, transforms),
+    transforms,
+    errors: findings.errors,
     warnings: findings.warnings.map(({ message }) => message),
   }
 }
@@ -79,11 +92,10 @@ function checkName(findings: Findings, name: string): void {
   else if (name.startsWith('http:')) findings.invalid('name', 'names that begin with http: are those of HTTP sources')
 }
 
-function readConfig(findings: Findings, checkTransforms: CheckTransforms): ConnectorConfig {
+function readConfig(findings: Findings, { plans: transforms }: CheckedTransforms): ConnectorConfig {
   const name = findings.read('name') ?? ''
   const topics = readTopics(findings)
   const table = readTable(findings, topics.kind === 'list' ? topics.names : undefined)
-  const transforms = readTransforms(findings, checkTransforms)
   const keyIsRead = table.keyPrefix !== undefined || transforms.some(({ type }) => /Key$|HeaderFrom/.test(type))
   const key = readConverter(findings, 'key')
   checkHeaderConverter(findings)
@@ -185,12 +197,17 @@ function readNumber(findings: Findings, name: string): number | undefined {
 }
 
 /** Every definition, then whatever else has an error or was given. */
-function valuesOf(properties: ConfigProperties, findings: Findings): readonly ConfigValue[] {
+function valuesOf(
+  properties: ConfigProperties,
+  findings: Findings,
+  transforms: CheckedTransforms,
+): readonly ConfigValue[] {
   const errors = Map.groupBy(findings.errors, ({ name }) => name)
   const messages = (name: string) => (errors.get(name) ?? []).map(({ message }) => message)
   const unknown = new Set(findings.warnings.map(({ name }) => name))
   const others = new Set([...Object.keys(properties), ...errors.keys()])
   for (const { name } of DEFINITIONS) others.delete(name)
+  for (const { value } of transforms.configs) others.delete(value.name)
   return [
     ...DEFINITIONS.map((definition) => ({
       definition,
@@ -222,8 +239,6 @@ function shown(properties: ConfigProperties, name: string): string | undefined {
 }
 
 function groupOf(name: string): string {
-  const alias = /^(transforms|predicates)\.([^.]+)\./.exec(name)
-  if (alias) return `${alias[1] === 'transforms' ? 'Transforms' : 'Predicates'}: ${alias[2]}`
   if (name.startsWith('consumer.override.')) return 'Consumer'
   return name.startsWith('millrace.') ? 'Millrace' : 'Common'
 }

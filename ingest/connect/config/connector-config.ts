@@ -22,15 +22,10 @@ export type ConnectorConfig = {
   readonly rate: { readonly rowsMax: number | undefined; readonly bytesMax: number | undefined }
 }
 
-export type ConverterConfig = { readonly plan: ConverterPlan; readonly registry: RegistryConfig | undefined }
-
-export type RegistryConfig = {
-  readonly urls: readonly string[]
-  readonly auth:
-    | { readonly kind: 'basic'; readonly userInfo: string }
-    | { readonly kind: 'bearer'; readonly token: string }
-    | undefined
-  readonly tls: TlsConfig
+export type ConverterConfig = {
+  readonly plan: ConverterPlan
+  /** Settings of the registry's client by the names of Confluent's converters, without the converter's prefix. */
+  readonly registry: Readonly<Record<string, string>> | undefined
 }
 
 /** PEM files by path, or PEM texts (which for keys are references). */

@@ -5,7 +5,7 @@
  */
 import type { ConverterPlan } from '../../decoder/decode-plan.ts'
 import { isTrue, listOf } from './config-value.ts'
-import type { ConverterConfig, RegistryConfig } from './connector-config.ts'
+import type { ConverterConfig } from './connector-config.ts'
 import { JSON_CONVERTER } from './definitions.ts'
 import type { Findings } from './findings.ts'
 import { readTls } from './tls-properties.ts'
@@ -94,7 +94,8 @@ function readFlag(findings: Findings, name: string): boolean | undefined {
   return isTrue(text)
 }
 
-function readRegistry(findings: Findings, prefix: string): RegistryConfig {
+/** What is wrong is told here; `registry/registry-settings.ts` reads them when a task starts, with their secrets. */
+function readRegistry(findings: Findings, prefix: string): ConverterConfig['registry'] {
   const name = `${prefix}schema.registry.url`
   const urls = listOf(findings.read(name) ?? '')
   if (urls.length === 0) {
@@ -104,37 +105,46 @@ function readRegistry(findings: Findings, prefix: string): RegistryConfig {
     if (!/^https?:\/\/[^\s]+$/.test(url))
       findings.invalid(name, 'expected addresses that begin with http:// or https://')
   }
-  return { urls, auth: readAuth(findings, prefix), tls: readTls(findings, `${prefix}schema.registry.`) }
+  checkAuth(findings, prefix)
+  readTls(findings, `${prefix}schema.registry.`)
+  const timeout = `${prefix}schema.registry.request.timeout.ms`
+  const timeoutText = findings.read(timeout)
+  if (timeoutText !== undefined && !/^[1-9]\d{0,5}$/.test(timeoutText.trim())) {
+    findings.invalid(timeout, 'expected milliseconds')
+  }
+  const settings = findings.names(prefix).map((each) => [each.slice(prefix.length), findings.read(each) ?? ''])
+  return Object.fromEntries(settings.filter(([setting]) => IS_REGISTRY.test(setting)))
 }
 
-function readAuth(findings: Findings, prefix: string): RegistryConfig['auth'] {
-  const sourceName = `${prefix}basic.auth.credentials.source`
-  const source = findings.read(sourceName)?.trim()
-  const userInfo =
-    findings.read(`${prefix}basic.auth.user.info`) ?? findings.read(`${prefix}schema.registry.basic.auth.user.info`)
-  const bearerName = `${prefix}bearer.auth.credentials.source`
-  const bearerSource = findings.read(bearerName)?.trim()
-  const token = findings.read(`${prefix}bearer.auth.token`)
-  if (source !== undefined && source !== 'USER_INFO') {
-    findings.invalid(sourceName, 'String must be one of: USER_INFO')
-    return undefined
+const IS_REGISTRY = /^(?:schema\.registry\.|basic\.auth\.|bearer\.auth\.)/
+
+function checkAuth(findings: Findings, prefix: string): void {
+  const find = (name: string) =>
+    [`${prefix}${name}`, `${prefix}schema.registry.${name}`].find((each) => findings.read(each))
+  const read = (name: string) => findings.read(find(name) ?? `${prefix}${name}`)?.trim()
+  const source = read('basic.auth.credentials.source')
+  const userInfo = read('basic.auth.user.info')
+  const bearer = read('bearer.auth.credentials.source')
+  const token = read('bearer.auth.token')
+  if (source !== undefined && source !== 'USER_INFO' && source !== 'URL') {
+    findings.invalid(`${prefix}basic.auth.credentials.source`, 'String must be one of: URL, USER_INFO')
   }
-  if (bearerSource !== undefined && bearerSource !== 'STATIC_TOKEN') {
-    findings.invalid(bearerName, 'String must be one of: STATIC_TOKEN')
-    return undefined
+  if (bearer !== undefined && bearer !== 'STATIC_TOKEN') {
+    findings.invalid(`${prefix}bearer.auth.credentials.source`, 'String must be one of: STATIC_TOKEN')
+  }
+  // Confluent's clients leave a user out without a word when its source is not named.
+  if (userInfo !== undefined && source !== 'USER_INFO') {
+    findings.error(`${prefix}basic.auth.credentials.source`, 'expected USER_INFO beside basic.auth.user.info')
+  }
+  if (source === 'USER_INFO' && userInfo === undefined) {
+    findings.error(`${prefix}basic.auth.user.info`, 'expected user:password, found nothing')
+  }
+  if (token !== undefined && bearer !== 'STATIC_TOKEN') {
+    findings.error(`${prefix}bearer.auth.credentials.source`, 'expected STATIC_TOKEN beside bearer.auth.token')
   }
   if (userInfo !== undefined && token !== undefined) {
     findings.error(`${prefix}bearer.auth.token`, 'basic.auth.user.info and bearer.auth.token exclude each other')
   }
-  if (userInfo !== undefined) {
-    // Confluent's clients need the source named, and leave the user out without a word when it is not.
-    if (source === undefined) {
-      findings.error(sourceName, 'expected USER_INFO beside basic.auth.user.info, found nothing')
-    }
-    return { kind: 'basic', userInfo }
-  }
-  if (source === 'USER_INFO') findings.error(`${prefix}basic.auth.user.info`, 'expected user:password, found nothing')
-  return token === undefined ? undefined : { kind: 'bearer', token }
 }
 
 function readOwnFormat(findings: Findings, side: ConverterSide, text: string): ConverterConfig {
