@@ -33,11 +33,9 @@ import { addIngestRoutes } from './http-door.ts'
 import { createHttpIntake, httpPipeline } from './http-intake.ts'
 import { createIngestMetrics } from './ingest-metrics.ts'
 import { createIntake } from './intake.ts'
-import { createKafkaSource } from './kafka/fetch-source.ts'
-import type { KafkaSource } from './kafka/kafka-source.ts'
-import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
 import { createLiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+import { createPipelines } from './pipelines.ts'
 import { createSchemaKeeper } from './schema-keeper.ts'
 import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
@@ -89,9 +87,9 @@ export async function startIngest(options: {
     declared: declaredTables(settings),
     createDecoder: createJsonDecoder,
     inferColumns,
-    onCreated: (name) => void bindTable(name).catch((error: unknown) => world.log.error('binding failed', { error })),
+    onCreated: (name) =>
+      void pipelines.bindTable(name).catch((error: unknown) => world.log.error('binding failed', { error })),
   })
-  const pipelines: KafkaPipeline[] = []
   const onTrouble = (reason: string | undefined) => {
     if (reason === undefined) health.component('flush').healthy()
     else health.component('flush').degraded(reason)
@@ -132,9 +130,7 @@ export async function startIngest(options: {
       liveSegments.committed(tick.versions, tick.segments)
       counted.committed(tick)
     },
-    onStale(keys) {
-      for (const key of keys) pipelines.find((pipeline) => pipeline.owns(key))?.becameStale(key)
-    },
+    onStale: (keys) => pipelines.becameStale(keys),
     onTrouble,
     onFatal,
   })
@@ -152,14 +148,7 @@ export async function startIngest(options: {
   })
   metrics.gaugeOf({ name: 'ingest_bytes_held', help: 'Bytes decoded but not committed.' }, () => intake.bytesHeld)
 
-  /** Which pipeline feeds which tables: for freshness, and against two pipelines on one topic and table. */
-  async function bindTable(name: string): Promise<void> {
-    for (const { name: pipeline, topics, tables: names } of settings.pipelines) {
-      if (names.some((each) => each === name || name === `${each}__dead_letters`)) {
-        await catalog.bindPipeline(pipeline, tables.tableIds(names), topics)
-      }
-    }
-  }
+  const pipelines = createPipelines({ catalog, tables, intake, ledger, health, counted })
 
   const httpBound = new Set<string>()
   async function bindHttp(name: string): Promise<void> {
@@ -170,56 +159,24 @@ export async function startIngest(options: {
     httpBound.add(bound)
   }
 
-  const sources: KafkaSource[] = []
   const decodeBlock = createDecodeBlock({ world, createBlockDecoder })
   async function startPipelines(): Promise<void> {
     for (const { name } of settings.tables) await tables.open(name)
-    for (const definition of settings.pipelines) {
-      const fed = await Promise.all(definition.tables.map((name) => tables.open(name)))
-      const pipeline = createKafkaPipeline({
-        name: definition.name,
+    for (const { name, topics, tables: names, autoOffsetReset } of settings.pipelines) {
+      await pipelines.start({
+        name,
+        groupId: `${settings.kafka.group}-${name}`,
+        routes: Object.fromEntries(topics.map((topic) => [topic, names])),
         keeper: createSchemaKeeper({
-          pipeline: definition.name,
-          topics: definition.topics,
-          tables: fed,
+          pipeline: name,
+          topics,
+          tables: await Promise.all(names.map((each) => tables.open(each))),
           recordBytesMax: settings.ingest.recordBytesMax,
         }),
+        autoOffsetReset,
+        kafka: settings.kafka,
+        world,
         decodeBlock,
-        autoOffsetReset: definition.autoOffsetReset,
-        catalog,
-        intake,
-        ledger,
-        world,
-        onTrouble(reason) {
-          const component = health.component(`pipeline ${definition.name}`)
-          if (reason === undefined) component.healthy()
-          else component.degraded(reason)
-        },
-        onDecision() {
-          const waiting = [...pipeline.state.needsDecision]
-          const component = health.component(`pipeline ${definition.name} positions`)
-          if (waiting.length === 0) component.healthy()
-          else component.degraded(waiting.map(([id, text]) => `needs-decision ${id}: ${text}`).join('; '))
-        },
-        count: (what, by) => counted.count(definition.name, what, by),
-      })
-      pipelines.push(pipeline)
-      await catalog.bindPipeline(definition.name, tables.tableIds(definition.tables), definition.topics)
-      const source = createKafkaSource({
-        settings: settings.kafka,
-        world,
-        topics: definition.topics,
-        groupId: `${settings.kafka.group}-${definition.name}`,
-        handlers: pipeline.handlers,
-      })
-      pipeline.attach(source)
-      sources.push(source)
-      // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
-      source.start().catch((error: unknown) => {
-        health
-          .component(`pipeline ${definition.name}`)
-          .unhealthy(error instanceof Error ? error.message : String(error))
-        world.log.error('pipeline cannot start', { pipeline: definition.name, error })
       })
     }
   }
@@ -258,17 +215,17 @@ export async function startIngest(options: {
     checkTableAccess,
     prepare: bindHttp,
     async decide(name, topic, partition, from) {
-      const pipeline = pipelines.find((each) => each.name === name)
-      if (!pipeline) throw new MillraceError('not-found', `there is no pipeline "${name}"`)
-      const { source, ranges } = await pipeline.decide(topic, partition, from)
+      const found = pipelines.find(name)
+      if (!found) throw new MillraceError('not-found', `there is no pipeline "${name}"`)
+      const { source, ranges } = await found.pipeline.decide(topic, partition, from)
       return { pipeline: name, topic, partition, source, next_offset: String(ranges.at(-1)?.end) }
     },
     pipelines: () =>
-      pipelines.map((pipeline, index) => ({
-        name: pipeline.name,
-        topics: settings.pipelines[index].topics,
-        tables: settings.pipelines[index].tables,
-        partitions: sources[index]?.assignments() ?? [],
+      pipelines.running().map(({ name, topics, tables: fed, pipeline, source }) => ({
+        name,
+        topics,
+        tables: fed,
+        partitions: source.assignments(),
         needs_decision: Object.fromEntries(pipeline.state.needsDecision),
       })),
   })
@@ -284,14 +241,7 @@ export async function startIngest(options: {
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   intake.start()
   await startPipelines()
-  const upkeep = startUpkeep({
-    catalog,
-    writer,
-    world,
-    liveSegments,
-    pipelines,
-    sources,
-  })
+  const upkeep = startUpkeep({ catalog, writer, world, liveSegments, running: pipelines.running })
   const url = await server.listen()
 
   /**
@@ -315,7 +265,7 @@ export async function startIngest(options: {
       liveSegments.stop()
       await closeDoor()
       await upkeep.stop()
-      await Promise.all(sources.map((source) => source.close()))
+      await Promise.all(pipelines.running().map(({ name }) => pipelines.stop(name)))
       await intake.stop()
       await heartbeat.stop()
       await catalog.retireWriter(writer).catch(() => {})

@@ -19,20 +19,19 @@ export function startUpkeep(components: {
   writer: Writer
   world: World
   liveSegments: LiveSegments
-  pipelines: readonly KafkaPipeline[]
-  sources: readonly KafkaSource[]
+  running: () => readonly { readonly pipeline: KafkaPipeline; readonly source: KafkaSource }[]
 }): { stop(): Promise<void> } {
-  const { catalog, writer, world, liveSegments, pipelines, sources } = components
+  const { catalog, writer, world, liveSegments, running } = components
   const stopping = new AbortController()
 
   async function touchIdle(): Promise<void> {
-    const keys = pipelines
-      .flatMap((pipeline) => pipeline.idleAtEnd())
+    const keys = running()
+      .flatMap(({ pipeline }) => pipeline.idleAtEnd())
       .map(({ key, end }) => ({ ...key, end, logEnd: end }))
     if (keys.length === 0) return
     for (const moved of await catalog.touchCaughtUp(writer, keys)) {
       // Nothing of ours moved it meanwhile: somebody else did, late. What was covered then may not be in the log any more.
-      for (const pipeline of pipelines) {
+      for (const { pipeline } of running()) {
         const stands = pipeline.idleAtEnd().find(({ key }) => sourceKeyText(key) === sourceKeyText(moved))
         if (stands && stands.end === moved.end) pipeline.becameStale(moved)
       }
@@ -41,10 +40,10 @@ export function startUpkeep(components: {
 
   async function look(): Promise<void> {
     await liveSegments.count()
-    for (const [index, pipeline] of pipelines.entries()) {
-      await sources[index].commitAdvisory(pipeline.committedPositions()).catch(() => {})
-      for (const partition of sources[index].assignments()) {
-        if (pipeline.state.needsDecision.has(topicPartitionKey(partition))) await sources[index].restart(partition)
+    for (const { pipeline, source } of running()) {
+      await source.commitAdvisory(pipeline.committedPositions()).catch(() => {})
+      for (const partition of source.assignments()) {
+        if (pipeline.state.needsDecision.has(topicPartitionKey(partition))) await source.restart(partition)
       }
     }
   }
@@ -57,11 +56,11 @@ export function startUpkeep(components: {
     }
   }
 
-  const running = [every(TOUCH_EVERY_MS, touchIdle), every(LOOK_EVERY_MS, look)]
+  const loops = [every(TOUCH_EVERY_MS, touchIdle), every(LOOK_EVERY_MS, look)]
   return {
     async stop() {
       stopping.abort()
-      await Promise.all(running)
+      await Promise.all(loops)
     },
   }
 }

@@ -174,6 +174,8 @@ export async function bootIngest(
     createBuilder: createBatchBuilder,
     count: () => {},
   })
-  if (shape.hasUpkeep) startUpkeep({ catalog, writer, world, liveSegments, pipelines: [made], sources: [source] })
+  if (shape.hasUpkeep) {
+    startUpkeep({ catalog, writer, world, liveSegments, running: () => [{ pipeline: made, source }] })
+  }
   opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
 }

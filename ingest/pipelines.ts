@@ -1,0 +1,146 @@
+/**
+ * The pipelines that run in this process, from settings and from connectors: each is a Kafka source and what takes its
+ * records, started and stopped one by one. None waits for another, and one that cannot go on leaves the others alone.
+ */
+import type { Catalog } from '../lake/catalog/catalog.ts'
+import type { Health } from '../runtime/health.ts'
+import type { World } from '../runtime/world.ts'
+import type { SourceKey } from '../schemas/coverage.ts'
+import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import type { DecodeBlock } from './decode-block.ts'
+import type { IngestMetrics } from './ingest-metrics.ts'
+import type { Intake } from './intake.ts'
+import { createKafkaSource, type KafkaSourceSettings } from './kafka/fetch-source.ts'
+import type { KafkaSource } from './kafka/kafka-source.ts'
+import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
+import type { PlanKeeper } from './schema-keeper.ts'
+import type { SourceLedger } from './source-ledger.ts'
+import type { IngestTables } from './tables.ts'
+
+export type PipelineDefinition = {
+  readonly name: string
+  readonly groupId: string
+  /** Topic → the tables that its records go to. */
+  readonly routes: Readonly<Record<string, readonly string[]>>
+  readonly keeper: PlanKeeper
+  readonly autoOffsetReset: 'earliest' | 'latest'
+  readonly kafka: KafkaSourceSettings
+  /** With a log that hides the pipeline's secrets. */
+  readonly world: World
+  readonly decodeBlock: DecodeBlock
+  readonly onTrouble?: (reason: string | undefined) => void
+}
+
+export type RunningPipeline = {
+  readonly name: string
+  readonly topics: readonly string[]
+  readonly tables: readonly string[]
+  readonly pipeline: KafkaPipeline
+  readonly source: KafkaSource
+  readonly keeper: PlanKeeper
+}
+
+export type Pipelines = {
+  running(): readonly RunningPipeline[]
+  find(name: string): RunningPipeline | undefined
+  /** Throws what the catalog has against it (`settings-invalid`: another pipeline feeds the same table from the same topic). */
+  start(definition: PipelineDefinition): Promise<RunningPipeline>
+  /** Commits what it took and leaves the group. */
+  stop(name: string): Promise<void>
+  /** A table came into being: those who feed it say so, for freshness and against two of them on one topic. */
+  bindTable(name: string): Promise<void>
+  becameStale(keys: readonly SourceKey[]): void
+}
+
+export function createPipelines(components: {
+  catalog: Catalog
+  tables: IngestTables
+  intake: Intake
+  ledger: SourceLedger
+  health: Health
+  counted: Pick<IngestMetrics, 'count'>
+}): Pipelines {
+  const { catalog, tables, intake, ledger, health, counted } = components
+  const running = new Map<string, RunningPipeline>()
+  const routesOf = new Map<string, PipelineDefinition['routes']>()
+
+  async function bind(name: string, routes: PipelineDefinition['routes'], only?: string): Promise<void> {
+    for (const [table, topics] of topicsOfTables(routes)) {
+      if (only !== undefined && only !== table && only !== `${table}${DEAD_LETTERS_SUFFIX}`) continue
+      await catalog.bindPipeline(name, tables.tableIds([table]), topics)
+    }
+  }
+
+  return {
+    running: () => [...running.values()],
+    find: (name) => running.get(name),
+    async start(definition) {
+      const { name, routes, keeper, world } = definition
+      const component = health.component(`pipeline ${name}`)
+      const positions = health.component(`pipeline ${name} positions`)
+      const pipeline = createKafkaPipeline({
+        name,
+        keeper,
+        decodeBlock: definition.decodeBlock,
+        autoOffsetReset: definition.autoOffsetReset,
+        catalog,
+        intake,
+        ledger,
+        world,
+        onTrouble(reason) {
+          if (reason === undefined) component.healthy()
+          else component.degraded(reason)
+          definition.onTrouble?.(reason)
+        },
+        onDecision() {
+          const waiting = [...pipeline.state.needsDecision]
+          if (waiting.length === 0) positions.healthy()
+          else positions.degraded(waiting.map(([id, text]) => `needs-decision ${id}: ${text}`).join('; '))
+        },
+        count: (what, by) => counted.count(name, what, by),
+      })
+      const source = createKafkaSource({
+        settings: definition.kafka,
+        world,
+        topics: Object.keys(routes),
+        groupId: definition.groupId,
+        handlers: pipeline.handlers,
+      })
+      routesOf.set(name, routes)
+      await bind(name, routes)
+      pipeline.attach(source)
+      const started = { name, topics: Object.keys(routes), tables: [...topicsOfTables(routes).keys()] }
+      const made = { ...started, pipeline, source, keeper }
+      running.set(name, made)
+      // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
+      source.start().catch((error: unknown) => {
+        component.unhealthy(error instanceof Error ? error.message : String(error))
+        world.log.error('pipeline cannot start', { pipeline: name, error })
+      })
+      return made
+    },
+    async stop(name) {
+      const found = running.get(name)
+      if (!found) return
+      await found.source.close()
+      running.delete(name)
+      routesOf.delete(name)
+      health.remove(`pipeline ${name}`)
+      health.remove(`pipeline ${name} positions`)
+    },
+    async bindTable(name) {
+      for (const [pipeline, routes] of routesOf) await bind(pipeline, routes, name)
+    },
+    becameStale(keys) {
+      for (const key of keys) running.get(key.pipeline)?.pipeline.becameStale(key)
+    },
+  }
+}
+
+function topicsOfTables(routes: PipelineDefinition['routes']): Map<string, string[]> {
+  const topics = new Map<string, string[]>()
+  for (const [topic, tables] of Object.entries(routes)) {
+    for (const table of tables) topics.set(table, [...(topics.get(table) ?? []), topic])
+  }
+  return topics
+}
