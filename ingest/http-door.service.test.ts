@@ -22,7 +22,12 @@ async function door() {
   app.setErrorHandler(async (thrown, _request, reply) => reply.code(asMillraceError(thrown).status).send('refused'))
   addIngestRoutes(app, {
     catalog: {} as Partial<Catalog> as Catalog,
-    tables: { open: async (name) => ({ name }) as Partial<IngestTable> as IngestTable, tableIds: () => [] },
+    tables: {
+      open: async (name) => ({ name }) as Partial<IngestTable> as IngestTable,
+      tableIds: () => [],
+      refresh: async () => {},
+      adopt: () => {},
+    },
     httpIntake: {
       take: ({ table, rows }: IngestRequest) =>
         new Promise<IngestAnswer>((resolve) => {

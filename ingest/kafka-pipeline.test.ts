@@ -37,7 +37,7 @@ async function openPipelines() {
     const settings = { flushIntervalMs: 1, flushBytes: 1, flushRows: 1, memoryMax: 1, segmentsLiveMax: 1 }
     const pipeline = createKafkaPipeline({
       name: 'p',
-      keeper: createSchemaKeeper({ pipeline: 'p', topics: ['flights'], tables: [], recordBytesMax: 1 }),
+      keeper: createSchemaKeeper({ pipeline: 'p', topics: ['flights'], tables: [], recordBytesMax: 1, world }),
       decodeBlock: () => expect.unreachable(),
       autoOffsetReset: 'earliest',
       catalog,

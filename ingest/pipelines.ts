@@ -50,6 +50,8 @@ export type Pipelines = {
   /** A table came into being: those who feed it say so, for freshness and against two of them on one topic. */
   bindTable(name: string): Promise<void>
   becameStale(keys: readonly SourceKey[]): void
+  /** For a pipeline's keeper: health says why records of its topics become dead letters. */
+  onRefused(name: string): (reasons: readonly string[]) => void
 }
 
 export function createPipelines(components: {
@@ -122,14 +124,21 @@ export function createPipelines(components: {
     async stop(name) {
       const found = running.get(name)
       if (!found) return
+      found.keeper.stop()
       await found.source.close()
       running.delete(name)
       routesOf.delete(name)
       health.remove(`pipeline ${name}`)
       health.remove(`pipeline ${name} positions`)
+      health.remove(`pipeline ${name} schemas`)
     },
     async bindTable(name) {
       for (const [pipeline, routes] of routesOf) await bind(pipeline, routes, name)
+    },
+    onRefused: (name) => (reasons) => {
+      const component = health.component(`pipeline ${name} schemas`)
+      if (reasons.length === 0) component.healthy()
+      else component.degraded(`records become dead letters: ${reasons.join('; ')}`)
     },
     becameStale(keys) {
       for (const key of keys) running.get(key.pipeline)?.pipeline.becameStale(key)

@@ -25,7 +25,7 @@ import { addColumnRoutes } from './columns-door.ts'
 import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
 import { createBlockDecoder } from './decoder/block-decoder.ts'
-import { COLUMNS_MAX, inferColumns } from './decoder/infer-schema.ts'
+import { inferColumns } from './decoder/infer-schema.ts'
 import { createJsonDecoder } from './decoder/json-decoder.ts'
 import { splitBody } from './decoder/json-lines.ts'
 import { createFlusher } from './flusher.ts'
@@ -41,7 +41,7 @@ import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSegmentsHealth } from './segments-health.ts'
 import { createSourceLedger } from './source-ledger.ts'
-import { createIngestTables, type DeclaredTable } from './tables.ts'
+import { COLUMNS_MAX_DEFAULT, createIngestTables, type DeclaredTable } from './tables.ts'
 import { createUntilAvailable } from './until-available.ts'
 import { startUpkeep } from './upkeep.ts'
 
@@ -172,6 +172,9 @@ export async function startIngest(options: {
           topics,
           tables: await Promise.all(names.map((each) => tables.open(each))),
           recordBytesMax: settings.ingest.recordBytesMax,
+          world,
+          onRefused: pipelines.onRefused(name),
+          onTrouble,
         }),
         autoOffsetReset,
         kafka: settings.kafka,
@@ -234,14 +237,14 @@ export async function startIngest(options: {
     catalog,
     world,
     checkTableAccess,
-    columnsMax: (name) => settings.tables.find((table) => table.name === name)?.columnsMax ?? COLUMNS_MAX,
-    onChanged: () => {},
+    columnsMax: (name) => settings.tables.find((table) => table.name === name)?.columnsMax ?? COLUMNS_MAX_DEFAULT,
+    onChanged: (table) => tables.adopt(table),
   })
 
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   intake.start()
   await startPipelines()
-  const upkeep = startUpkeep({ catalog, writer, world, liveSegments, running: pipelines.running })
+  const upkeep = startUpkeep({ catalog, writer, world, liveSegments, tables, running: pipelines.running })
   const url = await server.listen()
 
   /**
@@ -287,6 +290,8 @@ function declaredTables(settings: Settings): Record<string, DeclaredTable> {
         ...(table.time ? { time: table.time } : {}),
         inferRecords: table.infer.records,
         inferTimestamps: table.infer.timestamps,
+        evolution: table.evolution,
+        columnsMax: table.columnsMax,
       },
     ]),
   )

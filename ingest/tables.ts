@@ -1,15 +1,23 @@
 /**
  * The tables this process writes to. A table with declared columns is created at once, one without waits for its first
- * records: they are the sample its schema is inferred from, and then it is fixed. Each table has its dead letters
- * beside it. Two processes may create a table at the same moment: the catalog lets one win, the other takes its schema.
+ * records: their schema is the table's, or they are the sample it is inferred from. Each table has its dead letters beside it.
+ *
+ * Columns change while rows come in: by records (`evolve`), by settings at the start, by humans and other processes
+ * (`refresh`, every second or two). Two processes may create a table or change it at the same moment: the catalog lets one
+ * win, the other takes what it made.
  */
 
 import type { Catalog, NewTable, Table } from '../lake/catalog/catalog.ts'
+import { changeColumns } from '../lake/change-columns.ts'
 import { defineDeadLetters, defineTable, EVENT_TIME_PROPERTY, type TableDeclaration } from '../lake/table-definition.ts'
 import type { World } from '../runtime/world.ts'
-import { type ColumnType, formatColumnType, sameColumnType } from '../schemas/column-type.ts'
+import { type ColumnType, formatColumnType } from '../schemas/column-type.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
-import { DEAD_LETTERS_SUFFIX, userColumns } from '../schemas/table-schema.ts'
+import { type EvolutionPlan, evolvingTable, planEvolution } from '../schemas/evolution.ts'
+import type { RecordSchema } from '../schemas/record-schema.ts'
+import type { EvolutionPolicy } from '../schemas/settings.ts'
+import { type Column, DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import { columnsOfRecord, takeOverDeclared } from './declared-columns.ts'
 import type { Decoder } from './decoder/decoder.ts'
 import type { TableFeed } from './open-tick.ts'
 
@@ -24,6 +32,9 @@ export type DeclaredTable = {
   readonly time?: TableDeclaration['time']
   readonly inferRecords: number
   readonly inferTimestamps: boolean
+  /** Default: `evolve` without declared columns, `freeze` with. */
+  readonly evolution?: EvolutionPolicy
+  readonly columnsMax?: number
 }
 
 /** Bytes of one record, for inference. */
@@ -44,11 +55,24 @@ export type IngestTable = {
    * (all of them broken) and `ready` is still undefined.
    */
   learn(samples: readonly Sample[]): Promise<void>
+  /** The same for records that have a schema: the table gets its columns. */
+  make(record: RecordSchema): Promise<void>
+  readonly evolution: EvolutionPolicy
+  readonly columnsMax: number
+  /** What records of this schema would change, as the catalog has the table now; done at once when `apply` says so. */
+  evolve(record: RecordSchema, apply: (plan: EvolutionPlan) => boolean): Promise<EvolutionPlan>
 }
 
 export type IngestTables = {
-  /** Throws `undefined-table` for a name that is neither declared nor in the catalog. */
-  open(name: string): Promise<IngestTable>
+  /**
+   * Throws `undefined-table` for a name that is neither declared nor in the catalog. `declaration`: of a table that the settings
+   * do not declare.
+   */
+  open(name: string, declaration?: DeclaredTable): Promise<IngestTable>
+  /** Takes over what others changed since. */
+  refresh(): Promise<void>
+  /** A table as somebody has just read it. */
+  adopt(table: Table): void
   /** Tables that exist in the catalog so far, dead letters included. */
   tableIds(names: readonly string[]): number[]
 }
@@ -59,6 +83,8 @@ export type InferColumns = (
 ) => readonly { readonly name: string; readonly type: ColumnType; readonly required: boolean }[]
 
 const NOT_DECLARED = { partition: [], sort: [], eventTime: undefined }
+
+export const COLUMNS_MAX_DEFAULT = 1000
 
 /** How long the first record of an undeclared table waits for more of them. */
 const SAMPLE_WAIT_MS = 1000
@@ -75,6 +101,8 @@ export function createIngestTables(components: {
 }): IngestTables {
   const { catalog, world, declared, createDecoder, inferColumns } = components
   const opened = new Map<string, Promise<IngestTable>>()
+  /** Of those that are open, by table id: how each takes over a schema that it has not. */
+  const adopters = new Map<number, { readonly name: string; adopt(table: Table): void; schemas(): number }>()
   const ids = new Map<string, number>()
 
   async function createOrFind(definition: NewTable): Promise<Table> {
@@ -108,9 +136,10 @@ export function createIngestTables(components: {
     return { feed: feedOf(table), decoder: createDecoder(schema) }
   }
 
-  async function openTable(name: string): Promise<IngestTable> {
+  async function openTable(name: string, given: DeclaredTable | undefined): Promise<IngestTable> {
     // Own names only: `constructor` is a table nobody declared.
-    const declaration = Object.hasOwn(declared, name) ? declared[name] : undefined
+    const declaration = given ?? (Object.hasOwn(declared, name) ? declared[name] : undefined)
+    const columnsMax = declaration?.columnsMax ?? COLUMNS_MAX_DEFAULT
     let table = await catalog.findTable(name)
     if (!table && !declaration) {
       throw new MillraceError(
@@ -122,34 +151,60 @@ export function createIngestTables(components: {
       await createOrFind(defineDeadLetters(name, newLocation(`${name}${DEAD_LETTERS_SUFFIX}`))),
     )
     if (declaration?.columns) {
-      table = await createOrFind(defineTable({ name, ...declaration, columns: declaration.columns }, newLocation(name)))
-      checkDeclared(table, declaration.columns)
+      const { columns } = declaration
+      table = await createOrFind(defineTable({ name, ...declaration, columns }, newLocation(name)))
+      table = await takeOverDeclared({ catalog, log: world.log, columnsMax }, table, columns)
     } else if (table) {
       checkPlace(table, components.lakeRoot)
       ids.set(table.name, table.tableId)
     }
-    let ready = table && readyTable(table)
-    const inference = createInference(name, declaration, async (columns) => {
-      const made = await createOrFind(
-        defineTable({ ...(declaration ?? NOT_DECLARED), name, columns }, newLocation(name)),
-      )
-      ready = readyTable(made)
-    })
+    let current: Table | undefined
+    let ready: ReadyTable | undefined
+    function adopt(next: Table): void {
+      if (current && next.schemas.length <= current.schemas.length) return
+      current = next
+      ready = readyTable(next)
+      adopters.set(next.tableId, { name, adopt, schemas: () => current?.schemas.length ?? 0 })
+    }
+    if (table) adopt(table)
+    const make = async (columns: readonly Omit<Column, 'fieldId'>[]) => {
+      adopt(await createOrFind(defineTable({ ...(declaration ?? NOT_DECLARED), name, columns }, newLocation(name))))
+      world.log.info('table has its columns from its first records', {
+        table: name,
+        columns: columns.map((column) => `${column.name} ${formatColumnType(column.type)}`),
+      })
+    }
+    const inference = createInference(declaration, make)
     return {
       name,
       deadLetters,
+      evolution: declaration?.evolution ?? (declaration?.columns ? 'freeze' : 'evolve'),
+      columnsMax,
       get ready() {
         return ready
       },
       async learn(samples) {
         if (!ready) await inference(samples)
       },
+      async make(record) {
+        if (ready) return
+        const columns = columnsOfRecord(name, record, columnsMax)
+        if (columns.length > 0) await make(columns)
+      },
+      async evolve(record, apply) {
+        let plan: EvolutionPlan = { kind: 'same', ignored: [] }
+        const changed = await changeColumns(catalog, name, (found) => {
+          plan = planEvolution(evolvingTable(found), record, { columnsMax })
+          return plan.kind === 'evolve' && apply(plan) ? plan.columns : undefined
+        })
+        adopt(changed)
+        return plan
+      },
     }
   }
 
   /** Collects samples for up to a second, or until there are enough, then makes the table once. */
   function createInference(
-    name: string,
     declaration: DeclaredTable | undefined,
     make: (columns: ReturnType<InferColumns>) => Promise<void>,
   ): (samples: readonly Sample[]) => Promise<void> {
@@ -165,12 +220,7 @@ export function createIngestTables(components: {
       if (collected.length < enough) await Promise.race([until, world.clock.sleep(SAMPLE_WAIT_MS)])
       const columns = distinctNames(inferColumns(collected, { timestamps: declaration?.inferTimestamps ?? true }))
       collected = []
-      if (columns.length === 0) return
-      await make(columns)
-      world.log.info('schema inferred and fixed', {
-        table: name,
-        columns: columns.map((column) => `${column.name} ${formatColumnType(column.type)}`),
-      })
+      if (columns.length > 0) await make(columns)
     }
 
     return (samples) => {
@@ -186,15 +236,25 @@ export function createIngestTables(components: {
   }
 
   return {
-    open(name) {
+    open(name, declaration) {
       let table = opened.get(name)
       if (!table) {
-        table = openTable(name)
+        table = openTable(name, declaration)
         opened.set(name, table)
         table.catch(() => opened.delete(name))
       }
       return table
     },
+    async refresh() {
+      if (adopters.size === 0) return
+      const counts = await catalog.schemaCounts()
+      for (const [tableId, { name, adopt, schemas }] of adopters) {
+        if ((counts.get(tableId) ?? 0) <= schemas()) continue
+        const table = await catalog.findTable(name)
+        if (table?.tableId === tableId) adopt(table)
+      }
+    },
+    adopt: (table) => adopters.get(table.tableId)?.adopt(table),
     tableIds: (names) =>
       names
         .flatMap((name) => [ids.get(name), ids.get(`${name}${DEAD_LETTERS_SUFFIX}`)])
@@ -230,25 +290,5 @@ function checkPlace({ name, location }: Table, lakeRoot: string): void {
     'settings-invalid',
     `table "${name}" lies in ${location}, which is not under lake.root ${lakeRoot}: set lake.root to where its files are`,
     { facts: { table: name, location } },
-  )
-}
-
-/** Changing a table's columns is not possible yet: settings that differ from the table are refused, not half obeyed. */
-function checkDeclared(table: Table, columns: NonNullable<DeclaredTable['columns']>): void {
-  const existing = userColumns(table.schemas.at(-1)!)
-  const same =
-    existing.length === columns.length &&
-    existing.every(
-      (column, index) =>
-        column.name === columns[index].name &&
-        column.required === columns[index].required &&
-        sameColumnType(column.type, columns[index].type),
-    )
-  if (same) return
-  const show = (list: readonly { name: string; type: ColumnType; required: boolean }[]) =>
-    list.map(({ name, type, required }) => `${name} ${formatColumnType(type)}${required ? ' required' : ''}`).join(', ')
-  throw new MillraceError(
-    'settings-invalid',
-    `table "${table.name}" exists with other columns than the settings declare: it has (${show(existing)}), declared are (${show(columns)})`,
   )
 }

@@ -1,7 +1,8 @@
 /**
  * What ingest does beside taking rows, every second or few: tell the catalog which idle sources stand at the log's end
- * (freshness without rows; one that another process moved late is asked for again), watch how many segments are live, look again at topic-partitions that waited for a
- * decision, and write group offsets for other people's lag displays (advisory, never read back).
+ * (freshness without rows; one that another process moved late is asked for again), take over columns that somebody changed,
+ * watch how many segments are live, look again at topic-partitions that waited for a decision, and write group offsets for
+ * other people's lag displays (advisory, never read back).
  */
 import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
@@ -10,8 +11,10 @@ import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
 import type { LiveSegments } from './live-segments.ts'
+import type { IngestTables } from './tables.ts'
 
 const TOUCH_EVERY_MS = 1000
+const REFRESH_EVERY_MS = 1000
 const LOOK_EVERY_MS = 5000
 
 export function startUpkeep(components: {
@@ -19,9 +22,10 @@ export function startUpkeep(components: {
   writer: Writer
   world: World
   liveSegments: LiveSegments
+  tables: Pick<IngestTables, 'refresh'>
   running: () => readonly { readonly pipeline: KafkaPipeline; readonly source: KafkaSource }[]
 }): { stop(): Promise<void> } {
-  const { catalog, writer, world, liveSegments, running } = components
+  const { catalog, writer, world, liveSegments, tables, running } = components
   const stopping = new AbortController()
 
   async function touchIdle(): Promise<void> {
@@ -56,7 +60,11 @@ export function startUpkeep(components: {
     }
   }
 
-  const loops = [every(TOUCH_EVERY_MS, touchIdle), every(LOOK_EVERY_MS, look)]
+  const loops = [
+    every(TOUCH_EVERY_MS, touchIdle),
+    every(REFRESH_EVERY_MS, () => tables.refresh()),
+    every(LOOK_EVERY_MS, look),
+  ]
   return {
     async stop() {
       stopping.abort()

@@ -28,7 +28,7 @@ import {
 } from './column-type.ts'
 import { foldName, matchFields } from './match-fields.ts'
 import type { RecordField, RecordSchema } from './record-schema.ts'
-import { HIDDEN_COLUMNS, isHidden, type TableSchema, userColumns } from './table-schema.ts'
+import { HIDDEN_COLUMNS, isHidden, OWN_ID_KEY, type TableSchema, userColumns } from './table-schema.ts'
 
 export type EvolvingTable = {
   readonly name: string
@@ -50,6 +50,8 @@ export type DroppedFields = ReadonlyMap<
 export type EvolutionLimits = {
   /** Values that are not nested, inside others too. */
   readonly columnsMax: number
+  /** New columns are required where the records' schema says so: only for a table without rows. */
+  readonly keepRequired?: boolean
 }
 
 export type Change =
@@ -83,6 +85,7 @@ type Walk = {
   readonly schemaName: string
   readonly changes: Change[]
   readonly ignored: IgnoredField[]
+  readonly keepRequired: boolean
   columnsLeft: number
 }
 
@@ -101,6 +104,7 @@ export function planEvolution(table: EvolvingTable, incoming: RecordSchema, limi
     schemaName: incoming.name,
     changes: [],
     ignored: [],
+    keepRequired: limits.keepRequired === true,
     columnsLeft: limits.columnsMax - countLeaves(table.columns),
   }
   try {
@@ -304,7 +308,7 @@ function addField(
   if (dropped?.names.has(folded) || (field.sourceId !== undefined && dropped?.numbers.has(field.sourceId))) {
     return ignore('dropped')
   }
-  const made = newField(field)
+  const made = newField(field, walk.keepRequired)
   if (!made) return ignore('name-impossible')
   const leaves = countLeaves([made])
   if (leaves > walk.columnsLeft) return ignore('columns-max')
@@ -315,33 +319,34 @@ function addField(
 }
 
 /** Everything may be null, but the keys of maps; undefined when nothing is left of it. */
-function newField(field: RecordField): Field | undefined {
-  const type = newType(field.type)
+function newField(field: RecordField, keepRequired: boolean): Field | undefined {
+  const type = newType(field.type, keepRequired)
   if (!type) return undefined
   const { name, sourceId, aliases = [] } = field
   return {
     fieldId: 0,
     name,
     type,
-    required: false,
+    required: keepRequired && field.required,
     ...(sourceId === undefined ? {} : { sourceId }),
     // Records of an older writer, which come later, are known by them.
     ...(aliases.length === 0 ? {} : { formerNames: aliases }),
   }
 }
 
-function newType(type: ColumnType): ColumnType | undefined {
+function newType(type: ColumnType, keepRequired: boolean): ColumnType | undefined {
   if (type.kind === 'struct') {
     const names = new Set<string>()
     const fields = type.fields.flatMap((field) => {
-      const made = canNameColumn(field.name) && !names.has(foldName(field.name)) ? newField(field) : undefined
+      const made =
+        canNameColumn(field.name) && !names.has(foldName(field.name)) ? newField(field, keepRequired) : undefined
       if (made) names.add(foldName(made.name))
       return made ?? []
     })
     return fields.length === 0 ? undefined : { kind: 'struct', fields }
   }
   if (!isNested(type)) return type
-  const children = childFields(type).map(newField)
+  const children = childFields(type).map((field) => newField(field, keepRequired))
   if (!children.every((child) => child !== undefined)) return undefined
   if (type.kind === 'list') return withChildFields(type, children)
   return withChildFields(type, [{ ...children[0], required: true }, children[1]])
@@ -352,6 +357,7 @@ const NAME_BYTES_MAX = 255
 export function canNameColumn(name: string): boolean {
   return (
     name !== '' &&
+    foldName(name) !== OWN_ID_KEY &&
     name.isWellFormed() &&
     !/\p{Cc}/u.test(name) &&
     new TextEncoder().encode(name).length <= NAME_BYTES_MAX

@@ -148,6 +148,7 @@ export async function bootIngest(
       topics: [TOPIC],
       tables: [table],
       recordBytesMax: RECORD_BYTES_MAX,
+      world,
     }),
     decodeBlock: createDecodeBlock({ world, createBlockDecoder }),
     autoOffsetReset: 'earliest',
@@ -175,7 +176,9 @@ export async function bootIngest(
     count: () => {},
   })
   if (shape.hasUpkeep) {
-    startUpkeep({ catalog, writer, world, liveSegments, running: () => [{ pipeline: made, source }] })
+    // Nobody changes columns here.
+    const still = { refresh: async () => {} }
+    startUpkeep({ catalog, writer, world, liveSegments, tables: still, running: () => [{ pipeline: made, source }] })
   }
   opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
 }
