@@ -18,10 +18,12 @@ import { UNPARTITIONED_SPEC_ID } from '../lake/iceberg/table-metadata.ts'
 import { maskedCountsSql, unmaskedSql } from '../lake/mask-sql.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
+import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 import { fieldIdsSql } from './field-ids.ts'
+import { negativeZerosSql } from './negative-zero.ts'
 import { createPartitioner } from './partitioner.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
 import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
@@ -78,20 +80,19 @@ export function createRewriter(components: {
     sequence += 1
     const name = `${writer.writerId}-${String(sequence).padStart(8, '0')}.parquet`
     const localFile = join(workFolder, name)
-    await engine.run(
-      `COPY (${await sortedSql(table, schema, fromSql)}) TO ${quoteText(localFile)}
-       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIdsSql(schema.columns)},
-        KV_METADATA {${quoteText(SCHEMA_ID_KEY)}: ${quoteText(String(schema.schemaId))}})`,
-    )
+    const rowsSql = await sortedSql(table, schema, fromSql)
+    const footer = await copyRows(rowsSql, localFile, schema, true)
+    const zerosSql = negativeZerosSql(localFile, footer)
+    const [zeros] = zerosSql === undefined ? [] : await engine.run(zerosSql)
+    const kept = zeros && Number(zeros.rows) > 0 ? await copyRows(rowsSql, localFile, schema, false) : footer
     const sorted = table.sort.length > 0 && (await isSorted(localFile, table, schema))
-    const footer = await readLocalFooter(localFile)
     const { size } = await stat(localFile)
     const isAside = partition === 'aside'
     const path = `${table.location}/data/${isAside ? '' : partitionPath(table, partition)}${name}`
     const file = dataFileFromFooter({
       path,
       bytes: size,
-      footer,
+      footer: kept,
       table,
       schema,
       partition: isAside ? [] : partition,
@@ -104,6 +105,20 @@ export function createRewriter(components: {
     await rm(localFile, { force: true })
     world.crashPoint('compactor/after-data-file')
     return { ...file, ...(isAside ? { specId: UNPARTITIONED_SPEC_ID } : {}), checksum }
+  }
+
+  async function copyRows(
+    rowsSql: string,
+    localFile: string,
+    schema: TableSchema,
+    hasBloomFilters: boolean,
+  ): Promise<ParquetFooter> {
+    await engine.run(
+      `COPY (${rowsSql}) TO ${quoteText(localFile)}
+       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIdsSql(schema.columns)},
+        KV_METADATA {${quoteText(SCHEMA_ID_KEY)}: ${quoteText(String(schema.schemaId))}}, WRITE_BLOOM_FILTER ${hasBloomFilters})`,
+    )
+    return readLocalFooter(localFile)
   }
 
   /**

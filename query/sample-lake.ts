@@ -19,6 +19,12 @@ import { parseColumnType } from '../schemas/column-type.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { TableSchema } from '../schemas/table-schema.ts'
 
+type FileOptions = {
+  readonly rowGroupRows?: number
+  readonly schema?: TableSchema
+  readonly bloomFilters?: boolean
+}
+
 export type SampleLake = {
   readonly folder: string
   readonly catalog: Catalog
@@ -28,11 +34,7 @@ export type SampleLake = {
   /** `{a: 'long', b: 'string'}` */
   createTable(name: string, columns: Readonly<Record<string, string>>, root?: string): Promise<Table>
   /** Writes the rows of a SELECT (user columns, in order; `r` numbers its rows from 0) as a Parquet file of the current schema. */
-  writeFile(
-    table: Table,
-    select: string,
-    options?: { readonly rowGroupRows?: number; readonly schema?: TableSchema },
-  ): Promise<string>
+  writeFile(table: Table, select: string, options?: FileOptions): Promise<string>
   /** Makes a file, local or uploaded before, part of the table. */
   commitFile(
     table: Table,
@@ -40,7 +42,7 @@ export type SampleLake = {
     options?: { readonly path?: string; readonly withBounds?: boolean },
   ): Promise<void>
   /** writeFile and commitFile. */
-  addRows(table: Table, select: string, options?: { readonly rowGroupRows?: number }): Promise<string>
+  addRows(table: Table, select: string, options?: FileOptions): Promise<string>
   close(): Promise<void>
 }
 
@@ -67,11 +69,7 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
   let files = 0
   let rows = 0n
 
-  async function writeFile(
-    table: Table,
-    select: string,
-    options: { readonly rowGroupRows?: number; readonly schema?: TableSchema } = {},
-  ): Promise<string> {
+  async function writeFile(table: Table, select: string, options: FileOptions = {}): Promise<string> {
     const schema = options.schema ?? table.schemas.at(-1)!
     const user = schema.columns.filter((column) => column.fieldId >= 16)
     const file = join(folder, 'lake', `file-${++files}.parquet`)
@@ -90,7 +88,8 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
     await engine.run(
       `COPY (SELECT ${[...casts, ...hidden].join(', ')} FROM (${select}) r(${names.join(', ')})) TO ${quoteText(file)}
        (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${options.rowGroupRows ?? 122880},
-        FIELD_IDS {${ids.join(', ')}}, KV_METADATA {'${SCHEMA_ID_KEY}': '${schema.schemaId}'})`,
+        FIELD_IDS {${ids.join(', ')}}, KV_METADATA {'${SCHEMA_ID_KEY}': '${schema.schemaId}'},
+        WRITE_BLOOM_FILTER ${options.bloomFilters ?? true})`,
     )
     return file
   }

@@ -263,7 +263,8 @@ describe('pruning', () => {
               })
               .join(' UNION ALL '),
           )
-          for (const select of selects) await lake.addRows(table, select)
+          // As the compactor writes values with -0.0.
+          for (const select of selects) await lake.addRows(table, select, { bloomFilters: false })
           for (const where of filters) {
             const list = '[count(*), sum(i), count(d), count(s), sum(m)::DOUBLE, count(t), count(b)]'
             const expected = await lake.engine.run(
