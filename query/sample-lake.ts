@@ -9,6 +9,7 @@ import type { Catalog, ColumnBounds, Table, Writer } from '../lake/catalog/catal
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import type { Engine } from '../lake/engine/engine.ts'
+import { fieldIdsSql } from '../lake/field-ids.ts'
 import { duckdbType, quoteName, quoteText, SCHEMA_ID_KEY } from '../lake/file-mapping.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { ParquetFooter } from '../lake/parquet/parquet.ts'
@@ -73,7 +74,6 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
     const schema = options.schema ?? table.schemas.at(-1)!
     const user = schema.columns.filter((column) => column.fieldId >= 16)
     const file = join(folder, 'lake', `file-${++files}.parquet`)
-    const ids = schema.columns.map((column) => `${quoteName(column.name)}: ${column.fieldId}`)
     const casts = user.map(
       (column, index) => `CAST(c${index} AS ${duckdbType(column.type)}) AS ${quoteName(column.name)}`,
     )
@@ -88,7 +88,7 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
     await engine.run(
       `COPY (SELECT ${[...casts, ...hidden].join(', ')} FROM (${select}) r(${names.join(', ')})) TO ${quoteText(file)}
        (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${options.rowGroupRows ?? 122880},
-        FIELD_IDS {${ids.join(', ')}}, KV_METADATA {'${SCHEMA_ID_KEY}': '${schema.schemaId}'},
+        FIELD_IDS ${fieldIdsSql(schema.columns)}, KV_METADATA {'${SCHEMA_ID_KEY}': '${schema.schemaId}'},
         WRITE_BLOOM_FILTER ${options.bloomFilters ?? true})`,
     )
     return file

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type ColumnType, parseColumnType } from '../../schemas/column-type.ts'
-import { readFilters } from './filter-text.ts'
+import { isPlainInPlan, readFilters } from './filter-text.ts'
 
 const TYPES = new Map<number, ColumnType>(
   [
@@ -99,5 +99,16 @@ describe('plan text that excludes nothing', () => {
 
   test('a text that holds what looks like a filter on a line of its own', () => {
     expect(read("t3_c24='a\nt3_c16=5\nb'\nt3_c17=1")).toEqual([[17, '=', 1n]])
+  })
+})
+
+describe("names of a struct's fields, which a plan has without quotes", () => {
+  test.each(['a', 'a b', 'x.y', 'OR', 'x-1', 'optional: a', 't3_c16', 'say "q"'])('%s splits nothing', (name) => {
+    expect(isPlainInPlan(name)).toBe(true)
+    expect(read(`t3_c99.${name}>5`)).toEqual([])
+  })
+
+  test.each(['x>1 AND t3_c16=5 AND y', '1AND', 'ÄAND t3_c16=5', "it's", "'a'", 'a\nt3_c16=5'])('%j may', (name) => {
+    expect(isPlainInPlan(name)).toBe(false)
   })
 })

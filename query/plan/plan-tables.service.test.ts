@@ -280,6 +280,56 @@ describe('pruning', () => {
     )
   })
 
+  test('filters on what is inside nested columns leave out no file that has such rows, whatever fields are called', async () => {
+    const before = await lake.createTable('before_nested', { a: 'int' })
+    // Printed in a plan, this name looks like a filter on the first column.
+    const odd = `x>1 AND t${before.tableId + 1}_c16=5 AND y`
+    const quoted = `"${odd}"`
+    const table = await lake.createTable('nested', {
+      id: 'int',
+      s: `struct<${quoted}: int, a: int, b: string, deep: struct<f: int>>`,
+      l: 'list<int>',
+      m: 'map<string, int>',
+    })
+    expect(table.tableId).toBe(before.tableId + 1)
+    const row = (i: number) =>
+      `SELECT ${i}, ${i % 7 === 3 ? 'NULL' : `{${quoted}: ${i}, 'a': ${i % 5 === 0 ? 'NULL' : i}, 'b': 'b${i}', 'deep': {'f': ${i * 10}}}`}, ${i % 4 === 1 ? 'NULL' : `[${i}, ${i + 1}, NULL]`}, MAP {'k': ${i}}`
+    const selects = [0, 10, 20].map((first) => Array.from({ length: 10 }, (_, i) => row(first + i)).join(' UNION ALL '))
+    for (const select of selects) await lake.addRows(table, select)
+    const conditions = [
+      `s.${quoted} > 5`,
+      `s.${quoted} > 5 AND id > 15`,
+      `s.${quoted} = 25 OR s.a = 3`,
+      `s.${quoted} IN (1, 12, 29)`,
+      's.a = 12',
+      's.a > 8 AND s.a < 22',
+      's.a IS NULL',
+      's IS NULL',
+      's IS NOT NULL AND s.a IS NULL',
+      "s.b = 'b17'",
+      's.deep.f >= 250',
+      's.deep.f = 30',
+      'l IS NULL',
+      'l[1] = 21',
+      'list_contains(l, 9)',
+      "m['k'] = 4",
+      "m['k'] > 27 AND id < 29",
+      'id = 22 AND s.a = 22',
+      `s = {${quoted}: 4, 'a': 4, 'b': 'b4', 'deep': {'f': 40}}`,
+      'id IN (SELECT unnest(l) FROM nested WHERE s.a > 20)',
+    ]
+    for (const where of conditions) {
+      const everything = `nested AS (SELECT * FROM (${selects.join(' UNION ALL ')}) r(id, s, l, m))`
+      const expected = await lake.engine.run(
+        `WITH ${everything} SELECT [count(*), sum(id), count(s.a), sum(l[2])]::VARCHAR AS r FROM nested WHERE ${where}`,
+      )
+      const found = await ask(`SELECT [count(*), sum(id), count(s.a), sum(l[2])]::VARCHAR FROM nested WHERE ${where}`)
+      expect(found.rows, where).toEqual([[expected[0].r]])
+    }
+    expect((await ask('SELECT count(*) FROM nested WHERE id > 15 AND s IS NOT NULL')).stats.filesPruned).toBe(0)
+    expect((await ask('SELECT count(*) FROM nested WHERE id > 15 AND l[1] > 0')).stats.filesPruned).toBe(1)
+  })
+
   test('broken bytes, a cut file and a missing one are errors that name the file, never an answer (G-9)', async () => {
     const table = await lake.createTable('broken_bytes', { a: 'long', b: 'string' })
     await lake.addRows(table, "SELECT r, 'text ' || hash(r) FROM range(50000) t(r)")

@@ -3,9 +3,10 @@
  *
  *   {"id": 16, "address": {__duckdb_field_id: 17, "city": 20}, "tags": {__duckdb_field_id: 18, element: 21}}
  */
-import { quoteName } from '../lake/file-mapping.ts'
+
 import { childFields, type Field } from '../schemas/column-type.ts'
 import { OWN_ID_KEY } from '../schemas/table-schema.ts'
+import { quoteName } from './file-mapping.ts'
 
 export function fieldIdsSql(columns: readonly Field[]): string {
   return `{${columns.map(entry).join(', ')}}`
