@@ -15,6 +15,7 @@
  * in quotes are no numbers except for long and decimal. A number is days for a date, and milliseconds with up to three
  * fraction digits for time and timestamps (integers are the usual epoch milliseconds).
  */
+import { parsePath } from '../../schemas/column-path.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { type Column, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
 import { ColumnarBatchBuilder } from './batch-builder.ts'
@@ -44,16 +45,21 @@ export type JsonDecoderOptions = {
   readonly targets?: readonly { readonly index: number; readonly field: Column }[]
   /** What the records' own schema says; undefined: they have none, and their keys are the columns' names. */
   readonly shapes?: readonly JsonShapeField[]
-  /** Keys (`name`, `address.zip`) that are not new though no column has them. */
+  /** Paths of keys (`formatPath`) that are not new though no column has them. */
   readonly ignoredKeys?: readonly string[]
 }
 
 export function createJsonDecoder(schema: TableSchema, options: JsonDecoderOptions = {}): JsonDecoder {
   const userWidth = userColumns(schema).length
   const targets = options.targets ?? userColumns(schema).map((field, index) => ({ index, field }))
-  const elsewhere = new Set<string>()
   const fields = targets.map((target) => target.field)
-  const root = new FieldsNode(fields, '', 1, options.shapes, elsewhere, new Set(options.ignoredKeys))
+  const root = new FieldsNode(
+    fields,
+    [],
+    1,
+    options.shapes,
+    (options.ignoredKeys ?? []).flatMap((key) => [parsePath(key) ?? [key]]),
+  )
   const { states, width } = root
   const isWholeRow = targets.length === userWidth && targets.every((target, index) => target.index === index)
   let filled: ColumnarBatchBuilder | undefined

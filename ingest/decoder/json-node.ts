@@ -7,9 +7,10 @@
  *
  * A tree is used by one record at a time, and no node lies inside itself: the states can stand in the nodes.
  */
+import { type ColumnPath, formatPath } from '../../schemas/column-path.ts'
 import { type ColumnType, childFields, type Field, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import { matchFields } from '../../schemas/match-fields.ts'
+import { keysOfFields, matchFields } from '../../schemas/match-fields.ts'
 import type { RecordField } from '../../schemas/record-schema.ts'
 import { createKeyLookup, type KeyLookup } from './key-lookup.ts'
 import { MapEntries } from './map-entries.ts'
@@ -54,30 +55,35 @@ export class JsonNode {
   /** Fraction digits of a decimal column beyond those of the writer's unscaled bytes. */
   readonly scaleShift: number
 
-  constructor(field: Field, path: string, depth: number, shape: JsonShape | undefined, ignored: ReadonlySet<string>) {
+  constructor(
+    field: Field,
+    path: ColumnPath,
+    depth: number,
+    shape: JsonShape | undefined,
+    ignored: readonly ColumnPath[],
+  ) {
     this.field = field
-    this.path = path
+    this.path = formatPath(path)
     this.depth = depth
     const { type } = field
     const sameKind = shape?.type.kind === type.kind ? shape : undefined
     if (shape && isNested(type) && !sameKind) {
       throw new MillraceError(
         'type-mismatch',
-        `column "${path}": expected ${formatColumnType(type)}, found ${formatColumnType(shape.type)}`,
+        `column "${this.path}": expected ${formatColumnType(type)}, found ${formatColumnType(shape.type)}`,
       )
     }
     const inside = childFields(type)
     const below = shape?.encoding === 'pairs' ? depth + 2 : depth + 1
-    this.code = codeOf(type, shape, path)
-    this.fields =
-      type.kind === 'struct' ? new FieldsNode(inside, path, below, sameKind?.fields, new Set(), ignored) : undefined
+    this.code = codeOf(type, shape, this.path)
+    this.fields = type.kind === 'struct' ? new FieldsNode(inside, path, below, sameKind?.fields, ignored) : undefined
     this.items =
       type.kind === 'struct'
         ? []
         : inside.map((each, index) => {
-            return new JsonNode(each, `${path}.${each.name}`, below, sameKind?.items?.[index], ignored)
+            return new JsonNode(each, [...path, each.name], below, sameKind?.items?.[index], ignored)
           })
-    this.scaleShift = scaleShiftOf(type, shape, path)
+    this.scaleShift = scaleShiftOf(type, shape, this.path)
     this.entries = type.kind === 'map' ? new MapEntries() : undefined
   }
 }
@@ -104,19 +110,21 @@ function scaleShiftOf(type: ColumnType, shape: JsonShape | undefined, path: stri
   )
 }
 
+/** Of a key that is known and goes nowhere. */
+export const UNWANTED = -2
+
 export const MISSING = 0
 export const PRESENT = 1
 export const NULL = 2
 export const REFUSED = 3
 
 export class FieldsNode {
-  /** '' for the record itself. */
-  readonly path: string
   readonly depth: number
   /** Fields that values go to. */
   readonly width: number
-  /** Key i names field i for i < width; those beyond are known and not wanted. */
+  /** Key i names field i for i < width; for those beyond `elsewhere[i - width]` has the field, or UNWANTED. */
   readonly keys: KeyLookup
+  readonly elsewhere: Int32Array
   readonly nodes: readonly JsonNode[]
   readonly codes: Uint8Array
   /** A missing value is refused. */
@@ -128,35 +136,30 @@ export class FieldsNode {
   readonly refusals: (Refusal | undefined)[]
   /** Which key came last behind that of field i (at i + 1; at 0: which came first), to be compared first. */
   readonly following: Int32Array
-  /** Without a schema of the records a key that nobody knows may become a column. */
-  readonly isOpen: boolean
 
   constructor(
     fields: readonly Field[],
-    path: string,
+    path: ColumnPath,
     depth: number,
     shapes: readonly JsonShapeField[] | undefined,
-    /** Keys that go elsewhere. */
-    unwanted: ReadonlySet<string>,
-    /** Dotted paths that are not asked for. */
-    ignored: ReadonlySet<string>,
+    /** Paths that are not asked for. */
+    ignored: readonly ColumnPath[],
   ) {
     const width = fields.length
     const sources = sourcesOf(fields, shapes)
     const names = fields.map((field, index) => (shapes ? sources[index]?.field.name : field.name))
-    const prefix = path === '' ? '' : `${path}.`
-    const others = new Set(unwanted)
-    for (const each of shapes ?? []) others.add(each.field.name)
-    for (const each of ignored) {
-      if (each.startsWith(prefix)) others.add(each.slice(prefix.length))
-    }
+    const others = new Map<string, number>()
+    // Without a schema of the records a renamed column is still found under its former names.
+    if (!shapes) for (const [name, place] of keysOfFields(fields)) others.set(name, place)
+    for (const each of shapes ?? []) if (!others.has(each.field.name)) others.set(each.field.name, UNWANTED)
+    for (const each of ignored) if (isInside(each, path)) others.set(each[each.length - 1], UNWANTED)
     for (const name of names) if (name !== undefined) others.delete(name)
-    this.path = path
     this.depth = depth
     this.width = width
-    this.keys = createKeyLookup([...names, ...others])
+    this.keys = createKeyLookup([...names, ...others.keys()])
+    this.elsewhere = Int32Array.from(others.values())
     this.nodes = fields.map(
-      (field, index) => new JsonNode(field, prefix + field.name, depth, sources[index]?.shape, ignored),
+      (field, index) => new JsonNode(field, [...path, field.name], depth, sources[index]?.shape, ignored),
     )
     this.codes = Uint8Array.from(this.nodes, (node) => node.code)
     this.fallbacks = sources.map((source) => source?.fallback)
@@ -168,7 +171,6 @@ export class FieldsNode {
     this.refusals = fields.map(() => undefined)
     const first = names.findIndex((name) => name !== undefined)
     this.following = Int32Array.from({ length: width + 1 }, (_, index) => (first < 0 ? -1 : Math.min(index, width - 1)))
-    this.isOpen = shapes === undefined
   }
 }
 
@@ -187,4 +189,8 @@ function sourcesOf(
     if (place >= 0) sources[place] = shapes[index]
   })
   return sources
+}
+
+function isInside(path: ColumnPath, parent: ColumnPath): boolean {
+  return path.length === parent.length + 1 && parent.every((name, index) => path[index] === name)
 }

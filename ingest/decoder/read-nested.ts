@@ -21,6 +21,7 @@ import {
   PRESENT,
   REFUSED as REFUSED_STATE,
   type Refusal,
+  UNWANTED,
 } from './json-node.ts'
 import { readDetail, refuse } from './read-number.ts'
 import { readScaledBytes } from './read-text.ts'
@@ -93,14 +94,15 @@ export function readFields(
       index = stringHasEscape ? findEscaped(node, bytes, position + 1, quote) : keys.find(bytes, position + 1, quote)
       after = skipColon(bytes, quote + 1, end)
       if (after < 0) return MALFORMED
-      if (index >= 0 && index < width) following[previous + 1] = index
+      if (index >= width) index = node.elsewhere[index - width]
+      else if (index >= 0) following[previous + 1] = index
     }
     position = after
     if (position < end && bytes[position] <= 0x20) position = skipSpace(bytes, position, end)
     if (position >= end) return malformed('text ends where a value is expected', end)
-    if (index < 0 || index >= width) {
+    if (index < 0) {
       keysUnknown += 1
-      if (index < 0 && bytes[position] !== 0x6e) keysNew += 1
+      if (index !== UNWANTED && bytes[position] !== 0x6e) keysNew += 1
       position = skipValue(bytes, position, end, node.depth)
       if (position < 0) return MALFORMED
     } else {

@@ -41,6 +41,8 @@ export type OpenFormat = (writer: WriterSchema, converter: ConverterPlan) => Wri
 
 export type WriterFormat = {
   readonly columns: RecordSchema
+  /** Text without types (CSV, plain text): what a column of the table is made from it by the column's type. */
+  readonly isText?: boolean
   /** Its decoder marks every target present or null in each row it accepts, whether the writer has such a field or not. */
   createDecoder(schema: TableSchema, targets: readonly Target[]): Decoder
   /** The general way: bytes of a record, behind its frame, → Connect data as Confluent's converter for the format makes it. */
