@@ -1,147 +1,309 @@
 /**
  * A block of records → rows of every table it goes to, and dead letters, by a plan.
  *
- *   each table: value ─▶ decoder ─┬▶ row, hidden columns behind it
- *                                 └▶ dead letter with the reason, whole
+ * 1. Writers: each record's value (and key, where keys make columns) is given its writer: none, the one of all, or by the
+ *    registry's id or the envelope's schema in it. Ids that the plan lacks end here: they are asked for.
+ * 2. Tables: what a writer's records come to in each table of the topic. Columns that a table lacks are asked for.
+ * 3. Rows: value, then key, then headers are written into one row; what fails is a dead letter with its reason, whole.
+ * 4. Keys of JSON without a schema that no column has: looked at once, and asked for.
+ *
+ * What is asked for is asked once: the owner's answer is in the next plan, or `isFinal` says that there is none. Nothing of a
+ * block that asked is kept. With transforms every record goes the general way (`general-block.ts`).
  *
  * A record goes to all tables of its topic. Builders stay with the decoder and are empty between blocks.
  */
-import { appendDeadLetter, NO_SCHEMA, tooLarge } from '../dead-letters.ts'
+import { NO_SCHEMA, tooLarge } from '../dead-letters.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
-import { createBatchBuilder } from './batch-builder.ts'
-import type { CreateBlockDecoder, DecodedPiece, DecodeNeeds, TablePlan } from './decode-plan.ts'
-import type { BatchBuilder, DecodeFailure, Decoder } from './decoder.ts'
-import { createJsonDecoder } from './json-decoder.ts'
+import type { CreateBlockDecoder, DecodeNeeds } from './decode-plan.ts'
+import type { DecodeFailure } from './decoder.ts'
+import { refusalKey } from './fit-record.ts'
+import { putHeaders } from './headers-column.ts'
+import { findNewFields, firstNewKey, SCHEMALESS } from './new-fields.ts'
+import { keyFields, type Prepared, TableRows } from './table-rows.ts'
+import {
+  bodyEnd,
+  bodyStart,
+  createWriters,
+  NO_VALUE,
+  UNKNOWN_SCHEMA,
+  UNREADABLE,
+  unknownId,
+  type Writers,
+  writerFailure,
+} from './writers.ts'
 
-type TableDecoder = {
-  readonly plan: TablePlan
-  readonly decoder: Decoder | undefined
-  readonly builder: BatchBuilder | undefined
-  readonly letters: BatchBuilder
+/** Which writer each record of the block has, and where the bytes for it lie. */
+type Selection = {
+  readonly writers: Writers
+  readonly isKey: boolean
+  index: Int32Array
+  starts: Int32Array
+  ends: Int32Array
+  /** Of records whose writer cannot be told. */
+  failures: Map<number, DecodeFailure>
+  /** Ids that the plan lacks. */
+  unknown: Set<number>
 }
 
 export const createBlockDecoder: CreateBlockDecoder = (plan) => {
-  const tables = new Map(Object.values(plan.tables).map((table) => [table.name, openTable(table)]))
+  const tables = new Map(Object.values(plan.tables).map((table) => [table.name, new TableRows(plan, table)]))
+  const values = createSelection(createWriters(plan.value, plan), false)
+  const keys = plan.key && plan.keyColumns ? createSelection(createWriters(plan.key, plan), true) : undefined
+  const prefix = plan.keyColumns?.prefix ?? ''
   let deadReason: string | undefined
 
-  function openTable(table: TablePlan): TableDecoder {
-    const { schema, deadLetters } = table
-    return {
-      plan: table,
-      decoder: schema && createJsonDecoder(schema),
-      builder: schema && createBatchBuilder(schema),
-      letters: createBatchBuilder(deadLetters.schema),
-    }
-  }
-
-  function tablesOf(topic: string): TableDecoder[] {
+  function tablesOf(topic: string): TableRows[] {
     const names = Object.hasOwn(plan.routes, topic) ? plan.routes[topic] : []
     return names.flatMap((name) => tables.get(name) ?? [])
   }
 
-  /** The hot loop: about 0.5 µs a record (bench/decoder.ts); no object, closure or bigint per record. */
+  /** What the plan lacks for this block: schemas first, since nobody knows columns without them. */
+  function lacking(block: RecordBlock, first: number, fed: readonly TableRows[]): DecodeNeeds | undefined {
+    const { topic } = block
+    const ids = [...values.unknown].map((id) => ({ id, isKey: false, topic }))
+    for (const id of keys?.unknown ?? []) if (!values.unknown.has(id)) ids.push({ id, isKey: true, topic })
+    if (ids.length > 0) return { kind: 'needs', schemas: ids, columns: [], topics: [] }
+    if (!hasValue(block, first)) return undefined
+    if (fed.length === 0 || fed.some(({ schema }) => !schema)) return lackingTopic(block, first)
+    const columns: DecodeNeeds['columns'][number][] = []
+    for (const table of fed) {
+      const prepared = writersIn(values, block, first).map((writer) => table.prepareValue(writer))
+      if (keys) for (const writer of writersIn(keys, block, first)) prepared.push(table.prepareKey(writer, prefix))
+      if (table.headers) prepared.push(table.headers)
+      for (const { ask } of prepared) if (ask) columns.push(ask)
+    }
+    return columns.length === 0 ? undefined : { kind: 'needs', schemas: [], columns, topics: [] }
+  }
+
+  function lackingTopic(block: RecordBlock, first: number): DecodeNeeds {
+    const fields = writersIn(values, block, first).flatMap(({ format }) => format?.columns.fields ?? [])
+    for (const { format } of keys ? writersIn(keys, block, first) : []) {
+      if (format) fields.push(...keyFields(format.columns, prefix))
+    }
+    const names = new Set<string>()
+    const samples = Array.from(recordsOf(block, first), (record) => record.slice())
+    const distinct = fields.filter(({ name }) => !names.has(name.toLowerCase()) && names.add(name.toLowerCase()))
+    return { kind: 'needs', schemas: [], columns: [], topics: [{ topic: block.topic, fields: distinct, samples }] }
+  }
+
+  /** The hot loop: about 0.5 µs a record of plain JSON (bench/decoder.ts); no object, closure or bigint per record. */
   function append(
-    { decoder, builder, letters }: TableDecoder,
+    table: TableRows,
     block: RecordBlock,
     first: number,
     source: string,
     arrived: number,
     dead: Uint8Array,
   ): void {
-    const { valueStarts, valueEnds, offsets, timestamps, bytes, partition, count } = block
+    const { builder } = table
+    const { offsets, timestamps, bytes, partition, count, valueStarts, valueEnds } = block
     const { recordBytesMax } = plan
     const sourceIndex = builder?.sourceIndex(source) ?? 0
+    const { index: writerOf, starts, ends } = values
+    const prepared = builder ? values.writers.list.map((writer) => table.prepareValue(writer)) : []
+    const isStrict = table.plan.evolution === 'fail'
+    const only = prepared.length === 1 && !isStrict ? prepared[0].decoder : undefined
+    const isPlain = !keys && !table.headers
     for (let index = first; index < count; index += 1) {
       const start = valueStarts[index]
-      if (start < 0) continue
-      const end = valueEnds[index]
+      const writer = writerOf[index]
+      if (start < 0 || writer === NO_VALUE) continue
+      const length = valueEnds[index] - start
       let failure: DecodeFailure | undefined
-      if (end - start > recordBytesMax) failure = tooLarge(end - start, recordBytesMax)
-      else if (!decoder || !builder) failure = NO_SCHEMA
-      else failure = decoder.decode(bytes, start, end, builder)
+      if (length > recordBytesMax) failure = tooLarge(length, recordBytesMax)
+      else if (!builder) failure = values.failures.get(index) ?? NO_SCHEMA
+      else if (only && writer === 0) failure = only.decode(bytes, starts[index], ends[index], builder)
+      else failure = decodeOdd(table, prepared, block, index)
+      if (failure && values.writers.selectAgain && builder && length <= recordBytesMax) {
+        failure = decodeAgain(table, block, index, failure)
+      }
+      if (failure === undefined && !isPlain) failure = appendRest(table, block, index)
       if (failure === undefined) {
         builder?.finishRow(sourceIndex, partition, offsets[index], timestamps[index], arrived)
         continue
       }
-      bury(letters, block, index, source, arrived, failure)
+      deadReason ??= failure.reason
+      table.bury(block, index, source, arrived, failure)
       dead[index] = 1
     }
   }
 
-  function bury(
-    letters: BatchBuilder,
+  function decodeOdd(
+    table: TableRows,
+    prepared: readonly Prepared[],
     block: RecordBlock,
     index: number,
-    source: string,
-    arrived: number,
-    failure: DecodeFailure,
-  ): void {
-    const { bytes, offsets, timestamps, partition, topic } = block
-    const keyStart = block.keyStarts[index]
-    deadReason ??= failure.reason
-    appendDeadLetter(letters, {
-      topic,
-      partition,
-      offset: offsets[index],
-      failure,
-      key: keyStart < 0 ? null : bytes.subarray(keyStart, block.keyEnds[index]),
-      value: bytes.subarray(block.valueStarts[index], block.valueEnds[index]),
-    })
-    letters.finishRow(letters.sourceIndex(source), partition, offsets[index], timestamps[index], arrived)
+  ): DecodeFailure | undefined {
+    const writer = values.index[index]
+    if (writer < 0) return values.failures.get(index)
+    const { decoder, open, failure } = prepared[writer]
+    if (!decoder) return failure
+    const { bytes } = block
+    const [start, end] = [values.starts[index], values.ends[index]]
+    const before = open?.newKeys
+    const refused = decoder.decode(bytes, start, end, table.builder!)
+    if (refused || open?.newKeys === before || table.plan.evolution !== 'fail') return refused
+    const field = firstNewKey(table.plan, bytes.subarray(start, end), (path) => table.isFutile(path))
+    return {
+      reason: `field "${field}" is no column of table "${table.plan.name}", whose evolution is fail`,
+      column: field,
+    }
+  }
+
+  /** Keys of records without a schema that might become columns of the table. */
+  function wishes(table: TableRows, block: RecordBlock, first: number, isFinal: boolean): DecodeNeeds['columns'] {
+    const { plan: own } = table
+    if (own.evolution !== 'evolve' || own.isFull || table.isTired) return []
+    const found = findNewFields(own, recordsOf(block, first), (path) => table.isFutile(path))
+    const isRefused = isFinal || Object.hasOwn(plan.refusedSchemas, refusalKey(own.name, SCHEMALESS))
+    table.forget(found.futile)
+    if (!isRefused) return found.columns
+    table.forget(found.paths)
+    return []
+  }
+
+  function* recordsOf(block: RecordBlock, first: number): Generator<Uint8Array> {
+    for (let index = first; index < block.count; index += 1) {
+      const writer = values.index[index]
+      if (block.valueStarts[index] < 0 || writer < 0 || values.writers.list[writer].format) continue
+      yield block.bytes.subarray(values.starts[index], values.ends[index])
+    }
+  }
+
+  /** The shortcut to an envelope's payload may have been none. */
+  function decodeAgain(
+    table: TableRows,
+    block: RecordBlock,
+    index: number,
+    before: DecodeFailure,
+  ): DecodeFailure | undefined {
+    const { writers, starts, ends } = values
+    const writer = writers.selectAgain!(block.bytes, block.valueStarts[index], block.valueEnds[index])
+    if (writer === UNREADABLE) return writerFailure
+    if (writer < 0 || (bodyStart === starts[index] && bodyEnd === ends[index])) return before
+    const [start, end] = [bodyStart, bodyEnd]
+    const { decoder, failure } = table.prepareValue(writers.list[writer])
+    return decoder ? decoder.decode(block.bytes, start, end, table.builder!) : failure
+  }
+
+  /** Key columns and headers of the row that the value has been written into. */
+  function appendRest(table: TableRows, block: RecordBlock, index: number): DecodeFailure | undefined {
+    const builder = table.builder!
+    const failure = keys && appendKey(table, keys, block, index)
+    if (failure) return { reason: `key: ${failure.reason}`, column: failure.column }
+    const { headers, headersIndex } = table
+    if (!headers) return undefined
+    if (headers.failure || headersIndex < 0) return headers.failure
+    const { bytes, headerStarts, headerEnds } = block
+    return putHeaders(builder.user[headersIndex], builder.rowCount, bytes, headerStarts[index], headerEnds[index])
+  }
+
+  function appendKey(table: TableRows, keys: Selection, block: RecordBlock, index: number): DecodeFailure | undefined {
+    const builder = table.builder!
+    const writer = keys.index[index]
+    if (block.keyStarts[index] < 0 || writer === NO_VALUE) return table.markNoKey(builder.rowCount)
+    if (writer < 0) return keys.failures.get(index)
+    const { decoder, failure } = table.prepareKey(keys.writers.list[writer], prefix)
+    return decoder ? decoder.decode(block.bytes, keys.starts[index], keys.ends[index], builder) : failure
   }
 
   return {
     decode(block, first, source, arrivedMicros, isFinal) {
       const fed = tablesOf(block.topic)
-      const isKnown = fed.length > 0 && fed.every(({ decoder }) => decoder)
-      if (!isKnown && !isFinal && hasValue(block, first)) return needTopic(block, first)
+      select(values, block, first, block.valueStarts, block.valueEnds)
+      if (keys) select(keys, block, first, block.keyStarts, block.keyEnds)
+      const needs = lacking(block, first, fed)
+      // Without a table there is no place for dead letters either.
+      if (needs && (!isFinal || fed.length === 0)) return needs
       deadReason = undefined
       const dead = new Uint8Array(block.count)
-      const unknownBefore = unknownKeys(fed)
+      const before = fed.map((table) => countKeys(table, values))
       for (const table of fed) append(table, block, first, source, arrivedMicros, dead)
+      const after = fed.map((table) => countKeys(table, values))
+      const columns = fed.flatMap((table, index) => {
+        return after[index].fresh > before[index].fresh ? wishes(table, block, first, isFinal) : []
+      })
+      if (columns.length > 0) {
+        for (const table of fed) table.clear()
+        return { kind: 'needs', schemas: [], columns, topics: [] }
+      }
       let deadCount = 0
       let filtered = 0
       for (let index = first; index < block.count; index += 1) {
-        if (block.valueStarts[index] < 0) filtered += 1
+        if (block.valueStarts[index] < 0 || values.index[index] === NO_VALUE) filtered += 1
         else deadCount += dead[index]
       }
       return {
         kind: 'decoded',
-        pieces: fed.flatMap(sealTable),
+        pieces: fed.flatMap((table) => table.seal()),
         dead: deadCount,
         filtered,
-        unknownKeys: unknownKeys(fed) - unknownBefore,
+        unknownKeys: after.reduce((sum, { unknown }, index) => sum + unknown - before[index].unknown, 0),
         deadReason,
       }
     },
   }
 }
 
-function unknownKeys(tables: readonly TableDecoder[]): number {
-  return tables.reduce((sum, { decoder }) => sum + (decoder?.unknownKeys ?? 0), 0)
+function createSelection(writers: Writers, isKey: boolean): Selection {
+  const none = new Int32Array(0)
+  return { writers, isKey, index: none, starts: none, ends: none, failures: new Map(), unknown: new Set() }
 }
 
-function sealTable({ plan, builder, letters }: TableDecoder): DecodedPiece[] {
-  const pieces: DecodedPiece[] = []
-  const { deadLetters, tableId, schema } = plan
-  if (schema && builder && builder.rowCount > 0) {
-    pieces.push({ tableId, schemaId: schema.schemaId, batch: builder.seal() })
+function select(selection: Selection, block: RecordBlock, first: number, starts: Int32Array, ends: Int32Array): void {
+  const { writers, failures, unknown } = selection
+  const { bytes, count } = block
+  failures.clear()
+  unknown.clear()
+  if (selection.index.length < count) selection.index = new Int32Array(Math.max(count, 1024))
+  if (writers.isOne) {
+    // Filled with 0 from the start.
+    selection.starts = starts
+    selection.ends = ends
+    return
   }
-  if (letters.rowCount > 0) {
-    pieces.push({ tableId: deadLetters.tableId, schemaId: deadLetters.schema.schemaId, batch: letters.seal() })
+  if (selection.starts.length < count) {
+    selection.starts = new Int32Array(selection.index.length)
+    selection.ends = new Int32Array(selection.index.length)
   }
-  return pieces
+  for (let at = first; at < count; at += 1) {
+    if (starts[at] < 0) {
+      selection.index[at] = NO_VALUE
+      continue
+    }
+    const writer = writers.select(bytes, starts[at], ends[at])
+    selection.index[at] = writer
+    selection.starts[at] = bodyStart
+    selection.ends[at] = bodyEnd
+    if (writer === UNREADABLE) failures.set(at, writerFailure)
+    else if (writer === UNKNOWN_SCHEMA) {
+      unknown.add(unknownId)
+      failures.set(at, { reason: `unknown schema id ${unknownId}: the registry did not give it`, column: undefined })
+    }
+  }
+}
+
+/** The writers that records of this block have. */
+function writersIn({ writers, index }: Selection, block: RecordBlock, first: number) {
+  if (writers.isOne) return [writers.list[0]]
+  const seen = new Set<number>()
+  for (let at = first; at < block.count; at += 1) if (index[at] >= 0) seen.add(index[at])
+  return [...seen].map((each) => writers.list[each])
+}
+
+function countKeys(table: TableRows, { writers }: Selection): { unknown: number; fresh: number } {
+  let unknown = 0
+  let fresh = 0
+  if (!table.builder) return { unknown, fresh }
+  for (const writer of writers.list) {
+    const { decoder, open } = table.prepareValue(writer)
+    unknown += decoder?.unknownKeys ?? 0
+    fresh += open?.newKeys ?? 0
+  }
+  return { unknown, fresh }
 }
 
 function hasValue(block: RecordBlock, first: number): boolean {
   for (let index = first; index < block.count; index += 1) if (block.valueStarts[index] >= 0) return true
   return false
-}
-
-function needTopic(block: RecordBlock, first: number): DecodeNeeds {
-  const samples: Uint8Array[] = []
-  for (let index = first; index < block.count; index += 1) {
-    if (block.valueStarts[index] >= 0) samples.push(block.bytes.slice(block.valueStarts[index], block.valueEnds[index]))
-  }
-  return { kind: 'needs', schemas: [], columns: [], topics: [{ topic: block.topic, fields: [], samples }] }
 }

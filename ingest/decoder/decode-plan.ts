@@ -15,6 +15,7 @@ import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import type { RecordField } from '../../schemas/record-schema.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
+import type { InferOptions } from './infer-schema.ts'
 
 /** How bytes of a key or a value are to be read; `formats/` has a reader for each. */
 export type ConverterPlan =
@@ -69,6 +70,8 @@ export type TablePlan = {
    * `fail`: such a record is a dead letter.
    */
   readonly evolution: 'evolve' | 'freeze' | 'fail'
+  /** How columns are inferred for keys of records without a schema; by default dates and timestamps from text, nested as json. */
+  readonly inference?: InferOptions
 }
 
 export type DecodePlan = {
@@ -80,7 +83,10 @@ export type DecodePlan = {
   readonly value: ConverterPlan
   /** Connect's single-message transforms, in order, checked; `connect/transforms/` compiles them. */
   readonly transforms: readonly TransformPlan[]
-  /** Columns besides those of the value: the headers as one map column, the key's fields (or the whole key) with a prefix. */
+  /**
+   * Columns besides those of the value: the headers as one map column, the key's fields with a prefix (`key_id`), or the whole
+   * key where it is no record, under the prefix without what separates (`key`). Columns so named are never the value's.
+   */
   readonly headersColumn: string | undefined
   readonly keyColumns: { readonly prefix: string } | undefined
   /** Where records of a topic (after the transforms) go: to each of these tables, by name. Missing: `DecodeNeeds.topics`. */

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { type ColumnType, childFields, formatColumnType, parseColumnType } from '../../schemas/column-type.ts'
 import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../../schemas/table-schema.ts'
 import { createBatchBuilder } from './batch-builder.ts'
@@ -185,14 +186,14 @@ test('columns are inferred in order of first appearance, with the type that hold
     inferColumns(
       records.map((text) => Buffer.from(text)),
       { timestamps },
-    ).map(({ fieldId, name, type, required }) => [fieldId, name, type.kind, required])
+    ).map(({ name, type, required }) => [name, type.kind, required])
   expect(infer(['{"b":1,"10":true,"2":null}', '{"2":"x","a":1.0,"b":2}'])).toEqual([
-    [16, 'b', 'long', false],
-    [17, '10', 'boolean', false],
-    [18, '2', 'string', false],
-    [19, 'a', 'double', false],
+    ['b', 'long', false],
+    ['10', 'boolean', false],
+    ['2', 'string', false],
+    ['a', 'double', false],
   ])
-  const kindOf = (...values: string[]) => infer(values.map((value) => `{"v":${value}}`))[0][2]
+  const kindOf = (...values: string[]) => infer(values.map((value) => `{"v":${value}}`))[0][1]
   expect(kindOf('1', '2.5')).toBe('double')
   expect(kindOf('9223372036854775807')).toBe('long')
   expect(kindOf('9223372036854775808')).toBe('double')
@@ -203,8 +204,62 @@ test('columns are inferred in order of first appearance, with the type that hold
   expect(kindOf('"2026-01-31"', '"2026-02-01T00:00:00Z"')).toBe('string')
   expect(kindOf('"2026-01-31T10:00:00"')).toBe('timestamp')
   expect(kindOf('"2026-01-31T10:00:00"', '"2026-01-31T10:00:00+02:00"')).toBe('timestamptz')
-  expect(infer(['{"v":"2026-01-31"}'], false)).toEqual([[16, 'v', 'string', false]])
-  expect(infer(['{"_x":1,"":1,"a\\nb":1,"ok":1}', '[1]', 'no json', '{"later":1'])).toEqual([[16, 'ok', 'long', false]])
+  expect(infer(['{"v":"2026-01-31"}'], false)).toEqual([['v', 'string', false]])
+  expect(infer(['{"_x":1,"":1,"a\\nb":1,"ok":1}', '[1]', 'no json', '{"later":1'])).toEqual([['ok', 'long', false]])
   const wide = `{${Array.from({ length: 1200 }, (_, index) => `"c${index}":1`).join(',')}}`
   expect(infer([wide]).length).toBe(1000)
+})
+
+test('with nested columns objects become structs and arrays lists, as far as their values agree', () => {
+  const infer = (...records: string[]) =>
+    inferColumns(
+      records.map((text) => Buffer.from(text)),
+      { timestamps: true, nested: 'struct' },
+    ).map(({ name, type }) => `${name}: ${formatColumnType(type)}`)
+  expect(infer('{"a":{"b":1,"c":[1,2.5]}}', '{"a":{"b":null,"d":"2026-01-31"}}')).toEqual([
+    'a: struct<b: long, c: list<double>, d: date>',
+  ])
+  expect(infer('{"a":[{"b":1}]}', '{"a":[{"c":{"d":true}}, null]}')).toEqual([
+    'a: list<struct<b: long, c: struct<d: boolean>>>',
+  ])
+  expect(infer('{"a":{"b":1}}', '{"a":[1]}')).toEqual(['a: json'])
+  expect(infer('{"a":{"b":1}}', '{"a":{"b":"x"}}')).toEqual(['a: struct<b: json>'])
+  expect(infer('{"a":[1,"x"]}')).toEqual(['a: list<json>'])
+  expect(infer('{"a":{}, "b":[]}')).toEqual(['a: json', 'b: json'])
+  expect(infer('{"a":{"B":1,"b":2,"_c":3}}')).toEqual(['a: struct<B: long>'])
+  const ids = Array.from({ length: 201 }, (_, index) => `"id${index}":1`).join(',')
+  expect(infer(`{"a":{${ids}}}`)).toEqual(['a: json'])
+  const deep = `${'{"a":'.repeat(60)}1${'}'.repeat(60)}`
+  expect(parseColumnType(infer(deep)[0].slice(3))).toBeDefined()
+})
+
+test('columns inside structs count, and whatever was inferred takes the records it was inferred from', () => {
+  const wide = (from: number) => Array.from({ length: 150 }, (_, index) => `"c${from + index}":1`).join(',')
+  const records = Array.from({ length: 12 }, (_, index) => `{"s${index}":{${wide(index * 150)}}}`)
+  const [options] = [{ timestamps: true, nested: 'struct' as const }]
+  const leaves = (type: ColumnType): number =>
+    childFields(type).length === 0 ? 1 : childFields(type).reduce((sum, each) => sum + leaves(each.type), 0)
+  const fields = inferColumns(
+    records.map((text) => Buffer.from(text)),
+    options,
+  )
+  expect(fields.reduce((sum, each) => sum + leaves(each.type), 0)).toBeLessThanOrEqual(1000)
+  fc.assert(
+    fc.property(fc.array(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 5 })), { maxLength: 8 }), (values) => {
+      const texts = values.map((value) => Buffer.from(JSON.stringify(value)))
+      const columns = inferColumns(texts, options).map((field, index) => ({ ...field, fieldId: 16 + index }))
+      const made: TableSchema = { schemaId: 1, columns: [...columns, ...HIDDEN_COLUMNS] }
+      const decoder = createJsonDecoder(made)
+      const builder = createBatchBuilder(made)
+      for (const text of texts) {
+        expect([text.toString(), decoder.decode(text, 0, text.length, builder)?.reason]).toEqual([
+          text.toString(),
+          undefined,
+        ])
+        builder.finishRow(builder.sourceIndex('s'), 0, 0, Number.NaN, 0)
+      }
+      expect(builder.seal().rowCount).toBe(texts.length)
+    }),
+    { numRuns: 500 },
+  )
 })

@@ -1,0 +1,478 @@
+/**
+ * Blocks through a plan: rows, dead letters with their reasons and bytes, what is asked for, and that nothing is lost or counted
+ * twice on the way.
+ */
+import { expect, test } from 'vitest'
+import { parseColumnType } from '../../schemas/column-type.ts'
+import { DEAD_LETTER_COLUMNS, HIDDEN_COLUMNS, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
+import { recordBlock, type TestRecord } from '../../test/harness/record-block.ts'
+import { batchRows, checkVector } from '../../test/harness/vector-values.ts'
+import { createBlockDecoder } from './block-decoder.ts'
+import type { DecodedBlock, DecodeNeeds, DecodePlan, TablePlan } from './decode-plan.ts'
+
+function schemaOf(columns: Record<string, string>): TableSchema {
+  const user = Object.entries(columns).map(([name, type], index) => ({
+    fieldId: 16 + index,
+    name,
+    type: parseColumnType(type.replace(/ required$/, ''))!,
+    required: type.endsWith(' required'),
+  }))
+  return { schemaId: 1, columns: [...user, ...HIDDEN_COLUMNS] }
+}
+
+function tablePlan(
+  name: string,
+  columns: Record<string, string> | undefined,
+  more: Partial<TablePlan> = {},
+): TablePlan {
+  return {
+    tableId: 7,
+    name,
+    schema: columns && schemaOf(columns),
+    deadLetters: { tableId: 8, schema: { schemaId: 1, columns: [...DEAD_LETTER_COLUMNS, ...HIDDEN_COLUMNS] } },
+    ignoredKeys: [],
+    evolution: 'evolve',
+    ...more,
+  }
+}
+
+function planOf(tables: readonly TablePlan[], more: Partial<DecodePlan> = {}): DecodePlan {
+  return {
+    number: 1,
+    pipeline: 'p',
+    key: undefined,
+    value: { format: 'json', envelope: false },
+    transforms: [],
+    headersColumn: undefined,
+    keyColumns: undefined,
+    routes: { t: tables.map(({ name }) => name) },
+    tables: Object.fromEntries(tables.map((table) => [table.name, table])),
+    schemas: {},
+    refusedSchemas: {},
+    recordBytesMax: 10_000,
+    ...more,
+  }
+}
+
+type Outcome = {
+  rows: Record<string, unknown>[]
+  letters: { offset: unknown; reason: unknown; raw: unknown; key: unknown }[]
+  counts: Pick<DecodedBlock, 'dead' | 'filtered' | 'unknownKeys'>
+}
+
+/** The block's rows of one table without hidden columns; throws when something is asked for. */
+function decode(plan: DecodePlan, records: readonly TestRecord[], isFinal = false): Outcome {
+  const result = createBlockDecoder(plan).decode(recordBlock('t', records), 0, 'kafka:t:x', 5, isFinal)
+  if (result.kind === 'needs') throw new Error(`needs ${JSON.stringify(result)}`)
+  return outcome(plan, result)
+}
+
+function outcome(plan: DecodePlan, { pieces, dead, filtered, unknownKeys }: DecodedBlock): Outcome {
+  for (const { batch } of pieces) for (const vector of batch.vectors) checkVector(vector)
+  const [table] = Object.values(plan.tables)
+  const names = table.schema ? userColumns(table.schema).map(({ name }) => name) : []
+  const rows = pieces.filter(({ tableId }) => tableId === 7).flatMap(({ batch }) => batchRows(batch, names))
+  const letters = pieces
+    .filter(({ tableId }) => tableId === 8)
+    .flatMap(({ batch }) => batchRows(batch))
+    .map((row) => ({ offset: row.offset, reason: row.reason, raw: row.raw, key: row.raw_key }))
+  return { rows, letters, counts: { dead, filtered, unknownKeys } }
+}
+
+function ask(plan: DecodePlan, records: readonly TestRecord[]): DecodeNeeds {
+  const result = createBlockDecoder(plan).decode(recordBlock('t', records), 0, 'kafka:t:x', 5, false)
+  if (result.kind === 'decoded') throw new Error('nothing was asked for')
+  return result
+}
+
+const json = (value: unknown): TestRecord => ({ value: JSON.stringify(value) })
+const reasons = ({ letters }: Outcome) => letters.map(({ reason }) => reason)
+
+/** Of every format: each bad record is one dead letter with its reason and its bytes, the good ones around it are rows. */
+function expectBad(
+  plan: DecodePlan,
+  good: TestRecord,
+  bad: readonly (readonly [TestRecord, string])[],
+  isFinal = false,
+) {
+  const records = [good, ...bad.flatMap(([record]) => [record, good])]
+  const { rows, letters, counts } = decode(plan, records, isFinal)
+  expect(letters.map(({ reason }) => reason)).toEqual(bad.map(([, reason]) => reason))
+  expect(letters.map(({ offset, raw }) => [offset, raw])).toEqual(
+    bad.map(([{ value }], index) => [BigInt(index * 2 + 1), Buffer.from(value as string | Uint8Array)]),
+  )
+  expect([rows.length, counts.dead]).toEqual([bad.length + 1, bad.length])
+}
+
+const flipped = (text: string, at: number, byte: number): TestRecord => {
+  const value = Buffer.from(text)
+  value[at] = byte
+  return { value }
+}
+
+test('plain JSON: every kind of bad record is kept whole with its reason', () => {
+  const plan = planOf([tablePlan('a', { id: 'int required', name: 'string', at: 'struct<zip: int>' })], {
+    recordBytesMax: 60,
+  })
+  expectBad(plan, json({ id: 1, name: 'x', at: { zip: 5 } }), [
+    [{ value: '{"id":1,}' }, 'malformed JSON: expected a key at byte 8'],
+    [{ value: '{"id":1,"name":"cut' }, 'malformed JSON: text ends inside a string at byte 19'],
+    [{ value: '{"id":"x"}' }, 'column "id": expected int, found string at byte 6'],
+    [{ value: '{"id":1,"at":{"zip":"x"}}' }, 'column "at.zip": expected int, found string at byte 20'],
+    [{ value: '{"name":"x"}' }, 'column "id": expected int, found nothing; it is required'],
+    [json({ id: 1, name: 'x'.repeat(60) }), 'record of 78 bytes is larger than ingest.record.bytes.max (60)'],
+    [flipped('{"id":1,"name":"?"}', 16, 0xff), 'malformed JSON: invalid UTF-8 at byte 16'],
+    [{ value: '' }, 'malformed JSON: empty record at byte 0'],
+    [{ value: '[1]' }, 'expected an object, found array at byte 0'],
+  ])
+})
+
+test('text, bytes: the whole value is one column', () => {
+  const text = planOf([tablePlan('a', { value: 'string' })], { value: { format: 'string' }, recordBytesMax: 20 })
+  expect(decode(text, [{ value: 'grüße' }, { value: '' }, { value: null }]).rows).toEqual([
+    { value: 'grüße' },
+    { value: '' },
+  ])
+  expectBad(text, { value: 'x' }, [
+    [flipped('abc', 1, 0xff), 'text is not valid UTF-8'],
+    [{ value: 'x'.repeat(21) }, 'record of 21 bytes is larger than ingest.record.bytes.max (20)'],
+  ])
+  const long = planOf([tablePlan('a', { value: 'long required' })], { value: { format: 'string' } })
+  expect(decode(long, [{ value: '42' }]).rows).toEqual([{ value: 42n }])
+  expectBad(long, { value: '1' }, [
+    [{ value: 'x' }, 'column "value": expected long, found text at byte 0'],
+    [{ value: '' }, 'column "value": expected long, found text at byte 0'],
+  ])
+  const bytes = planOf([tablePlan('a', { value: 'binary' })], { value: { format: 'bytes' } })
+  expect(decode(bytes, [{ value: Buffer.from([0, 255]) }]).rows).toEqual([{ value: Buffer.from([0, 255]) }])
+  const mismatch = planOf([tablePlan('a', { value: 'int' })], { value: { format: 'bytes' } })
+  expect(ask(mismatch, [{ value: 'x' }]).columns).toHaveLength(1)
+  expect(reasons(decode(mismatch, [{ value: 'x' }], true))).toEqual([
+    'table "a" did not get the columns that records of bytes need',
+  ])
+})
+
+test('CSV: fields become values of their columns, new ones are asked for as text', () => {
+  const value = { format: 'csv', fields: ['id', 'name', 'new'], delimiter: ';', quote: '"', nullText: '' } as const
+  const plan = planOf([tablePlan('a', { id: 'int required', name: 'string' })], { value, recordBytesMax: 30 })
+  expect(ask(plan, [{ value: '1;x;y' }]).columns).toMatchObject([{ table: 'a', fields: [{}, {}, { name: 'new' }] }])
+  const settled = planOf([tablePlan('a', { id: 'int required', name: 'string' }, { ignoredKeys: ['new'] })], {
+    value,
+    recordBytesMax: 30,
+  })
+  const { rows, counts } = decode(settled, [{ value: '1;"x;y";z\r\n' }, { value: '2;;' }])
+  expect(rows).toEqual([
+    { id: 1, name: 'x;y' },
+    { id: 2, name: null },
+  ])
+  expect(counts.unknownKeys).toBe(2)
+  expectBad(settled, { value: '1;x;y' }, [
+    [{ value: '1;"x;y' }, 'malformed CSV: the line ends inside quotes at byte 6'],
+    [{ value: '1;x' }, 'expected 3 fields, found 2'],
+    [{ value: 'a;x;y' }, 'column "id": expected int, found text at byte 0'],
+    [{ value: ';x;y' }, 'column "id": expected int, found nothing; it is required'],
+    [{ value: `1;x;${'y'.repeat(30)}` }, 'record of 34 bytes is larger than ingest.record.bytes.max (30)'],
+    [flipped('1;?;y', 2, 0xc0), 'text is not valid UTF-8'],
+    [{ value: '' }, 'expected 3 fields, found 1'],
+  ])
+})
+
+const envelope = (schema: unknown, payload: unknown): TestRecord => json({ schema, payload })
+const struct = (fields: readonly unknown[], name = 'order', version = 1) => ({
+  type: 'struct',
+  fields,
+  optional: false,
+  name,
+  version,
+})
+const V1 = struct([
+  { type: 'int64', optional: false, field: 'id' },
+  { type: 'string', optional: true, field: 'name' },
+])
+const V2 = struct([...V1.fields, { type: 'int32', optional: true, default: 7, field: 'count' }], 'order', 2)
+
+test('Connect envelopes: payloads by their schema, defaults, logical types, versions in turn', () => {
+  const value = { format: 'json', envelope: true } as const
+  const columns = { id: 'long required', name: 'string', count: 'int' }
+  const plan = planOf([tablePlan('a', columns)], { value, recordBytesMax: 1000 })
+  const records = [
+    envelope(V1, { id: 1, name: 'x' }),
+    envelope(V2, { id: 2, name: null, count: 3 }),
+    envelope(V2, { id: 3 }),
+  ]
+  const { rows } = decode(plan, [...records, ...records, { value: '{ "payload": {"id": 9}, "schema": null }' }])
+  expect(rows).toEqual([
+    ...[...Array(2)].flatMap(() => [
+      { id: 1n, name: 'x', count: null },
+      { id: 2n, name: null, count: 3 },
+      { id: 3n, name: null, count: 7 },
+    ]),
+    { id: 9n, name: null, count: null },
+  ])
+  const { counts } = decode(plan, [
+    envelope(V1, null),
+    { value: null },
+    records[0],
+    { value: '{"schema":null,"payload":null}' },
+  ])
+  expect(counts).toEqual({ dead: 0, filtered: 3, unknownKeys: 0 })
+  const text = JSON.stringify({ schema: V1, payload: { id: 1, name: 'x' } })
+  expectBad(plan, envelope(V1, { id: 1, name: 'x' }), [
+    [{ value: text.replace('"id":1', '"id":1,,') }, 'malformed JSON: expected a key at byte 197'],
+    [{ value: text.slice(0, -2) }, 'malformed JSON: text ends inside a container at byte 207'],
+    [envelope(V1, { id: 'x' }), 'column "id": expected long, found text that is no number at byte 6'],
+    [envelope(V1, { name: 'x' }), 'column "id": expected long, found nothing; it is required'],
+    [envelope(V1, { id: null }), 'column "id": expected long, found null; it is required'],
+    [
+      envelope(V1, { id: 1, name: 'x'.repeat(1000) }),
+      'record of 1208 bytes is larger than ingest.record.bytes.max (1000)',
+    ],
+    [flipped(text, text.length - 4, 0xff), 'malformed JSON: invalid UTF-8 at byte 205'],
+    [{ value: '' }, 'malformed JSON: empty record at byte 0'],
+    [json({ payload: 1 }), 'expected an envelope {"schema", "payload"}, found no "schema"'],
+    [json({ id: 1 }), 'expected an envelope {"schema", "payload"}, found another key at byte 1'],
+    [
+      json({ schema: { type: 'int65' }, payload: 1 }),
+      'the envelope\'s schema is none of Connect\'s: unknown type "int65"',
+    ],
+    [{ value: `{"schema":${JSON.stringify(V1)},"payload":nul}` }, 'malformed JSON: unexpected character at byte 192'],
+  ])
+  const every = struct(
+    [
+      { type: 'int8', field: 'i8' },
+      { type: 'float', field: 'f' },
+      { type: 'double', field: 'd' },
+      { type: 'boolean', field: 'b' },
+      { type: 'bytes', field: 'by' },
+      { type: 'bytes', name: 'org.apache.kafka.connect.data.Decimal', parameters: { scale: '2' }, field: 'dec' },
+      { type: 'int32', name: 'org.apache.kafka.connect.data.Date', field: 'date' },
+      { type: 'int32', name: 'org.apache.kafka.connect.data.Time', field: 'time' },
+      { type: 'int64', name: 'org.apache.kafka.connect.data.Timestamp', field: 'ts' },
+      { type: 'array', items: { type: 'int32', optional: true }, field: 'list' },
+      { type: 'map', keys: { type: 'string' }, values: { type: 'int32' }, field: 'map' },
+      { type: 'map', keys: { type: 'int32' }, values: { type: 'string' }, field: 'pairs' },
+      struct([
+        { type: 'string', field: 's' },
+        { type: 'string', default: 'x', field: 'dflt' },
+      ]),
+    ].map((field) => ({ field: 'inner', ...field })),
+  )
+  const types = {
+    i8: 'int',
+    f: 'float',
+    d: 'double',
+    b: 'boolean',
+    by: 'binary',
+    dec: 'decimal(38,2)',
+    date: 'date',
+    time: 'time',
+    ts: 'timestamptz',
+    list: 'list<int>',
+    map: 'map<string, int required>',
+    pairs: 'map<int, string required>',
+    inner: 'struct<s: string required, dflt: string>',
+  }
+  const record = envelope(every, {
+    i8: -5,
+    f: 0.5,
+    d: 1e300,
+    b: true,
+    by: 'aGk=',
+    dec: 'BNI=',
+    date: 1,
+    time: 1000,
+    ts: 1767225600123,
+    list: [1, null],
+    map: { k: 1 },
+    pairs: [
+      [1, 'one'],
+      [2, 'two'],
+      [1, 'uno'],
+    ],
+    inner: { s: 'y' },
+  })
+  expect(decode(planOf([tablePlan('a', types)], { value }), [record]).rows).toEqual([
+    {
+      i8: -5,
+      f: 0.5,
+      d: 1e300,
+      b: true,
+      by: Buffer.from('hi'),
+      dec: 1234n,
+      date: 1,
+      time: 1_000_000n,
+      ts: 1_767_225_600_123_000n,
+      list: [1, null],
+      map: [['k', 1]],
+      pairs: [
+        [2, 'two'],
+        [1, 'uno'],
+      ],
+      inner: { s: 'y', dflt: 'x' },
+    },
+  ])
+  const needs = ask(planOf([tablePlan('a', undefined)], { value }), [record])
+  expect(needs.topics[0].samples).toEqual([])
+  expect(needs.topics[0].fields.map(({ name }) => name)).toEqual(Object.keys(types))
+})
+
+test('an envelope of a value that is no struct makes the column value', () => {
+  const value = { format: 'json', envelope: true } as const
+  const plan = planOf([tablePlan('a', { value: 'int' })], { value })
+  expect(decode(plan, [envelope({ type: 'int32', optional: true }, 5)]).rows).toEqual([{ value: 5 }])
+  expect(reasons(decode(plan, [envelope({ type: 'int32', optional: true }, 'x')]))).toEqual([
+    'column "value": expected int, found string at byte 0',
+  ])
+})
+
+test('columns that a table lacks are asked for once, and the answer decides', () => {
+  const value = { format: 'json', envelope: true } as const
+  const lacking = (more: Partial<TablePlan> = {}) =>
+    planOf([tablePlan('a', { id: 'long required', name: 'string' }, more)], { value })
+  const records = [envelope(V1, { id: 1 }), envelope(V2, { id: 2, count: 3 })]
+  const needs = ask(lacking(), records)
+  expect(needs.columns).toHaveLength(1)
+  expect(needs.columns[0].fields.map(({ name }) => name)).toEqual(['id', 'name', 'count'])
+  const { schemaName } = needs.columns[0]
+  const settled = decode(lacking({ settledSchemas: [schemaName] }), records)
+  expect([settled.rows.length, settled.counts.unknownKeys]).toEqual([2, 1])
+  const refused = { ...lacking(), refusedSchemas: { [`a:${schemaName}`]: 'evolution is fail: field "count" is new' } }
+  const dead = decode(refused, records)
+  expect([dead.rows.length, reasons(dead)]).toEqual([1, ['evolution is fail: field "count" is new']])
+})
+
+test('new keys of JSON without a schema: asked for, skipped or refused by policy, nested ones by their path', () => {
+  const records = [json({ id: 1 }), json({ id: 2, size: 3.5, at: { zip: 1, city: 'B' }, _x: 1, nothing: null })]
+  const columns = { id: 'long', at: 'struct<zip: int>' }
+  const needs = ask(planOf([tablePlan('a', columns)]), records)
+  expect(needs.columns.map(({ table, fields }) => [table, fields.map(({ name, type }) => [name, type.kind])])).toEqual([
+    ['a', [['size', 'double']]],
+    ['a', [['at', 'struct']]],
+  ])
+  expect(needs.columns[1].fields[0].type).toMatchObject({ fields: [{ name: 'city', type: { kind: 'string' } }] })
+  const ignoring = decode(planOf([tablePlan('a', columns, { ignoredKeys: ['size', 'at.city'] })]), records)
+  expect([ignoring.rows.length, ignoring.counts.unknownKeys]).toEqual([2, 4])
+  expect(decode(planOf([tablePlan('a', columns, { evolution: 'freeze' })]), records).rows).toHaveLength(2)
+  expect(decode(planOf([tablePlan('a', columns, { isFull: true })]), records).rows).toHaveLength(2)
+  const strict = decode(planOf([tablePlan('a', columns, { evolution: 'fail' })]), records)
+  expect([strict.rows.length, reasons(strict)]).toEqual([
+    1,
+    ['field "size" is no column of table "a", whose evolution is fail'],
+  ])
+  const decoder = createBlockDecoder(planOf([tablePlan('a', columns)]))
+  const final = decoder.decode(recordBlock('t', records), 0, 'kafka:t:x', 5, true)
+  expect(final.kind).toBe('decoded')
+  // What cannot be had is not asked for again.
+  expect(decoder.decode(recordBlock('t', records), 0, 'kafka:t:x', 5, false).kind).toBe('decoded')
+})
+
+test('keys that can be no column are looked at once', () => {
+  const decoder = createBlockDecoder(planOf([tablePlan('a', { id: 'long' })]))
+  const block = recordBlock('t', [json({ id: 1, _id: 5 })])
+  for (let round = 0; round < 3; round += 1) {
+    expect(decoder.decode(block, 0, 'kafka:t:x', 5, false)).toMatchObject({ kind: 'decoded', unknownKeys: 1 })
+  }
+})
+
+test('a topic without a table is asked for with samples; records that teach nothing are dead letters in the end', () => {
+  const plan = planOf([tablePlan('a', undefined)])
+  const needs = ask(plan, [json({ id: 1 }), { value: null }])
+  expect(needs.topics).toEqual([{ topic: 't', fields: [], samples: [Uint8Array.from(Buffer.from('{"id":1}'))] }])
+  const { letters, counts } = decode(plan, [json({ id: 1 }), { value: null }], true)
+  expect([letters.length, counts.dead, counts.filtered]).toEqual([1, 1, 1])
+  const nowhere = createBlockDecoder(planOf([], { routes: {} }))
+  expect(nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, true).kind).toBe('needs')
+})
+
+test('key columns and headers are written beside the value, and their faults are dead letters too', () => {
+  const columns = { id: 'long', key_a: 'int', key_b: 'string', headers: 'map<string, string>' }
+  const plan = planOf([tablePlan('a', columns)], {
+    key: { format: 'json', envelope: false },
+    keyColumns: { prefix: 'key_' },
+    headersColumn: 'headers',
+  })
+  const { rows, letters, counts } = decode(plan, [
+    {
+      key: '{"b":"x","a":1}',
+      value: '{"id":1,"key_a":9}',
+      headers: [
+        ['h', '1'],
+        ['i', null],
+        ['h', '2'],
+      ],
+    },
+    { key: null, value: '{"id":2}' },
+    { key: '{"a":"x"}', value: '{"id":3}' },
+    { key: '{"a":1}', value: '{"id":4}', headers: [['h', Buffer.from([0xff])]] },
+    { key: '{"a":1}', value: null },
+    { key: '{"a":2}', value: '{"id":6}' },
+  ])
+  expect(rows).toEqual([
+    {
+      id: 1n,
+      key_a: 1,
+      key_b: 'x',
+      headers: [
+        ['i', null],
+        ['h', '2'],
+      ],
+    },
+    { id: 2n, key_a: null, key_b: null, headers: [] },
+    { id: 6n, key_a: 2, key_b: null, headers: [] },
+  ])
+  expect(letters).toEqual([
+    {
+      offset: 2n,
+      reason: 'key: column "a": expected int, found string at byte 5',
+      raw: Buffer.from('{"id":3}'),
+      key: Buffer.from('{"a":"x"}'),
+    },
+    {
+      offset: 3n,
+      reason: 'column "headers.value": expected string, found bytes that are not valid UTF-8',
+      raw: Buffer.from('{"id":4}'),
+      key: Buffer.from('{"a":1}'),
+    },
+  ])
+  expect(counts).toEqual({ dead: 2, filtered: 1, unknownKeys: 1 })
+})
+
+test('a whole key is one column; headers may be bytes; what is missing is asked for', () => {
+  const columns = { id: 'long', key: 'string', headers: 'map<string, binary>' }
+  const more = { key: { format: 'string' }, keyColumns: { prefix: 'key_' }, headersColumn: 'headers' } as const
+  const plan = planOf([tablePlan('a', columns)], more)
+  const { rows } = decode(plan, [{ key: 'k', value: '{"id":1}', headers: [['h', Buffer.from([0xff])]] }])
+  expect(rows).toEqual([{ id: 1n, key: 'k', headers: [['h', Buffer.from([0xff])]] }])
+  const needs = ask(planOf([tablePlan('a', { id: 'long' })], more), [{ key: 'k', value: '{"id":1}' }])
+  expect(needs.columns.flatMap(({ fields }) => fields.map(({ name }) => name)).sort()).toEqual(['headers', 'key'])
+})
+
+test('a record goes to every table of its topic and counts once', () => {
+  const plan = planOf([tablePlan('a', { id: 'int' }), { ...tablePlan('b', { id: 'string' }), tableId: 9 }], {})
+  const result = createBlockDecoder(plan).decode(
+    recordBlock('t', [json({ id: 1 }), json({ id: 'x' }), json({ id: true })], 100),
+    0,
+    'kafka:t:x',
+    5,
+    false,
+  )
+  expect(result).toMatchObject({
+    kind: 'decoded',
+    dead: 3,
+    deadReason: 'column "id": expected int, found string at byte 6',
+  })
+  if (result.kind !== 'decoded') return
+  const offsets = result.pieces.map(({ tableId, batch }) => [tableId, batchRows(batch).map((row) => row._offset)])
+  expect(offsets).toEqual([
+    [7, [100n]],
+    [8, [101n, 102n]],
+    [9, [101n]],
+    [8, [100n, 102n]],
+  ])
+})
+
+test('records before the first are left alone', () => {
+  const decoder = createBlockDecoder(planOf([tablePlan('a', { id: 'int' })]))
+  const result = decoder.decode(recordBlock('t', [{ value: 'broken' }, json({ id: 1 })]), 1, 'kafka:t:x', 5, false)
+  expect(result).toMatchObject({ kind: 'decoded', dead: 0, filtered: 0 })
+})
