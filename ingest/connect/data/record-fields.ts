@@ -71,6 +71,8 @@ function columnType(schema: ConnectSchema, depth: number): ColumnType {
 }
 
 function nestedType(schema: ConnectSchema, depth: number): ColumnType {
+  // A literal's list of nothing but nulls has no element schema.
+  if (!schema.valueSchema && schema.type !== 'struct') return { kind: 'json' }
   if (schema.type === 'array') return { kind: 'list', element: field('element', schema.valueSchema!, depth) }
   if (schema.type === 'map') {
     const key = field('key', schema.keySchema!, depth)
