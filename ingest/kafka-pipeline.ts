@@ -254,6 +254,7 @@ export function createKafkaPipeline(components: {
     ledger.took(key, BigInt(block.nextOffset))
     components.count('records', records)
     if (decoded.dead > 0) components.count('dead', decoded.dead)
+    if (decoded.deadReason !== undefined) keeper.noteDead(block.topic, decoded.deadReason)
     if (filtered > 0) components.count('filtered', filtered)
     if (decoded.unknownKeys > 0) components.count('unknown-keys', decoded.unknownKeys)
   }

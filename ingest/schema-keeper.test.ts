@@ -12,6 +12,7 @@ import type { RecordField } from '../schemas/record-schema.ts'
 import { userColumns } from '../schemas/table-schema.ts'
 import type { DecodeNeeds, DecodePlan } from './decoder/decode-plan.ts'
 import { fitRecord } from './decoder/fit-record.ts'
+import { SCHEMALESS } from './decoder/new-fields.ts'
 import { createSchemaKeeper, type FindSchema, type PlanKeeper, type RecordFormat } from './schema-keeper.ts'
 import { createIngestTables, type DeclaredTable, type IngestTables } from './tables.ts'
 
@@ -199,6 +200,18 @@ describe('columns', () => {
     expect(reasons.at(-1)?.[0]).toContain('takes nothing that differs (evolution: fail), v2 would have added x int')
   })
 
+  test('fail, without a schema: health says that records differ, as long as they do', async () => {
+    const { keeper, reasons } = await start({ orders: declared('id: int', { evolution: 'fail' }) })
+    keeper.noteDead('orders', 'field "x" is no column')
+    expect(reasons).toEqual([['topic orders: field "x" is no column']])
+    await world.advance(121_000)
+    keeper.plan()
+    expect(reasons.at(-1)).toEqual([])
+    const other = await start({ orders: declared('id: int') })
+    other.keeper.noteDead('orders', 'malformed JSON')
+    expect(other.reasons).toEqual([])
+  })
+
   test('a table has so many columns at most: the rest is skipped, and not asked for again', async () => {
     const { keeper } = await start({ orders: declared('id: int', { columnsMax: 2 }) })
     const plan = await keeper.resolve(columnsNeed('orders', 'v2', 'id: int, x: int, y: int'))
@@ -228,7 +241,7 @@ describe('columns', () => {
     const format: RecordFormat = { ...AVRO, value: { format: 'json', envelope: false } }
     const { keeper, reasons } = await start({ orders: declared('id: int') }, { format })
     await byHand('orders', 'add', 'x', 'string')
-    const plan = await keeper.resolve(columnsNeed('orders', 'inferred', 'x: long, y: long'))
+    const plan = await keeper.resolve(columnsNeed('orders', SCHEMALESS, 'x: long, y: long'))
     expect(columnsOf(plan, 'orders')).toBe('id: int, x: string, y: long')
     expect(plan.refusedSchemas).toEqual({})
     expect(reasons).toEqual([])

@@ -15,14 +15,7 @@ import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { countLeaves } from '../schemas/evolution.ts'
 import { type TableSchema, userColumns } from '../schemas/table-schema.ts'
-import type {
-  ConverterPlan,
-  DecodeNeeds,
-  DecodePlan,
-  RegistrySchema,
-  TablePlan,
-  TransformPlan,
-} from './decoder/decode-plan.ts'
+import type { DecodeNeeds, DecodePlan, RegistrySchema, TablePlan, TransformPlan } from './decoder/decode-plan.ts'
 import { refusalKey } from './decoder/fit-record.ts'
 import type { TableFeed } from './open-tick.ts'
 import { createTableFits, type TableFits } from './table-fits.ts'
@@ -37,6 +30,8 @@ export type PlanKeeper = {
   resolve(needs: DecodeNeeds): Promise<DecodePlan>
   /** Of a piece that was decoded by a plan of this keeper, dead letters included. */
   feed(tableId: number, schemaId: number): TableFeed
+  /** A block had dead letters, this is why the first of them: health tells where a table takes nothing that differs. */
+  noteDead(topic: string, reason: string): void
   /** Whoever waits for what is away is let go. */
   stop(): void
 }
@@ -99,6 +94,8 @@ export function createSchemaKeeper(components: {
   const tables = new Map<string, { readonly table: IngestTable; readonly fits: TableFits }>()
   const schemas = new Map<number, RegistrySchema>()
   const refusedIds = new Map<number, RefusedId>()
+  /** By topic, of tables that take nothing that differs. */
+  const different = new Map<string, { readonly reason: string; readonly atMs: number }>()
   const underWay = new Map<string, Promise<void>>()
   const stopping = new AbortController()
   /** Grows with everything that a plan is made of. */
@@ -109,8 +106,7 @@ export function createSchemaKeeper(components: {
 
   function addTable(table: IngestTable): void {
     if (tables.has(table.name)) return
-    const fits = createTableFits({ table, world, isSchemaless: isSchemaless(format.value) })
-    tables.set(table.name, { table, fits })
+    tables.set(table.name, { table, fits: createTableFits({ table, world }) })
     state += 1
   }
 
@@ -149,6 +145,7 @@ export function createSchemaKeeper(components: {
   /** Health names topic, table and reason. */
   function tell(): void {
     const reasons = [...refusedIds.values()].map(({ topic, reason }) => `topic ${topic}: ${reason}`)
+    for (const [topic, { reason }] of different) reasons.push(`topic ${topic}: ${reason}`)
     for (const { table, fits } of tables.values()) {
       const topics = [...routes].filter(([, fed]) => fed.includes(table.name)).map(([topic]) => topic)
       for (const reason of fits.reasons())
@@ -172,7 +169,14 @@ export function createSchemaKeeper(components: {
     }
   }
 
+  function expireDifferent(): void {
+    const oldest = world.clock.monotonicMs() - TOLD_MS
+    for (const [topic, { atMs }] of different) if (atMs < oldest) different.delete(topic)
+    tell()
+  }
+
   function currentPlan(): DecodePlan {
+    if (different.size > 0) expireDifferent()
     if (refusedIds.size > 0) expireIds()
     if (made.state !== state || made.versions !== versionsOf()) made = makePlan()
     return made.plan
@@ -267,13 +271,14 @@ export function createSchemaKeeper(components: {
         )
       return feed
     },
+    noteDead(topic, reason) {
+      const fed = (routes.get(topic) ?? []).map((name) => tables.get(name)?.table)
+      if (!fed.some((table) => table?.evolution === 'fail')) return
+      different.set(topic, { reason, atMs: world.clock.monotonicMs() })
+      tell()
+    },
     stop: () => stopping.abort(),
   }
-}
-
-/** Keys of such records come and go one by one; other formats have a schema that is taken or refused whole. */
-function isSchemaless(value: ConverterPlan): boolean {
-  return value.format === 'json' && !value.envelope
 }
 
 function tablePlan({ name, ready, deadLetters, evolution, columnsMax }: IngestTable, fits: TableFits): TablePlan {

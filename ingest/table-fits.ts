@@ -16,6 +16,7 @@ import { formatPath } from '../schemas/column-path.ts'
 import { describeChanges, type EvolutionPlan, type IgnoredField } from '../schemas/evolution.ts'
 import type { RecordSchema } from '../schemas/record-schema.ts'
 import { IGNORED } from './declared-columns.ts'
+import { SCHEMALESS } from './decoder/new-fields.ts'
 import type { IngestTable } from './tables.ts'
 
 export type TableFits = {
@@ -38,8 +39,8 @@ const TOLD_MS = 120_000
 const IGNORED_MAX = 1000
 const SETTLED_MAX = 1000
 
-export function createTableFits(components: { table: IngestTable; world: World; isSchemaless: boolean }): TableFits {
-  const { table, world, isSchemaless } = components
+export function createTableFits(components: { table: IngestTable; world: World }): TableFits {
+  const { table, world } = components
   const ignored = new Set<string>()
   const settled = new Set<string>()
   /** `isLapsed`: not in plans any more, so that whoever needs it asks again; until then health goes on telling it. */
@@ -100,7 +101,7 @@ export function createTableFits(components: { table: IngestTable; world: World; 
         remember(record)
         return
       }
-      if (!isSchemaless) return refuse(record, plan.reason)
+      if (record.name !== SCHEMALESS) return refuse(record, plan.reason)
       // Somebody else was first with another type: the other keys do not wait for this one.
       const fields = wanted.fields.filter(({ name }) => name !== plan.path[0])
       if (fields.length === wanted.fields.length) return refuse(record, plan.reason)
@@ -118,7 +119,7 @@ export function createTableFits(components: { table: IngestTable; world: World; 
 
   function remember(record: RecordSchema): void {
     if (refused.delete(record.name)) state += 1
-    if (isSchemaless || settled.has(record.name)) return
+    if (record.name === SCHEMALESS || settled.has(record.name)) return
     settled.add(record.name)
     state += 1
     for (const oldest of settled) {

@@ -235,10 +235,14 @@ function isWhole({ fields }: RecordSchema): boolean {
   return fields.length === 1 && fields[0].name === WHOLE_VALUE
 }
 
-/** Key columns may always be null: a record may have no key. */
+/** Key columns may always be null: a record may have no key. Numbers and aliases say something among fields of the key only. */
 export function keyFields(columns: RecordSchema, prefix: string): RecordField[] {
   if (isWhole(columns)) return [{ ...columns.fields[0], name: wholeKeyColumn(prefix), required: false }]
-  return columns.fields.map((field) => ({ ...field, name: `${prefix}${field.name}`, required: false }))
+  return columns.fields.map(({ sourceId, aliases, ...field }) => ({
+    ...field,
+    name: `${prefix}${field.name}`,
+    required: false,
+  }))
 }
 
 /** Key columns under the names that the key's writer knows. */
