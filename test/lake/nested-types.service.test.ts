@@ -1,13 +1,17 @@
 // Structs, lists and maps, sent as JSON, in segments and in the committed table, before and after their fields changed: the
 // same rows for pyarrow, pyiceberg, DuckDB, ClickHouse and Millrace's own SQL (G-8).
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openCatalog } from '../../lake/catalog/open-catalog.ts'
 import { localFileOf } from '../../lake/object-store/object-path.ts'
 import { type ColumnType, type Field, parseColumnType } from '../../schemas/column-type.ts'
 import { type Column, userColumns } from '../../schemas/table-schema.ts'
+import type { StartedService } from '../harness/millrace.ts'
+import { startProcess } from '../harness/processes.ts'
 import { duckdbExtensionFile, runPython } from '../harness/python.ts'
-import { type Lake, openLake, SMALL_STEPS } from './open-lake.ts'
+import { check, MAIN } from './check-lake.ts'
+import { createProducer, type Lake, openLake, SMALL_STEPS } from './open-lake.ts'
 
 const COLUMNS = {
   id: 'long required',
@@ -59,7 +63,7 @@ const SECOND: readonly Row[] = [
 ]
 
 /** The rows of before as they are read with the later schema. */
-function later(row: Row): Row {
+function asLater(row: Row): Row {
   const s = row.s as { city: string; zip: number } | null
   const ls = row.ls as readonly ({ n: number; day: string } | null)[] | null
   return {
@@ -130,6 +134,7 @@ type Seen = { readonly segments: readonly Record<'pyarrow' | 'duckdb' | 'chdb', 
 > & { readonly schema: Record<string, string> }
 
 let lake: Lake
+let query: StartedService
 let extensions: Record<string, string>
 beforeAll(async () => {
   const columns = Object.entries(COLUMNS).map(([name, type]) => `${name}: "${type}"`)
@@ -148,12 +153,15 @@ afterAll(async () => {
   await lake?.close()
 })
 
-async function send(rows: readonly Row[]): Promise<void> {
-  const lines = rows.map(({ doc, ...row }) => {
+function linesOf(rows: readonly Row[]): readonly string[] {
+  return rows.map(({ doc, ...row }) => {
     const text = JSON.stringify(row)
     return `${text.slice(0, -1)},"doc":${doc === null ? 'null' : doc}}`
   })
-  const { status, body } = await lake.millrace.ingest('nested', lines.join('\n'))
+}
+
+async function send(rows: readonly Row[]): Promise<void> {
+  const { status, body } = await lake.millrace.ingest('nested', linesOf(rows).join('\n'))
   expect({ status, body }).toMatchObject({ status: 200, body: { rows: rows.length } })
 }
 
@@ -187,7 +195,7 @@ const answer = async (sql: string) => (await lake.millrace.sql(sql)).data
 describe('nested columns', () => {
   test('are the same rows in every engine, through two schemas, in segments and in the table', async () => {
     const ingest = await lake.millrace.start('ingest')
-    await lake.millrace.start('query')
+    query = await lake.millrace.start('query')
     await send(FIRST)
     const columns = await columnsOf()
     const [segment] = (await look(false)).segments
@@ -204,7 +212,7 @@ describe('nested columns', () => {
     await writeFile(lake.millrace.configFile, text.replace(/columns: \{.*\}\n/, ''))
     const table = await lake.table('nested')
     await lake.catalog.addSchema(table.tableId, 1, changed(columns, table.lastFieldId))
-    await lake.millrace.start('ingest')
+    const later = await lake.millrace.start('ingest')
     await send(SECOND)
     const [second] = (await look(false)).segments
     expect(second.pyarrow).toEqual(SECOND)
@@ -212,10 +220,11 @@ describe('nested columns', () => {
     const now = await columnsOf()
     expect(second.chdb).toEqual(rowsForClickHouse(SECOND, now))
 
-    const all = [...FIRST.map(later), ...SECOND]
+    const all = [...FIRST.map(asLater), ...SECOND]
     await expectAnswers(all)
     await commit()
     await expectAnswers(all)
+    await later.stop()
 
     const seen = await look(true)
     // Reading a file with an older schema pyiceberg makes an empty list of one of structs that is null.
@@ -223,6 +232,40 @@ describe('nested columns', () => {
     expect(seen.duckdb).toEqual(all)
     expect(seen.chdb).toEqual(rowsForClickHouse(all, now))
     expect(seen.schema.m).toBe('20 map<string, decimal(12, 2)>')
+  })
+
+  test('merged segments are sound, and a catalog made again from the bucket has the columns and rows it had', async () => {
+    const { millrace } = lake
+    const before = await lake.table('nested')
+    const ingest = await millrace.start('ingest', { set: ['segments.live.max=6'] })
+    const producer = createProducer(millrace, 'nested', 'p')
+    const rows = Array.from({ length: 60 }, (_, i) => ({ ...SECOND[i % 2], id: 100 + i }))
+    for (let at = 0; at < rows.length; at += 3) await producer.send(linesOf(rows.slice(at, at + 3)))
+    expect((await lake.live('nested')).segments.some((path) => path.includes('-merged-'))).toBe(true)
+    await ingest.stop()
+    const report = await check(lake, true)
+    expect(report.findings).toEqual([])
+    expect(report.files).toBeGreaterThan(2)
+    const question = 'SELECT id, s, l, ls, m, ml, doc FROM nested ORDER BY id'
+    const answered = await answer(question)
+    expect(answered).toHaveLength(FIRST.length + SECOND.length + rows.length)
+
+    await query.stop()
+    const catalogFile = lake.settings.catalog.url.replace(/^sqlite:/, '')
+    for (const ending of ['', '-wal', '-shm']) await rm(catalogFile + ending, { force: true })
+    const rebuild = await startProcess({
+      name: 'rebuild',
+      command: process.execPath,
+      args: [MAIN, 'catalog', 'rebuild', '--config', millrace.configFile],
+    })
+    expect([(await rebuild.exited).code, rebuild.output()]).toEqual([0, expect.stringContaining('nested')])
+    query = await millrace.start('query')
+    expect(await answer(question)).toEqual(answered)
+    const again = await openCatalog({ url: lake.settings.catalog.url, world: lake.world })
+    const made = await again.findTable('nested')
+    await again.close()
+    expect(made?.schemas).toEqual(before.schemas)
+    expect(made?.lastFieldId).toBe(before.lastFieldId)
   })
 })
 
