@@ -53,12 +53,17 @@ beforeAll(async () => {
   const columns = Object.fromEntries(
     Array.from({ length: 20 }, (_, i) => [`c${i}`, i % 3 === 0 ? 'string' : i % 3 === 1 ? 'long' : 'double']),
   )
-  table = await lake.createTable('wide', columns, root)
+  const nested = { n: 'struct<a: long, b: string, d: list<double>>', m: 'map<string, long>' }
+  table = await lake.createTable('wide', { ...columns, ...nested }, root)
   for (let file = 0; file < 2; file++) {
     const values = Object.values(columns).map((type, i) => {
       const number = `hash(i * 31 + ${i}) % ${i === 1 ? 100 : 1_000_000}`
       return i === 0 ? `'k' || (i % 50)` : type === 'string' ? `'text ' || (${number})` : `(${number})`
     })
+    values.push(
+      `CASE WHEN i % 9 = 0 THEN NULL ELSE {'a': i % 70, 'b': 'text ' || (i % 40), 'd': [i / 2, NULL]} END`,
+      `MAP {'k': i, 'x' || (i % 30): 7}`,
+    )
     local.push(
       await lake.writeFile(table, `SELECT ${values.join(', ')} FROM range(${file * ROWS}, ${(file + 1) * ROWS}) r(i)`),
     )
@@ -146,6 +151,32 @@ async function ask(sql: string): Promise<{ rows: unknown[]; stats: PlanStats }> 
   plan.release()
   return { rows, stats: plan.stats }
 }
+
+test('a nested column comes with all its leaves, and bloom filters where DuckDB may look at them', async () => {
+  const footers = await Promise.all(local.map((file) => readLocalFooter(file)))
+  const leavesOf = (name: string) =>
+    footers
+      .flatMap(({ columns, rowGroups }) =>
+        rowGroups.flatMap(({ chunks }) => chunks.map((chunk) => ({ columns, chunk }))),
+      )
+      .filter(({ columns, chunk }) => columns[chunk.columnIndex].path.startsWith(`${name}.`))
+      .reduce((sum, { chunk }) => sum + chunk.end - chunk.start, 0)
+  expect((await ask('SELECT sum(n.a) FROM wide')).stats.bytesNeeded).toBe(leavesOf('n'))
+  expect((await ask("SELECT sum(m['k']) FROM wide")).stats.bytesNeeded).toBe(leavesOf('m'))
+  const files = local.map((file) => `'${file}'`).join(', ')
+  for (const where of [
+    'n.a = 5',
+    "n.b = 'text 5'",
+    'n.a IN (1, 999)',
+    'n IS NULL',
+    "m['k'] < 100",
+    'list_contains(n.d, 8)',
+  ]) {
+    const columns = "[count(*), sum(n.a), sum(m['k'])]::VARCHAR AS r"
+    const [expected] = await lake.engine.run(`SELECT ${columns} FROM read_parquet([${files}]) WHERE ${where}`)
+    expect((await ask(`SELECT ${columns} FROM wide WHERE ${where}`)).rows, where).toEqual([[expected.r]])
+  }
+})
 
 const GROUP_BY = 'SELECT c0, sum(c1)::BIGINT AS s FROM wide GROUP BY c0 ORDER BY c0'
 
