@@ -325,6 +325,72 @@ test('an envelope of a value that is no struct makes the column value', () => {
   ])
 })
 
+const framed = (id: number, text: string | Uint8Array): TestRecord => {
+  const header = Buffer.alloc(5)
+  header.writeUInt32BE(id, 1)
+  return { value: Buffer.concat([header, Buffer.from(text)]) }
+}
+const registered = (id: number, properties: Record<string, unknown>, required: readonly string[] = []) => ({
+  id,
+  type: 'JSON' as const,
+  text: JSON.stringify({ type: 'object', properties, required }),
+  references: [],
+  label: `orders-value version ${id} (id ${id})`,
+})
+
+test('a registry: unknown ids are asked for, every kind of bad record is kept whole with its reason', () => {
+  const value = { format: 'json-schema', registry: true } as const
+  const schemas = {
+    1: registered(1, { id: { type: 'integer' } }, ['id']),
+    2: registered(2, { id: { type: 'integer' }, name: { type: 'string' } }, ['id']),
+    3: { ...registered(3, {}), type: 'AVRO' as const },
+  }
+  const plan = planOf([tablePlan('a', { id: 'long required', name: 'string' })], {
+    value,
+    schemas,
+    refusedSchemas: { 9: 'schema id 9 was deleted from the registry' },
+    recordBytesMax: 40,
+  })
+  const two = [framed(1, '{"id":1}'), framed(2, '{"id":2,"name":"x"}')]
+  expect(decode(plan, [...two, ...two]).rows).toEqual(
+    [...Array(2)].flatMap(() => [
+      { id: 1n, name: null },
+      { id: 2n, name: 'x' },
+    ]),
+  )
+  expect(ask(plan, [...two, framed(5, '{}'), framed(6, '{}'), framed(5, '{}')])).toEqual({
+    kind: 'needs',
+    schemas: [
+      { id: 5, isKey: false, topic: 't' },
+      { id: 6, isKey: false, topic: 't' },
+    ],
+    columns: [],
+    topics: [],
+  })
+  const bad: (readonly [TestRecord, string])[] = [
+    [framed(1, '{"id":1,}'), 'malformed JSON: expected a key at byte 8'],
+    [framed(1, '{"id":'), 'malformed JSON: text ends where a value is expected at byte 6'],
+    [framed(1, '{"id":true}'), 'column "id": expected long, found boolean at byte 6'],
+    [framed(1, '{}'), 'column "id": expected long, found nothing; it is required'],
+    [
+      framed(2, `{"id":1,"name":"${'x'.repeat(30)}"}`),
+      'record of 53 bytes is larger than ingest.record.bytes.max (40)',
+    ],
+    [
+      framed(2, Buffer.from([...Buffer.from('{"name":"'), 0xff, 0x22, 0x7d])),
+      'malformed JSON: invalid UTF-8 at byte 9',
+    ],
+    [{ value: '{"id":1}' }, 'expected magic byte 0 of a registry frame, found 123 at byte 0'],
+    [{ value: Buffer.from([0, 0, 1]) }, 'truncated: a registry frame has 5 bytes, the record 3'],
+    [{ value: '' }, 'empty record: expected a registry frame (magic byte 0, schema id)'],
+    [framed(1, ''), 'malformed JSON: empty record at byte 0'],
+    [framed(9, '{"id":1}'), 'schema id 9 was deleted from the registry'],
+    [framed(3, '{"id":1}'), 'schema orders-value version 3 (id 3) is AVRO, expected JSON'],
+  ]
+  expectBad(plan, two[0], bad)
+  expectBad(plan, two[0], [[framed(5, '{"id":1}'), 'unknown schema id 5: the registry did not give it']], true)
+})
+
 test('columns that a table lacks are asked for once, and the answer decides', () => {
   const value = { format: 'json', envelope: true } as const
   const lacking = (more: Partial<TablePlan> = {}) =>

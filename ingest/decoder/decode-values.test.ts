@@ -164,7 +164,8 @@ function reference(type: ColumnType, text: string): string | undefined {
     case 'date':
       return littleEndian(quoted === undefined ? scaled(text, 0, 2n ** 31n) : days(quoted), 4)
     case 'time': {
-      const found = quoted === undefined ? scaled(text, 3, 86_400_000_000n) : micros(quoted)
+      const zoneless = quoted?.replace(/(?<=^.{5,})(?:[Zz]|[+-]00(?::?00)?)$/s, '')
+      const found = zoneless === undefined ? scaled(text, 3, 86_400_000_000n) : micros(zoneless)
       return found === undefined || found < 0n ? undefined : littleEndian(found, 8)
     }
     case 'timestamp':
@@ -241,6 +242,7 @@ const typedText = fc.oneof(
   fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map((date) => date.toISOString()),
   dateText,
   timeText,
+  timeText.map((text) => `${text}Z`),
   fc.uuid(),
   fc.uuid().map((text) => text.toUpperCase()),
   fc.base64String({ maxLength: 40 }),

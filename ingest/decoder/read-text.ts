@@ -3,7 +3,7 @@
  * returns whether the text was a value of the type; `readDetail` says more where it helps.
  *
  *   date         2026-01-31
- *   time         23:59, 23:59:59, 23:59:59.123456
+ *   time         23:59, 23:59:59, 23:59:59.123456; then nothing, or an offset of zero
  *   timestamps   date, `T`, `t` or a space, time, then nothing, `Z`, `+02:00`, `+0200` or `+02`
  *                timestamptz: no offset means UTC. timestamp: any offset but zero is refused, since dropping it would
  *                change the value.
@@ -113,10 +113,39 @@ export function readDate(builder: ColumnBuilder, row: number, bytes: Uint8Array,
 
 export function readTime(builder: ColumnBuilder, row: number, bytes: Uint8Array, start: number, end: number): boolean {
   refuse('text that is no time')
-  const micros = microsAt(bytes, start, end)
-  if (micros === BAD || timeEnd !== end) return false
+  const micros = timeMicros(bytes, start, end)
+  if (micros === BAD) return false
   builder.setSafeInteger(row, micros)
   return true
+}
+
+/** As for a timestamp without a zone, an offset of zero says nothing and any other one would be lost. */
+function timeMicros(bytes: Uint8Array, start: number, end: number): number {
+  const micros = microsAt(bytes, start, end)
+  if (micros === BAD || timeEnd === end) return micros
+  const offset = offsetSecondsAt(bytes, timeEnd, end)
+  if (offset === 0) return micros
+  if (offset !== BAD) refuse('text with an offset from UTC')
+  return BAD
+}
+
+/** Days of a date, microseconds of a time or a timestamp in UTC; undefined when the text is none. */
+export function textToDays(text: string): number | undefined {
+  const bytes = Buffer.from(text)
+  const days = bytes.length === 10 ? daysAt(bytes, 0) : BAD
+  return days === BAD ? undefined : days
+}
+
+export function textToTimeMicros(text: string): number | undefined {
+  const bytes = Buffer.from(text)
+  const micros = timeMicros(bytes, 0, bytes.length)
+  return micros === BAD ? undefined : micros
+}
+
+export function textToTimestampMicros(text: string): bigint | undefined {
+  const bytes = Buffer.from(text)
+  const micros = timestampMicros(bytes, 0, bytes.length, true)
+  return micros === BAD ? undefined : BigInt(timestampDays) * 86_400_000_000n + BigInt(micros)
 }
 
 // The day read last: neighbouring records are mostly of the same day. Small integers only, as in `read-number.ts`.

@@ -6,12 +6,13 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { ConverterPlan, RegistrySchema } from '../decoder/decode-plan.ts'
 import { openCsv } from './csv.ts'
 import type { OpenFormat, WriterFormat, WriterSchema } from './format.ts'
+import { openJsonSchema } from './json/json-schema.ts'
 import { openBytes, openString } from './text.ts'
 
 export type SchemaConverter = Extract<ConverterPlan, { registry: boolean }>
 
 const FORMATS: Readonly<Record<SchemaConverter['format'], OpenFormat | undefined>> = {
-  'json-schema': undefined,
+  'json-schema': openJsonSchema,
   avro: undefined,
   protobuf: undefined,
 }
