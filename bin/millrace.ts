@@ -10,6 +10,7 @@ import { isMillraceError } from '../schemas/errors.ts'
 import { addCatalogCommand } from './commands/catalog.ts'
 import { addCheckCommand } from './commands/check.ts'
 import { addColumnsCommand } from './commands/columns.ts'
+import { addDeadLettersCommand } from './commands/dead-letters.ts'
 import { addDecideCommand } from './commands/decide.ts'
 import { addDemoCommand } from './commands/demo.ts'
 import { addServiceCommands } from './commands/service.ts'
@@ -46,6 +47,7 @@ addCheckCommand(program)
 addCatalogCommand(program)
 addColumnsCommand(program)
 addDecideCommand(program)
+addDeadLettersCommand(program)
 addSettingsCommand(program)
 addTlsCommand(program)
 addTokenCommand(program)

@@ -223,6 +223,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
         segments: written,
         advances: tick.advances.map(({ generation: _, keyText: __, ...advance }) => advance),
         idempotencyKeys: tick.idempotencyKeys.map(({ tableId, key, rows, dead }) => ({ tableId, key, rows, dead })),
+        masks: (tick.masks ?? []).map(({ generation: _, keyText: __, ...mask }) => mask),
       })
     })
     return { result, attempts }

@@ -16,7 +16,7 @@ import type { World } from '../runtime/world.ts'
 import type { Coverage, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { invariant, MillraceError } from '../schemas/errors.ts'
-import { appendDeadLetter, NO_SCHEMA, rowError, tooLarge } from './dead-letters.ts'
+import { appendDeadLetter, NO_SCHEMA, rowError, tooLarge } from './dead-letters/append-letter.ts'
 import type { BatchBuilder, CreateBatchBuilder, DecodeFailure } from './decoder/decoder.ts'
 import type { Intake } from './intake.ts'
 import type { DropReason, RowOrigin, TableFeed, UsedKey } from './open-tick.ts'
@@ -275,6 +275,7 @@ export function createHttpIntake(components: {
         failure,
         key: null,
         value: rows.bytes.subarray(start, end),
+        pipeline: origin.key.pipeline,
       })
       letters.finishRow(letters.sourceIndex(origin.key.source), 0, first + row, Number.NaN, arrived)
     }

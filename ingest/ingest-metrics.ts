@@ -10,6 +10,7 @@ export type IngestMetrics = {
   count(pipeline: string, what: CountedWhat, by: number): void
   committed(tick: FlushedTick): void
   merged(segments: number): void
+  letters(pipeline: string, action: 'replay' | 'discard', letters: number): void
 }
 
 export function createIngestMetrics(metrics: Metrics): IngestMetrics {
@@ -23,7 +24,13 @@ export function createIngestMetrics(metrics: Metrics): IngestMetrics {
   const segments = metrics.counter({ name: 'segments_total', help: 'Segments committed.' })
   const bytes = metrics.counter({ name: 'segment_bytes_total', help: 'Bytes of committed segments.' })
   const merged = metrics.counter({ name: 'segments_merged_total', help: 'Live segments merged at segments.live.max.' })
+  const letters = metrics.counter({
+    name: 'dead_letters_left_total',
+    help: 'Dead letters that left by a human: action replay or discard.',
+    labels: ['pipeline', 'action'],
+  })
   return {
+    letters: (pipeline, action, count) => letters.add(count, { pipeline, action }),
     merged: (count) => merged.add(count),
     count: (pipeline, what, by) => records.add(by, { pipeline, what }),
     committed(tick) {

@@ -9,7 +9,7 @@
  * is raised and everything taken under an older one is dropped before it can be committed.
  */
 
-import type { Table } from '../lake/catalog/catalog.ts'
+import type { NewMask, Table } from '../lake/catalog/catalog.ts'
 import type { OffsetRange, SourceAdvance, SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
@@ -67,10 +67,14 @@ export type PendingKey = {
   readonly keyText: string
 }
 
+/** Rows of dead letters that leave with the rows that this tick brings; they belong to the source that counts them. */
+export type PendingMask = NewMask & { readonly keyText: string; readonly generation: number }
+
 export type SealedTick = {
   readonly batches: readonly SealedBatch[]
   readonly advances: readonly PendingAdvance[]
   readonly idempotencyKeys: readonly PendingKey[]
+  readonly masks?: readonly PendingMask[]
   readonly waiters: readonly Waiter[]
   /** Memory the sealed rows take, roughly. */
   readonly bytes: number
@@ -254,5 +258,6 @@ export function stripTick(tick: SealedTick, rule: StripRule): SealedTick {
       }
     }),
     idempotencyKeys: tick.idempotencyKeys.filter((key) => !isUsed(key)),
+    ...(tick.masks ? { masks: tick.masks.filter(current) } : {}),
   }
 }

@@ -7,9 +7,14 @@
  * Any number of these processes may share a consumer group; positions come from the catalog's coverage. Stopping: no
  * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
  */
+import { join } from 'node:path'
 import { catalogFile, openCatalog } from '../lake/catalog/open-catalog.ts'
+import { createEngine } from '../lake/engine/create-engine.ts'
+import type { Engine } from '../lake/engine/engine.ts'
+import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { openWritersStore } from '../lake/open-lake-store.ts'
 import { writeParquet } from '../lake/parquet/write.ts'
+import { createReaderRow } from '../lake/reader-row.ts'
 import { awaitCurrentCatalog } from '../lake/rebuild/await-current.ts'
 import { noticeOlderCatalog } from '../lake/rebuild/notice-older.ts'
 import { keepAlive } from '../lake/writer-heartbeat.ts'
@@ -21,7 +26,12 @@ import { createMetrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
+
 import { addColumnRoutes } from './columns-door.ts'
+
+import { createDeadLetters } from './dead-letters/replay.ts'
+import { addDeadLetterRoutes } from './dead-letters/routes.ts'
+
 import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
 import { createBlockDecoder } from './decoder/block-decoder.ts'
@@ -35,8 +45,10 @@ import { createIngestMetrics } from './ingest-metrics.ts'
 import { createIntake } from './intake.ts'
 import { createLiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+
 import { createPipelines } from './pipelines.ts'
 import { createSchemaKeeper } from './schema-keeper.ts'
+
 import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSegmentsHealth } from './segments-health.ts'
@@ -45,6 +57,10 @@ import { COLUMNS_MAX_DEFAULT, createIngestTables, type DeclaredTable } from './t
 import { createUntilAvailable } from './until-available.ts'
 import { startUpkeep } from './upkeep.ts'
 
+const LETTERS_MEMORY_BYTES = 256 * 1024 ** 2
+const LETTERS_SPILL_BYTES = 4 * 1024 ** 3
+/** Letters of HTTP have no topic; their plan has one route. */
+const HTTP_LETTERS_TOPIC = ''
 const TICKS_IN_FLIGHT_MAX = 4
 /** Of the time to stop, what requests under way may take. */
 const DOOR_SHARE = 0.5
@@ -241,6 +257,32 @@ export async function startIngest(options: {
     onChanged: (table) => tables.adopt(table),
   })
 
+  const deadLetters = createDeadLetters({
+    catalog,
+    store,
+    world,
+    createEngine: () => createLettersEngine(settings, world),
+    readerRow: createReaderRow({ catalog, world, service: 'ingest' }),
+    flusher,
+    ledger,
+    tables,
+    decodeBlock,
+    async keeperOf(pipeline, table) {
+      if (pipeline !== httpPipeline(table)) return pipelines.find(pipeline)?.keeper
+      return createSchemaKeeper({
+        pipeline,
+        topics: [HTTP_LETTERS_TOPIC],
+        tables: [await tables.open(table)],
+        recordBytesMax: settings.ingest.recordBytesMax,
+        world,
+      })
+    },
+    httpTopic: HTTP_LETTERS_TOPIC,
+    workFolder: join(settings.data, 'letters'),
+    count: (pipeline, action, letters) => counted.letters(pipeline, action, letters),
+  })
+  addDeadLetterRoutes(server.app, { deadLetters, checkTableAccess })
+
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   intake.start()
   await startPipelines()
@@ -267,6 +309,7 @@ export async function startIngest(options: {
     async stop() {
       liveSegments.stop()
       await closeDoor()
+      await deadLetters.close()
       await upkeep.stop()
       await Promise.all(pipelines.running().map(({ name }) => pipelines.stop(name)))
       await intake.stop()
@@ -276,6 +319,24 @@ export async function startIngest(options: {
       await catalog.close()
     },
   }
+}
+
+/** Reads dead letters when somebody wants them replayed or discarded. */
+function createLettersEngine({ data, lake }: Settings, world: World): Engine {
+  const workFolder = join(data, 'letters')
+  const isLocal = lake.root.startsWith(FILE_SCHEME)
+  return createEngine({
+    world,
+    settings: {
+      name: 'letters',
+      mode: 'query',
+      memoryBytes: LETTERS_MEMORY_BYTES,
+      threads: 1,
+      spillFolder: join(workFolder, 'spill'),
+      spillBytes: LETTERS_SPILL_BYTES,
+      folders: [workFolder, ...(isLocal ? [localFileOf(lake.root)] : [])],
+    },
+  })
 }
 
 function declaredTables(settings: Settings): Record<string, DeclaredTable> {

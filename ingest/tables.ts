@@ -16,7 +16,7 @@ import { isMillraceError, MillraceError } from '../schemas/errors.ts'
 import { type EvolutionPlan, evolvingTable, planEvolution } from '../schemas/evolution.ts'
 import type { RecordSchema } from '../schemas/record-schema.ts'
 import type { EvolutionPolicy } from '../schemas/settings.ts'
-import { type Column, DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import { type Column, DEAD_LETTER_COLUMNS, DEAD_LETTERS_SUFFIX, userColumns } from '../schemas/table-schema.ts'
 import { columnsOfRecord, takeOverDeclared } from './declared-columns.ts'
 import type { Decoder } from './decoder/decoder.ts'
 import type { TableFeed } from './open-tick.ts'
@@ -125,6 +125,15 @@ export function createIngestTables(components: {
     }
   }
 
+  /** A table of dead letters that an earlier release made gets the columns of this one; of two who add them one does. */
+  async function withAllLetterColumns(table: Table): Promise<Table> {
+    const own = userColumns(table.schemas.at(-1)!)
+    const missing = DEAD_LETTER_COLUMNS.filter(({ fieldId }) => !own.some((column) => column.fieldId === fieldId))
+    if (missing.length === 0) return table
+    await catalog.addSchema(table.tableId, table.schemas.length, [...own, ...missing])
+    return catalog.getTable(table.tableId)
+  }
+
   function newLocation(name: string): string {
     // A table made anew under an old name must never meet the old one's files.
     return `${components.lakeRoot}/${name}-${world.random.uuid().slice(0, 8)}`
@@ -147,9 +156,8 @@ export function createIngestTables(components: {
         `there is no table "${name}"; declare it under "tables" in the settings`,
       )
     }
-    const deadLetters = feedOf(
-      await createOrFind(defineDeadLetters(name, newLocation(`${name}${DEAD_LETTERS_SUFFIX}`))),
-    )
+    const letters = await createOrFind(defineDeadLetters(name, newLocation(`${name}${DEAD_LETTERS_SUFFIX}`)))
+    const deadLetters = feedOf(await withAllLetterColumns(letters))
     if (declaration?.columns) {
       const { columns } = declaration
       table = await createOrFind(defineTable({ name, ...declaration, columns }, newLocation(name)))

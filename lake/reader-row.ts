@@ -34,7 +34,7 @@ export function createReaderRow(components: {
   catalog: Catalog
   world: World
   /** Who reads, for people who look at the rows. */
-  service: 'query' | 'compactor'
+  service: 'query' | 'compactor' | 'ingest'
   /** Of a compactor: its row goes when it is fenced. */
   writer?: Writer
 }): ReaderRow {

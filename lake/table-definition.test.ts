@@ -126,5 +126,8 @@ test('dead letters are a table of their own', () => {
     'column',
     'raw_key',
     'raw',
+    'raw_headers',
+    'pipeline',
+    'kind',
   ])
 })

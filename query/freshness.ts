@@ -4,7 +4,7 @@
  * producer's rows are visible when they are acknowledged, so it is always fresh. Record timestamps play no part.
  */
 import type { TableVersion } from '../lake/catalog/catalog.ts'
-import type { Coverage } from '../schemas/coverage.ts'
+import { type Coverage, LETTERS_SOURCE } from '../schemas/coverage.ts'
 
 export type SourceFreshness = {
   readonly pipeline: string
@@ -24,6 +24,8 @@ export function freshnessMs({ coverage, readAt }: TableVersion): number | null {
   if (coverage.length === 0) return null
   const ages = new Map<string, number | null>()
   for (const source of coverage) {
+    // Letters that left: nothing ever lags there.
+    if (source.source.startsWith(LETTERS_SOURCE)) continue
     const key = placeOf(source)
     const age = sourceAgeMs(source, readAt)
     const known = ages.get(key)

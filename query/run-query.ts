@@ -9,7 +9,8 @@
  *  - a read into a hole of a sparse file: fetch the files whole, run once more, counted: it is a planner's bug
  *  - the engine died under us because of another query: run once more
  */
-import type { Catalog, TableVersion } from '../lake/catalog/catalog.ts'
+import type { Catalog, TableVersions } from '../lake/catalog/catalog.ts'
+import type { PipelineFacts } from '../lake/catalog/pipeline-status.ts'
 import type { Engine, EngineQuery, EngineResult, ResultColumn } from '../lake/engine/engine.ts'
 import { quoteText } from '../lake/file-mapping.ts'
 import type { ReaderRow } from '../lake/reader-row.ts'
@@ -23,6 +24,9 @@ import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
 import type { QueryState } from './query-list.ts'
 import { createRecent } from './recent.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
+import { SYSTEM_TABLES } from './system-tables/columns.ts'
+import { systemRows } from './system-tables/system-rows.ts'
+import { SYSTEM_SCHEMA, systemTableSql } from './system-tables/system-sql.ts'
 
 export type QueryRequest = {
   readonly queryId: string
@@ -102,20 +106,18 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     }
   }
 
-  async function readTables(
-    statement: Statement,
-    request: QueryRequest,
-    signal: AbortSignal,
-  ): Promise<readonly TableVersion[]> {
+  async function readTables(statement: Statement, request: QueryRequest, signal: AbortSignal): Promise<TableVersions> {
     for (const { name } of statement.tables) request.checkTable(name)
     const named = new Set(statement.tables.map(({ name }) => name))
     requireNamed('at_version', request.atVersions, named)
     requireNamed('wait_for', request.waitFor, named)
-    if (named.size === 0) return []
+    const pipelines = statement.systemTables.size > 0
+    if (named.size === 0) return pipelines ? catalog.readTables([], { pipelines }) : []
     await waitForVersions(request.waitFor, signal)
     try {
       return await catalog.readTables([...named], {
         at: { versions: request.atVersions, windowMs: parts.timeTravelFineMs },
+        pipelines,
       })
     } catch (error) {
       if (!isMillraceError(error, 'undefined-table')) throw error
@@ -140,7 +142,10 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     const letGo = await readerRow.hold(versions)
     try {
       const left = () => Math.max(1, deadline - world.clock.monotonicMs())
-      const sessionSetup = request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]
+      const sessionSetup = [
+        ...(request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]),
+        ...systemSetup(statement, versions.pipelines, request),
+      ]
       const plan = await planner.plan(statement, versions, {
         params: request.params,
         sessionSetup,
@@ -192,7 +197,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         if (!isMillraceError(error, 'forbidden')) throw error
       }
     }
-    const rows = names.sort().map((name) => `(${quoteText(name)})`)
+    const system = Object.keys(SYSTEM_TABLES).map((name) => `${SYSTEM_SCHEMA}.${name}`)
+    const rows = [...names.sort(), ...system].map((name) => `(${quoteText(name)})`)
     return rows.length === 0
       ? 'SELECT NULL::VARCHAR AS name WHERE false'
       : `SELECT name FROM (VALUES ${rows.join(', ')}) tables(name)`
@@ -267,6 +273,28 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       }
     },
   }
+}
+
+/** Of the moment that the tables' versions are of; those pipelines whose tables the caller may read. */
+function systemSetup(
+  { systemTables }: Statement,
+  pipelines: PipelineFacts | undefined,
+  request: Pick<QueryRequest, 'checkTable'>,
+): string[] {
+  if (!pipelines) return []
+  const mayRead = (name: string) => {
+    try {
+      request.checkTable(name)
+      return true
+    } catch (error) {
+      if (!isMillraceError(error, 'forbidden')) throw error
+      return false
+    }
+  }
+  const rows = systemRows(pipelines, (pipeline) =>
+    pipelines.bindings.every((binding) => binding.pipeline !== pipeline || mayRead(binding.table)),
+  )
+  return [...systemTables].map((table) => systemTableSql(table, rows[table]))
 }
 
 function requireNamed(field: string, versions: ReadonlyMap<string, bigint>, named: ReadonlySet<string>): void {

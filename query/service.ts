@@ -27,6 +27,7 @@ import { createTableFileReader } from './plan/table-files.ts'
 import { createQueryList } from './query-list.ts'
 import { createQueryRunner } from './run-query.ts'
 import { addSqlRoutes } from './sql-door.ts'
+import { systemViewsSql } from './system-tables/system-sql.ts'
 
 const FOOTERS_PARALLEL_MAX = 32
 const CATALOG_LOOK_MS = 5_000
@@ -68,6 +69,7 @@ export async function startQuery(options: {
       spillBytes: settings.query.spillBytes,
       folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder],
       mode: 'query',
+      prepare: systemViewsSql(),
     },
     world,
   })

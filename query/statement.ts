@@ -4,7 +4,8 @@
  * DuckDB itself parses it (`json_serialize_sql`, which takes nothing but SELECTs: also WITH, VALUES, `FROM t`, DESCRIBE,
  * SUMMARIZE, SHOW TABLES) and gives its syntax tree; this file walks the tree:
  *
- *   tables      only plain names, each a table of ours or a CTE in scope; a file name, a schema, a system view is refused
+ *   tables      only plain names, each a table of ours or a CTE in scope, and the tables of the schema `millrace`; a file name,
+ *               another schema, a system view is refused
  *   functions   table functions by an allow-list; scalar functions that tell about the server by a list of refusals
  *
  * Everything else the tree may hold is data. The engine's own walls (read-only transaction, statement type, folders,
@@ -14,6 +15,8 @@ import { positionOf, type StatementPosition } from '../lake/engine/duckdb-error.
 import { MillraceError } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
 import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
+import { isSystemTable, SYSTEM_TABLES, type SystemTable } from './system-tables/columns.ts'
+import { SYSTEM_SCHEMA } from './system-tables/system-sql.ts'
 
 export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }
 
@@ -22,6 +25,8 @@ export type Statement = {
   readonly kind: 'select' | 'explain' | 'describe' | 'show-tables'
   /** Lower-case names of the tables read, each once, in order of appearance. */
   readonly tables: readonly TableReference[]
+  /** Tables of the schema `millrace`. */
+  readonly systemTables: ReadonlySet<SystemTable>
   /** Names of hidden columns that the text mentions. */
   readonly hiddenColumns: ReadonlySet<string>
   /** It asks for the current time, which is not the same when it is planned and when it runs. */
@@ -70,6 +75,7 @@ export function checkStatement(text: string, tree: string): Statement {
     sql: text,
     kind: isExplain ? 'explain' : walk.found.kind,
     tables: [...walk.found.tables.values()],
+    systemTables: walk.found.systemTables,
     hiddenColumns: walk.found.hidden,
     usesClock: walk.found.usesClock,
   }
@@ -88,6 +94,7 @@ function parseError(text: string, root: Node): MillraceError {
 type Found = {
   kind: Statement['kind']
   readonly tables: Map<string, TableReference>
+  readonly systemTables: Set<SystemTable>
   readonly hidden: Set<string>
   usesClock: boolean
 }
@@ -95,7 +102,13 @@ type Found = {
 const HIDDEN_NAMES = new Set(HIDDEN_COLUMNS.map((column) => column.name))
 
 function createWalk(text: string) {
-  const found: Found = { kind: 'select', tables: new Map(), hidden: new Set(), usesClock: false }
+  const found: Found = {
+    kind: 'select',
+    tables: new Map(),
+    systemTables: new Set(),
+    hidden: new Set(),
+    usesClock: false,
+  }
 
   function refuse(message: string, node: Node): never {
     const position = positionOf(node.query_location, text)
@@ -153,9 +166,18 @@ function createWalk(text: string) {
   function table(node: Node, scope: ReadonlySet<string>): void {
     const name = String(node.table_name)
     const lower = name.toLowerCase()
+    const isOfSystem = String(node.schema_name).toLowerCase() === SYSTEM_SCHEMA && node.catalog_name === undefined
+    if (isOfSystem && node.at_clause === undefined) {
+      if (!isSystemTable(lower)) {
+        const names = Object.keys(SYSTEM_TABLES).join(', ')
+        refuse(`there is no ${SYSTEM_SCHEMA}.${name}; there are ${names}`, node)
+      }
+      found.systemTables.add(lower)
+      return
+    }
     if (node.schema_name !== undefined || node.catalog_name !== undefined) {
       const full = [node.catalog_name, node.schema_name, name].filter((part) => part !== undefined).join('.')
-      refuse(`there is only one schema here: name the table without one, not ${full}`, node)
+      refuse(`there is only one schema here beside ${SYSTEM_SCHEMA}: name the table without one, not ${full}`, node)
     }
     if (node.at_clause !== undefined) refuse('AT is not available: a query reads the newest version', node)
     if (isSystemName(lower)) refuse(`${name} is not a table of the lake`, node)

@@ -57,4 +57,8 @@ export const DEAD_LETTER_COLUMNS: readonly Column[] = [
   { fieldId: 20, name: 'column', type: { kind: 'string' }, required: false },
   { fieldId: 21, name: 'raw_key', type: { kind: 'binary' }, required: false },
   { fieldId: 22, name: 'raw', type: { kind: 'binary' }, required: false },
+  // Since the release after the first: tables of before get them when they are opened.
+  { fieldId: 23, name: 'raw_headers', type: { kind: 'binary' }, required: false },
+  { fieldId: 24, name: 'pipeline', type: { kind: 'string' }, required: false },
+  { fieldId: 25, name: 'kind', type: { kind: 'string' }, required: false },
 ]

@@ -12,7 +12,7 @@
  *
  * A record goes to all tables of its topic. Builders stay with the decoder and are empty between blocks.
  */
-import { NO_SCHEMA, tooLarge } from '../dead-letters.ts'
+import { NO_SCHEMA, tooLarge } from '../dead-letters/append-letter.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
 import type { CreateBlockDecoder, DecodeNeeds } from './decode-plan.ts'
 import type { DecodeFailure } from './decoder.ts'

@@ -10,7 +10,18 @@ import type { GeneralValue } from './general-value.ts'
 export type DecodeFailure = {
   readonly reason: string
   readonly column: string | undefined
+  /** What kind of reason it is; `value` when nothing else is said. */
+  readonly kind?: DeadLetterKind
 }
+
+/**
+ *   value      the bytes are not what the format says, or a value does not fit its column
+ *   too-large  longer than `ingest.record.bytes.max`
+ *   schema     no schema for the bytes, or one that the table does not take
+ *   transform  a transform or a predicate refused the record
+ *   key        the key or a header could not be read
+ */
+export type DeadLetterKind = 'value' | 'too-large' | 'schema' | 'transform' | 'key'
 
 export type BatchBuilder = {
   readonly schema: TableSchema

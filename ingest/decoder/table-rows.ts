@@ -12,7 +12,7 @@ import { isMillraceError } from '../../schemas/errors.ts'
 import { matchFields } from '../../schemas/match-fields.ts'
 import type { RecordField, RecordSchema } from '../../schemas/record-schema.ts'
 import { type Column, HIDDEN_COLUMNS, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
-import { appendDeadLetter } from '../dead-letters.ts'
+import { appendDeadLetter, headersOf } from '../dead-letters/append-letter.ts'
 import { type Target, WHOLE_VALUE } from '../formats/format.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
 import { type ColumnarBatchBuilder, createBatchBuilder } from './batch-builder.ts'
@@ -45,6 +45,7 @@ export class TableRows {
   readonly headers: Prepared | undefined
   private readonly whole: DecodePlan
   private readonly letters: ColumnarBatchBuilder
+  private readonly pipeline: string
   private readonly valueTargets: readonly Target[]
   private readonly keyTargets: readonly Target[]
   private readonly values = new Map<Writer, Prepared>()
@@ -58,6 +59,7 @@ export class TableRows {
     this.plan = plan
     this.builder = plan.schema && createBatchBuilder(plan.schema)
     this.letters = createBatchBuilder(plan.deadLetters.schema)
+    this.pipeline = whole.pipeline
     const columns = plan.schema ? userColumns(plan.schema) : []
     const targets = columns.map((field, index) => ({ index, field }))
     const { headersColumn, keyColumns } = whole
@@ -203,6 +205,8 @@ export class TableRows {
       failure,
       key: keyStarts[index] < 0 ? null : bytes.subarray(keyStarts[index], keyEnds[index]),
       value: valueStarts[index] < 0 ? null : bytes.subarray(valueStarts[index], valueEnds[index]),
+      headers: headersOf(block, index),
+      pipeline: this.pipeline,
     })
     letters.finishRow(letters.sourceIndex(source), partition, offsets[index], timestamps[index], arrived)
   }

@@ -126,6 +126,8 @@ export type MaskRow = {
   applied_at: MaybeInt
   action: string
   why: string
+  /** `[[source, partition, rows], …]` */
+  counts_json: string
   row_count: Int
   applied_rows: Int
   commit_id: string | null

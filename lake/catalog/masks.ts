@@ -21,6 +21,7 @@ const MASKS: RowInsert = {
     created_at: 'bigint',
     action: 'text',
     why: 'text',
+    counts_json: 'text',
     row_count: 'bigint',
     applied_rows: 'bigint',
     commit_id: 'text',
@@ -31,6 +32,17 @@ const MASKS: RowInsert = {
 const KEPT_MICROS = 7n * 24n * 3_600_000_000n
 const FORGOTTEN = '[]'
 
+type JsonCount = readonly [source: string, partition: number, rows: number]
+
+/** What masks took away of one topic-partition of one table. */
+export type LettersLeft = {
+  readonly tableId: number
+  readonly action: string
+  readonly source: string
+  readonly partition: number
+  readonly rows: number
+}
+
 export async function insertMasks(
   tx: Tx,
   dialect: CatalogDialect,
@@ -38,6 +50,7 @@ export async function insertMasks(
   versions: ReadonlyMap<number, bigint>,
   { commitId, now }: { readonly commitId: string; readonly now: bigint },
 ): Promise<void> {
+  await requireUnmasked(tx, dialect, masks, versions)
   const rows = masks.map(({ tableId, action, offsets, requestedBy, why }) => [
     maskedText(offsets),
     requestedBy,
@@ -46,11 +59,37 @@ export async function insertMasks(
     now,
     action,
     why,
+    JSON.stringify(offsets.map((each): JsonCount => [each.source, each.partition, maskedCount([each])])),
     maskedCount(offsets),
     0,
     commitId,
   ])
   await dialect.insertRows(tx, MASKS, rows)
+}
+
+/** Whoever takes letters has read them, and the source that counts them has not moved since: none of them is masked. */
+async function requireUnmasked(
+  tx: Tx,
+  dialect: CatalogDialect,
+  masks: readonly NewMask[],
+  versions: ReadonlyMap<number, bigint>,
+): Promise<void> {
+  const tables = [...new Set(masks.map(({ tableId }) => tableId))]
+  const known = await masksOf(
+    tx,
+    dialect,
+    tables.map((tableId) => ({ tableId, version: versions.get(tableId) as bigint })),
+  )
+  for (const { tableId, offsets } of masks) {
+    const before = (known.get(tableId) ?? []).flatMap((mask) => mask.offsets)
+    for (const { source, partition, runs } of offsets) {
+      const taken = before.filter((each) => each.source === source && each.partition === partition)
+      const twice = taken
+        .flatMap((each) => each.runs)
+        .find((run) => runs.some(({ start, end }) => start < run.end && run.start < end))
+      invariant('G-2.masked-once', twice === undefined, { tableId, source, partition, ...twice })
+    }
+  }
 }
 
 /** Of each table: masks that its files at that version may still hold rows of. */
@@ -128,4 +167,17 @@ export async function forgetMasks(tx: Tx, now: bigint): Promise<void> {
     .where('applied_at', '<', now - KEPT_MICROS)
     .where('predicate', '<>', FORGOTTEN)
     .execute()
+}
+
+export async function lettersLeftIn(tx: Tx): Promise<LettersLeft[]> {
+  const rows = await tx.selectFrom('masks').select(['table_id', 'action', 'counts_json']).orderBy('mask_id').execute()
+  const sums = new Map<string, LettersLeft>()
+  for (const { table_id, action, counts_json } of rows) {
+    for (const [source, partition, count] of JSON.parse(counts_json) as JsonCount[]) {
+      const key = JSON.stringify([String(table_id), action, source, partition])
+      const before = sums.get(key)?.rows ?? 0
+      sums.set(key, { tableId: Number(table_id), action, source, partition, rows: before + count })
+    }
+  }
+  return [...sums.values()]
 }

@@ -8,6 +8,7 @@ import type { Writer } from './catalog.ts'
 import { mustBeLive } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
+import { type LettersLeft, lettersLeftIn } from './masks.ts'
 import { movesIn, type OffsetMove, TASK_SILENT_MS } from './offsets.ts'
 import { coverageOf } from './rows-as-values.ts'
 import type { Transactions } from './transactions.ts'
@@ -58,9 +59,6 @@ export type Binding = {
   readonly tableId: number
   readonly table: string
 }
-
-/** What a mask took away, for people. */
-export type LettersLeft = { readonly tableId: number; readonly action: string; readonly rows: number }
 
 /** All of it at one moment: read in one transaction with the tables of a query. */
 export type PipelineFacts = {
@@ -221,11 +219,6 @@ export async function factsIn(tx: Tx, now: bigint): Promise<PipelineFacts> {
     .orderBy('partition')
     .execute()
   const tasks = await tx.selectFrom('pipeline_tasks').selectAll().orderBy('pipeline').orderBy('writer_id').execute()
-  const left = await tx
-    .selectFrom('masks')
-    .select(({ fn }) => ['table_id', 'action', fn.sum<bigint>('row_count').as('rows')])
-    .groupBy(['table_id', 'action'])
-    .execute()
   return {
     readAt: now,
     bindings: bindings.map((row) => ({
@@ -260,6 +253,6 @@ export async function factsIn(tx: Tx, now: bigint): Promise<PipelineFacts> {
       isLive: live.has(row.writer_id),
     })),
     moves: await movesIn(tx, undefined),
-    lettersLeft: left.map((row) => ({ tableId: Number(row.table_id), action: row.action, rows: Number(row.rows) })),
+    lettersLeft: await lettersLeftIn(tx),
   }
 }

@@ -93,6 +93,7 @@ async function start(given: EngineSettings): Promise<void> {
     const connection = await instance.connect()
     const folders = given.folders.map((folder) => `'${folder.replaceAll("'", "''")}'`).join(', ')
     await connection.run("SET GLOBAL TimeZone = 'UTC'")
+    for (const statement of given.prepare ?? []) await connection.run(statement)
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
     await connection.run('SET GLOBAL enable_external_access = false')

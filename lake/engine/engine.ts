@@ -12,6 +12,8 @@ export type EngineSettings = {
   readonly folders: readonly string[]
   /** A query engine refuses to write; a compaction engine may COPY. */
   readonly mode: 'query' | 'compaction'
+  /** Run once in the new database, before anybody asks anything: schemas, views. Ours, trusted. */
+  readonly prepare?: readonly string[]
 }
 
 export type ResultColumn = { readonly name: string; readonly type: string }

@@ -3,6 +3,7 @@
  *
  *   masks.action, why            `replay` or `discard` of dead letters, and what the human said
  *   masks.row_count, applied_rows  rows that the mask takes away; how many of them rewrites have left out of the bytes by now
+ *   masks.counts_json            the same by source and topic-partition: kept when the offsets are forgotten
  *   masks.commit_id              the flush tick that brought it
  *   partition_status             what an ingest process last saw of each topic-partition it has: where the log begins and ends,
  *                                where it reads, how fast; one row each, written every few seconds, never part of a commit
@@ -20,6 +21,10 @@ export async function up(tx: Tx, { text, identity }: CatalogDialect): Promise<vo
   await tx.schema
     .alterTable('masks')
     .addColumn('why', text, (column) => column.notNull().defaultTo(''))
+    .execute()
+  await tx.schema
+    .alterTable('masks')
+    .addColumn('counts_json', text, (column) => column.notNull().defaultTo('[]'))
     .execute()
   for (const name of ['row_count', 'applied_rows']) {
     await tx.schema
