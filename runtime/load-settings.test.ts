@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { formatColumnType } from '../schemas/column-type.ts'
 import { isMillraceError } from '../schemas/errors.ts'
 import type { SettingsProblem } from '../schemas/settings-problem.ts'
 import { type LoadOptions, loadSettings, loadSettingsWithOrigin } from './load-settings.ts'
@@ -107,6 +108,26 @@ pipelines:
       tables: ['clicks'],
       autoOffsetReset: 'earliest',
     })
+  })
+
+  it('read nested types of columns, and tell where quotes are missing', () => {
+    const typesOf = (yaml: string) =>
+      load(yaml).tables[0].columns?.map(({ type, required }) => [formatColumnType(type), required])
+    const columns = `
+      address: "struct<city: string, zip: int required> required"
+      tags: map<string, list<decimal(4,2)>>
+      pairs: list<int required>`
+    expect(typesOf(`tables:\n  t:\n    columns:${columns}`)).toEqual([
+      ['struct<city: string, zip: int required>', true],
+      ['map<string, list<decimal(4,2)>>', false],
+      ['list<int required>', false],
+    ])
+    const [quoted] = problemsOf(() => load('tables: {t: {columns: {a: map<string, int>}}}')).problems
+    expect(quoted.hint).toBe('put it in quotes: "map<string, int>"')
+    const [colon] = problemsOf(() => load('tables:\n  t:\n    columns:\n      a: struct<x: int>')).problems
+    expect([colon.where, colon.hint]).toEqual(['millrace.yaml:4:10', 'put the type in quotes'])
+    const twice = problemsOf(() => load('tables: {t: {columns: {a: "struct<x: int, X: int>"}}}')).problems
+    expect(twice[0].expected).toContain('struct<name: type, …>')
   })
 
   it('take variables for tables and pipelines by name', () => {

@@ -26,6 +26,7 @@ export type SettingsDocument = {
 export type SettingsSource = { readonly name: string; readonly text: string; readonly folder: string }
 
 const DEPTH_MAX = 20
+const NESTED_TYPE = /\b(?:struct|list|map)</i
 
 export function readSettingsDocument(source: SettingsSource): SettingsDocument {
   const lines = new LineCounter()
@@ -38,7 +39,11 @@ export function readSettingsDocument(source: SettingsSource): SettingsDocument {
     return `${source.name}:${Math.max(line, 1)}:${Math.max(col, 1)}`
   }
   for (const error of [...document.errors, ...document.warnings]) {
-    problems.push({ where: at(error.pos[0]), path: '', expected: 'YAML', found: firstLine(error.message) })
+    const { line } = lines.linePos(error.pos[0])
+    // A colon and a blank inside `struct<city: string>` begin another mapping.
+    const hint = NESTED_TYPE.test(source.text.split('\n')[line - 1] ?? '') ? 'put the type in quotes' : undefined
+    const found = firstLine(error.message)
+    problems.push({ where: at(error.pos[0]), path: '', expected: 'YAML', found, ...(hint ? { hint } : {}) })
   }
   if (document.errors.length > 0) return { entries: [], names, problems }
 

@@ -73,7 +73,7 @@ export function tornAtComma(
 }
 
 function openBrackets(text: string): number {
-  return text.split('(').length - text.split(')').length
+  return text.split(/[(<]/).length - text.split(/[)>]/).length
 }
 
 /** What follows in the same list or mapping, as far as it may be the rest of a text. */
