@@ -8,6 +8,7 @@
  */
 import { type ColumnType, childFields, type Field, formatColumnType, isNested } from '../schemas/column-type.ts'
 import { MillraceError } from '../schemas/errors.ts'
+import { holds } from '../schemas/evolution.ts'
 import type { Column, TableSchema } from '../schemas/table-schema.ts'
 import { insideNodes, nodeText } from './parquet/inside-nodes.ts'
 import type { LeafColumn, ParquetFooter, SchemaNode } from './parquet/parquet.ts'
@@ -141,7 +142,7 @@ function valueSql(place: Place, own: Field, current: Field, source: string): str
     const entries = `list_transform(list_filter(map_entries(${source}), ${isLast}), lambda ${item}: struct_pack("key" := ${key}, "value" := ${value}))`
     return `map_from_entries(${entries})`
   }
-  if (isWidening(from, to)) return `CAST(${source} AS ${duckdbType(to)})`
+  if (holds(to, from)) return `CAST(${source} AS ${duckdbType(to)})`
   throw mismatch(
     place.file,
     `column "${place.path}" was written as ${formatColumnType(from)}, which is never read as ${formatColumnType(to)}`,
@@ -160,12 +161,6 @@ function readsAlike(from: ColumnType, to: ColumnType): boolean {
         field.fieldId === now[i].fieldId && field.name === now[i].name && readsAlike(field.type, now[i].type),
     )
   )
-}
-
-/** The changes of a type that Iceberg has: no value is lost by them. */
-function isWidening(from: ColumnType, to: ColumnType): boolean {
-  if (from.kind === 'decimal' && to.kind === 'decimal') return from.scale === to.scale && from.precision <= to.precision
-  return (from.kind === 'int' && to.kind === 'long') || (from.kind === 'float' && to.kind === 'double')
 }
 
 function nullOf(type: ColumnType): string {

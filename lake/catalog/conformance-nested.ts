@@ -26,7 +26,9 @@ export function describeNestedColumns(context: () => Pick<RaceContext, 'catalog'
     for (const wrong of [[twice], [columns[0], { ...again[0], name: 't', fieldId: 21 }]]) {
       await expect(catalog.addSchema(table.tableId, 2, wrong)).rejects.toMatchObject(REFUSED)
     }
-    const odd = { ...newTableOf('odd'), columns: nested('struct<__duckdb_field_id: int>') }
-    await expect((async () => catalog.createTable(odd))()).rejects.toMatchObject(REFUSED)
+    for (const type of ['struct<__duckdb_field_id: int>', 'list<struct<"a\0": int>>']) {
+      const odd = { ...newTableOf('odd'), columns: nested(type) }
+      await expect((async () => catalog.createTable(odd))()).rejects.toMatchObject(REFUSED)
+    }
   })
 }

@@ -8,7 +8,7 @@
 import { type Selectable, sql } from 'kysely'
 import { childFields, type Field, fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
-import { holds } from '../../schemas/evolution.ts'
+import { canNameColumn, holds } from '../../schemas/evolution.ts'
 import {
   type Column,
   FIRST_USER_FIELD_ID,
@@ -260,10 +260,10 @@ function checkInside(table: string, { name, type }: Field): void {
   if (!isNested(type)) return
   const fields = childFields(type)
   const names = new Set(fields.map((field) => field.name.toLowerCase()))
-  if (names.size === fields.length && fields.length > 0 && !names.has(OWN_ID_KEY)) return
+  if (names.size === fields.length && fields.length > 0 && fields.every((field) => canNameColumn(field.name))) return
   throw new MillraceError(
     'request-invalid',
-    `table "${table}": "${name}" is a ${formatColumnType(type)}; a struct has at least one field, each name once but for case, none of them ${OWN_ID_KEY}`,
+    `table "${table}": "${name}" is a ${formatColumnType(type)}; a struct has at least one field, each name once but for case, of at most 255 bytes without control characters, and none is ${OWN_ID_KEY}`,
   )
 }
 
