@@ -281,7 +281,10 @@ export function createSchemaKeeper(components: {
   }
 }
 
-function tablePlan({ name, ready, deadLetters, evolution, columnsMax }: IngestTable, fits: TableFits): TablePlan {
+function tablePlan(
+  { name, ready, deadLetters, evolution, columnsMax, inferTimestamps }: IngestTable,
+  fits: TableFits,
+): TablePlan {
   const schema = ready && schemaOf(ready.feed)
   return {
     tableId: ready?.feed.table.tableId ?? 0,
@@ -292,6 +295,7 @@ function tablePlan({ name, ready, deadLetters, evolution, columnsMax }: IngestTa
     isFull: fits.isOverfull() || (schema !== undefined && countLeaves(userColumns(schema)) >= columnsMax),
     settledSchemas: fits.settled(),
     evolution,
+    inference: { timestamps: inferTimestamps },
   }
 }
 

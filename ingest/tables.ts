@@ -59,6 +59,8 @@ export type IngestTable = {
   make(record: RecordSchema): Promise<void>
   readonly evolution: EvolutionPolicy
   readonly columnsMax: number
+  /** Of keys without a schema. */
+  readonly inferTimestamps: boolean
   /** What records of this schema would change, as the catalog has the table now; done at once when `apply` says so. */
   evolve(record: RecordSchema, apply: (plan: EvolutionPlan) => boolean): Promise<EvolutionPlan>
 }
@@ -188,6 +190,7 @@ export function createIngestTables(components: {
       deadLetters,
       evolution: declaration?.evolution ?? (declaration?.columns ? 'freeze' : 'evolve'),
       columnsMax,
+      inferTimestamps: declaration?.inferTimestamps ?? true,
       get ready() {
         return ready
       },

@@ -1,5 +1,5 @@
 // A table without declared columns: its schema comes from the first records of the topic, is made once even when two
-// processes see different first records at the same moment, and is fixed afterwards.
+// processes see different first records at the same moment, and with `evolution: freeze` is fixed afterwards.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
@@ -27,7 +27,7 @@ kafka.bootstrap: ["${kafka.bootstrap}"]
 flush.interval.ms: 100
 query.memory: 256 MiB
 tables:
-  events: { infer.records: 20 }
+  events: { infer.records: 20, evolution: freeze }
 pipelines:
   events: { topics: [${topic}], tables: [events] }
 `
