@@ -32,6 +32,7 @@ import {
   signedOf,
   textPut,
 } from '../binary/put-values.ts'
+import { dropRepeatedKeys } from '../binary/repeated-keys.ts'
 import { markMissing, rowBuilder, type Target } from '../format.ts'
 import { readJsonText } from './avro-json.ts'
 import { type AvroType, shortName } from './avro-type.ts'
@@ -76,8 +77,6 @@ import {
   UNION,
 } from './read-plan.ts'
 
-/** Up to here keys are compared two by two. */
-const FEW_KEYS = 12
 /** A map's keys are text. */
 const PUT_STRING = textPut({ kind: 'string' })
 
@@ -355,25 +354,15 @@ function readItems(
   end: number,
 ): number {
   const first = builder.beginList(row)
-  const after = readBlocks(node, builder, first, bytes, at, end, undefined)
+  const after = readBlocks(node, builder, first, bytes, at, end)
   if (after < 0) return after
-  let last = slotAfter
-  if (node.op === MAP && last - first > 1) {
-    // A key that stands there twice: the last one counts, as in the maps of most languages. Rare, so all is read again.
-    const repeated = findRepeated(builder.children[0], first, last)
-    if (repeated !== undefined) {
-      readBlocks(node, builder, first, bytes, at, end, repeated)
-      last = slotAfter
-    }
-  }
-  builder.endList(row, last)
+  builder.endList(row, node.op === MAP ? dropRepeatedKeys(builder, first, slotAfter) : slotAfter)
   return after
 }
 
 /** Where the blocks read last ended in the builder's children. */
 let slotAfter = 0
 
-/** `dropped`: entries of a map, by their number, that are stepped over. */
 function readBlocks(
   node: ReadNode,
   builder: ColumnBuilder,
@@ -381,73 +370,34 @@ function readBlocks(
   bytes: Uint8Array,
   at: number,
   end: number,
-  dropped: Uint8Array | undefined,
 ): number {
   const isMap = node.op === MAP
   const items = builder.children[isMap ? 1 : 0]
   const keys = builder.children[0]
   const item = node.kids[0]
   let slot = first
-  let number = 0
   let position = at
   for (;;) {
-    position = readCount(node, bytes, position, end, number)
+    position = readCount(node, bytes, position, end, slot - first)
     if (position < 0) return position
-    const count = blockCount
     const stop = blockEnd
-    if (count === 0) break
-    for (let left = count; left > 0; left -= 1) {
-      const isDropped = dropped !== undefined && dropped[number] === 1
-      number += 1
-      if (!isDropped) builder.childSlot(slot)
+    if (blockCount === 0) break
+    for (let left = blockCount; left > 0; left -= 1) {
+      builder.childSlot(slot)
       if (isMap) {
         const from = readLength(node, bytes, position, end)
         if (from < 0) return from
         position = from + low
-        if (!isDropped) {
-          if (!putText(PUT_STRING, keys, slot, bytes, from, position)) return fail(node, `a key: ${putProblem}`, from)
-          if (keys.hasNulls) keys.markPresent(slot)
-        }
+        if (!putText(PUT_STRING, keys, slot, bytes, from, position)) return fail(node, `a key: ${putProblem}`, from)
+        if (keys.hasNulls) keys.markPresent(slot)
       }
-      position = isDropped ? skip(item, bytes, position, end) : readInto(item, items, slot, bytes, position, end)
+      position = readInto(item, items, slot, bytes, position, end)
       if (position < 0) return position
       if (position > end) return truncated(node, position)
-      if (!isDropped) slot += 1
+      slot += 1
     }
     if (stop >= 0 && position !== stop) return fail(node, 'a block of another length than it says', position)
   }
   slotAfter = slot
   return position
-}
-
-/** Which entries have a key that comes again behind them: by their number, 1; undefined: none. */
-function findRepeated(keys: ColumnBuilder, first: number, last: number): Uint8Array | undefined {
-  const { data, offsets } = keys
-  let repeated: Uint8Array | undefined
-  if (last - first <= FEW_KEYS && areDistinct(keys, first, last)) return undefined
-  const seen = new Set<string>()
-  for (let slot = last - 1; slot >= first; slot -= 1) {
-    const key = Buffer.from(data.buffer, data.byteOffset + offsets[slot], offsets[slot + 1] - offsets[slot])
-    const text = key.toString('latin1')
-    if (seen.has(text)) {
-      repeated ??= new Uint8Array(last - first)
-      repeated[slot - first] = 1
-    } else seen.add(text)
-  }
-  return repeated
-}
-
-function areDistinct({ data, offsets }: ColumnBuilder, first: number, last: number): boolean {
-  for (let one = first + 1; one < last; one += 1) {
-    const from = offsets[one]
-    const length = offsets[one + 1] - from
-    for (let other = first; other < one; other += 1) {
-      const begin = offsets[other]
-      if (offsets[other + 1] - begin !== length) continue
-      let same = 0
-      while (same < length && data[from + same] === data[begin + same]) same += 1
-      if (same === length) return false
-    }
-  }
-  return true
 }
