@@ -6,11 +6,13 @@
  */
 import { execFileSync } from 'node:child_process'
 import avro from 'avsc'
+import protobuf from 'protobufjs'
 import { createBatchBuilder } from '../ingest/decoder/batch-builder.ts'
 import type { Decoder } from '../ingest/decoder/decoder.ts'
 import { createJsonDecoder } from '../ingest/decoder/json-decoder.ts'
 import { openAvro } from '../ingest/formats/avro/avro-format.ts'
-import { allTargets } from '../ingest/formats/format.ts'
+import { allTargets, type OpenFormat } from '../ingest/formats/format.ts'
+import { openProtobuf } from '../ingest/formats/protobuf/proto-format.ts'
 import { parseColumnType } from '../schemas/column-type.ts'
 import { FIRST_USER_FIELD_ID, HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 
@@ -63,6 +65,16 @@ const AVRO_SCHEMA = {
   name: 'Event',
   fields: columns.map(({ name, type }) => ({ name, type: AVRO_TYPES[type.kind] ?? type.kind })),
 }
+const PROTO_TYPES: Readonly<Record<string, string>> = {
+  timestamptz: 'int64',
+  long: 'int64',
+  int: 'int32',
+  boolean: 'bool',
+}
+const PROTO_TEXT = `syntax = "proto3"; message Event { ${columns
+  .map(({ name, type }, index) => `${PROTO_TYPES[type.kind] ?? type.kind} ${name} = ${index + 1};`)
+  .join(' ')} }`
+const protoType = protobuf.parse(PROTO_TEXT, { keepCase: true }).root.resolveAll().lookupType('Event')
 const avroType = avro.Type.forSchema(AVRO_SCHEMA as avro.Schema)
 
 type Way = {
@@ -74,6 +86,12 @@ type Way = {
 
 const asJson = (row: Row) => Buffer.from(JSON.stringify({ ...row, ts: new Date(row.ts).toISOString() }))
 const asAvro = (row: Row) => avroType.toBuffer(row)
+const asProto = (row: Row) => protoType.encode(row).finish()
+
+function decoderOf(open: OpenFormat, format: 'avro' | 'protobuf', text: string): Decoder {
+  const opened = open({ text, references: [], label: 'bench' }, { format, registry: false })
+  return opened.createDecoder(schema, allTargets(schema))
+}
 
 const WAYS: Readonly<Record<string, Way>> = {
   json: { encode: asJson, decoder: () => createJsonDecoder(schema) },
@@ -86,19 +104,28 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
   avro: {
     encode: asAvro,
-    decoder: () =>
-      openAvro(
-        { text: JSON.stringify(AVRO_SCHEMA), references: [], label: 'bench' },
-        { format: 'avro', registry: false },
-      ).createDecoder(schema, allTargets(schema)),
+    decoder: () => decoderOf(openAvro, 'avro', JSON.stringify(AVRO_SCHEMA)),
   },
   'avro-library': { encode: asAvro, parse: (record) => avroType.fromBuffer(record) as Row },
+  protobuf: { encode: asProto, decoder: () => decoderOf(openProtobuf, 'protobuf', PROTO_TEXT) },
+  'protobuf-library': {
+    encode: asProto,
+    parse(record) {
+      const row = protoType.decode(record) as unknown as Row
+      // Not spread: default values are on the prototype.
+      const { url, device, country, amount, latency, status, ok, retries } = row
+      const [id, user_id, ts, bytes] = [Number(row.id), Number(row.user_id), Number(row.ts), Number(row.bytes)]
+      return { id, user_id, ts, url, device, country, amount, latency, status, ok, retries, bytes }
+    },
+  },
 }
 const NAMES: Readonly<Record<string, string>> = {
   json: 'JSON, byte scanner, sealed',
   'json-library': 'JSON.parse, numbers only',
   avro: 'Avro, sealed',
   'avro-library': 'Avro by avsc, numbers only',
+  protobuf: 'Protobuf, sealed',
+  'protobuf-library': 'Protobuf by protobufjs, numbers only',
 }
 
 type Answer = { readonly rows: number; readonly users: number; readonly amount: number }
