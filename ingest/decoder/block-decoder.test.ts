@@ -3,87 +3,11 @@
  * twice on the way.
  */
 import { expect, test } from 'vitest'
-import { parseColumnType } from '../../schemas/column-type.ts'
-import { DEAD_LETTER_COLUMNS, HIDDEN_COLUMNS, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
+import { askFor, decodeRecords, type Outcome, planOf, tablePlan } from '../../test/harness/decode-block.ts'
 import { recordBlock, type TestRecord } from '../../test/harness/record-block.ts'
-import { batchRows, checkVector } from '../../test/harness/vector-values.ts'
+import { batchRows } from '../../test/harness/vector-values.ts'
 import { createBlockDecoder } from './block-decoder.ts'
-import type { DecodedBlock, DecodeNeeds, DecodePlan, TablePlan } from './decode-plan.ts'
-
-function schemaOf(columns: Record<string, string>): TableSchema {
-  const user = Object.entries(columns).map(([name, type], index) => ({
-    fieldId: 16 + index,
-    name,
-    type: parseColumnType(type.replace(/ required$/, ''))!,
-    required: type.endsWith(' required'),
-  }))
-  return { schemaId: 1, columns: [...user, ...HIDDEN_COLUMNS] }
-}
-
-function tablePlan(
-  name: string,
-  columns: Record<string, string> | undefined,
-  more: Partial<TablePlan> = {},
-): TablePlan {
-  return {
-    tableId: 7,
-    name,
-    schema: columns && schemaOf(columns),
-    deadLetters: { tableId: 8, schema: { schemaId: 1, columns: [...DEAD_LETTER_COLUMNS, ...HIDDEN_COLUMNS] } },
-    ignoredKeys: [],
-    evolution: 'evolve',
-    ...more,
-  }
-}
-
-function planOf(tables: readonly TablePlan[], more: Partial<DecodePlan> = {}): DecodePlan {
-  return {
-    number: 1,
-    pipeline: 'p',
-    key: undefined,
-    value: { format: 'json', envelope: false },
-    transforms: [],
-    headersColumn: undefined,
-    keyColumns: undefined,
-    routes: { t: tables.map(({ name }) => name) },
-    tables: Object.fromEntries(tables.map((table) => [table.name, table])),
-    schemas: {},
-    refusedSchemas: {},
-    recordBytesMax: 10_000,
-    ...more,
-  }
-}
-
-type Outcome = {
-  rows: Record<string, unknown>[]
-  letters: { offset: unknown; reason: unknown; raw: unknown; key: unknown }[]
-  counts: Pick<DecodedBlock, 'dead' | 'filtered' | 'unknownKeys'>
-}
-
-/** The block's rows of one table without hidden columns; throws when something is asked for. */
-function decode(plan: DecodePlan, records: readonly TestRecord[], isFinal = false): Outcome {
-  const result = createBlockDecoder(plan).decode(recordBlock('t', records), 0, 'kafka:t:x', 5, isFinal)
-  if (result.kind === 'needs') throw new Error(`needs ${JSON.stringify(result)}`)
-  return outcome(plan, result)
-}
-
-function outcome(plan: DecodePlan, { pieces, dead, filtered, unknownKeys }: DecodedBlock): Outcome {
-  for (const { batch } of pieces) for (const vector of batch.vectors) checkVector(vector)
-  const [table] = Object.values(plan.tables)
-  const names = table.schema ? userColumns(table.schema).map(({ name }) => name) : []
-  const rows = pieces.filter(({ tableId }) => tableId === 7).flatMap(({ batch }) => batchRows(batch, names))
-  const letters = pieces
-    .filter(({ tableId }) => tableId === 8)
-    .flatMap(({ batch }) => batchRows(batch))
-    .map((row) => ({ offset: row.offset, reason: row.reason, raw: row.raw, key: row.raw_key }))
-  return { rows, letters, counts: { dead, filtered, unknownKeys } }
-}
-
-function ask(plan: DecodePlan, records: readonly TestRecord[]): DecodeNeeds {
-  const result = createBlockDecoder(plan).decode(recordBlock('t', records), 0, 'kafka:t:x', 5, false)
-  if (result.kind === 'decoded') throw new Error('nothing was asked for')
-  return result
-}
+import type { DecodePlan, TablePlan } from './decode-plan.ts'
 
 const json = (value: unknown): TestRecord => ({ value: JSON.stringify(value) })
 const reasons = ({ letters }: Outcome) => letters.map(({ reason }) => reason)
@@ -96,7 +20,7 @@ function expectBad(
   isFinal = false,
 ) {
   const records = [good, ...bad.flatMap(([record]) => [record, good])]
-  const { rows, letters, counts } = decode(plan, records, isFinal)
+  const { rows, letters, counts } = decodeRecords(plan, records, isFinal)
   expect(letters.map(({ reason }) => reason)).toEqual(bad.map(([, reason]) => reason))
   expect(letters.map(({ offset, raw }) => [offset, raw])).toEqual(
     bad.map(([{ value }], index) => [BigInt(index * 2 + 1), Buffer.from(value as string | Uint8Array)]),
@@ -129,7 +53,7 @@ test('plain JSON: every kind of bad record is kept whole with its reason', () =>
 
 test('text, bytes: the whole value is one column', () => {
   const text = planOf([tablePlan('a', { value: 'string' })], { value: { format: 'string' }, recordBytesMax: 20 })
-  expect(decode(text, [{ value: 'grüße' }, { value: '' }, { value: null }]).rows).toEqual([
+  expect(decodeRecords(text, [{ value: 'grüße' }, { value: '' }, { value: null }]).rows).toEqual([
     { value: 'grüße' },
     { value: '' },
   ])
@@ -138,16 +62,16 @@ test('text, bytes: the whole value is one column', () => {
     [{ value: 'x'.repeat(21) }, 'record of 21 bytes is larger than ingest.record.bytes.max (20)'],
   ])
   const long = planOf([tablePlan('a', { value: 'long required' })], { value: { format: 'string' } })
-  expect(decode(long, [{ value: '42' }]).rows).toEqual([{ value: 42n }])
+  expect(decodeRecords(long, [{ value: '42' }]).rows).toEqual([{ value: 42n }])
   expectBad(long, { value: '1' }, [
     [{ value: 'x' }, 'column "value": expected long, found text at byte 0'],
     [{ value: '' }, 'column "value": expected long, found text at byte 0'],
   ])
   const bytes = planOf([tablePlan('a', { value: 'binary' })], { value: { format: 'bytes' } })
-  expect(decode(bytes, [{ value: Buffer.from([0, 255]) }]).rows).toEqual([{ value: Buffer.from([0, 255]) }])
+  expect(decodeRecords(bytes, [{ value: Buffer.from([0, 255]) }]).rows).toEqual([{ value: Buffer.from([0, 255]) }])
   const mismatch = planOf([tablePlan('a', { value: 'int' })], { value: { format: 'bytes' } })
-  expect(ask(mismatch, [{ value: 'x' }]).columns).toHaveLength(1)
-  expect(reasons(decode(mismatch, [{ value: 'x' }], true))).toEqual([
+  expect(askFor(mismatch, [{ value: 'x' }]).columns).toHaveLength(1)
+  expect(reasons(decodeRecords(mismatch, [{ value: 'x' }], true))).toEqual([
     'table "a" did not get the columns that records of bytes need',
   ])
 })
@@ -155,12 +79,12 @@ test('text, bytes: the whole value is one column', () => {
 test('CSV: fields become values of their columns, new ones are asked for as text', () => {
   const value = { format: 'csv', fields: ['id', 'name', 'new'], delimiter: ';', quote: '"', nullText: '' } as const
   const plan = planOf([tablePlan('a', { id: 'int required', name: 'string' })], { value, recordBytesMax: 30 })
-  expect(ask(plan, [{ value: '1;x;y' }]).columns).toMatchObject([{ table: 'a', fields: [{}, {}, { name: 'new' }] }])
+  expect(askFor(plan, [{ value: '1;x;y' }]).columns).toMatchObject([{ table: 'a', fields: [{}, {}, { name: 'new' }] }])
   const settled = planOf([tablePlan('a', { id: 'int required', name: 'string' }, { ignoredKeys: ['new'] })], {
     value,
     recordBytesMax: 30,
   })
-  const { rows, counts } = decode(settled, [{ value: '1;"x;y";z\r\n' }, { value: '2;;' }])
+  const { rows, counts } = decodeRecords(settled, [{ value: '1;"x;y";z\r\n' }, { value: '2;;' }])
   expect(rows).toEqual([
     { id: 1, name: 'x;y' },
     { id: 2, name: null },
@@ -200,7 +124,7 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
     envelope(V2, { id: 2, name: null, count: 3 }),
     envelope(V2, { id: 3 }),
   ]
-  const { rows } = decode(plan, [...records, ...records, { value: '{ "payload": {"id": 9}, "schema": null }' }])
+  const { rows } = decodeRecords(plan, [...records, ...records, { value: '{ "payload": {"id": 9}, "schema": null }' }])
   expect(rows).toEqual([
     ...[...Array(2)].flatMap(() => [
       { id: 1n, name: 'x', count: null },
@@ -209,7 +133,7 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
     ]),
     { id: 9n, name: null, count: null },
   ])
-  const { counts } = decode(plan, [
+  const { counts } = decodeRecords(plan, [
     envelope(V1, null),
     { value: null },
     records[0],
@@ -291,7 +215,7 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
     ],
     inner: { s: 'y' },
   })
-  expect(decode(planOf([tablePlan('a', types)], { value }), [record]).rows).toEqual([
+  expect(decodeRecords(planOf([tablePlan('a', types)], { value }), [record]).rows).toEqual([
     {
       i8: -5,
       f: 0.5,
@@ -311,7 +235,7 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
       inner: { s: 'y', dflt: 'x' },
     },
   ])
-  const needs = ask(planOf([tablePlan('a', undefined)], { value }), [record])
+  const needs = askFor(planOf([tablePlan('a', undefined)], { value }), [record])
   expect(needs.topics[0].samples).toEqual([])
   expect(needs.topics[0].fields.map(({ name }) => name)).toEqual(Object.keys(types))
 })
@@ -319,8 +243,8 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
 test('an envelope of a value that is no struct makes the column value', () => {
   const value = { format: 'json', envelope: true } as const
   const plan = planOf([tablePlan('a', { value: 'int' })], { value })
-  expect(decode(plan, [envelope({ type: 'int32', optional: true }, 5)]).rows).toEqual([{ value: 5 }])
-  expect(reasons(decode(plan, [envelope({ type: 'int32', optional: true }, 'x')]))).toEqual([
+  expect(decodeRecords(plan, [envelope({ type: 'int32', optional: true }, 5)]).rows).toEqual([{ value: 5 }])
+  expect(reasons(decodeRecords(plan, [envelope({ type: 'int32', optional: true }, 'x')]))).toEqual([
     'column "value": expected int, found string at byte 0',
   ])
 })
@@ -352,13 +276,13 @@ test('a registry: unknown ids are asked for, every kind of bad record is kept wh
     recordBytesMax: 40,
   })
   const two = [framed(1, '{"id":1}'), framed(2, '{"id":2,"name":"x"}')]
-  expect(decode(plan, [...two, ...two]).rows).toEqual(
+  expect(decodeRecords(plan, [...two, ...two]).rows).toEqual(
     [...Array(2)].flatMap(() => [
       { id: 1n, name: null },
       { id: 2n, name: 'x' },
     ]),
   )
-  expect(ask(plan, [...two, framed(5, '{}'), framed(6, '{}'), framed(5, '{}')])).toEqual({
+  expect(askFor(plan, [...two, framed(5, '{}'), framed(6, '{}'), framed(5, '{}')])).toEqual({
     kind: 'needs',
     schemas: [
       { id: 5, isKey: false, topic: 't' },
@@ -396,31 +320,31 @@ test('columns that a table lacks are asked for once, and the answer decides', ()
   const lacking = (more: Partial<TablePlan> = {}) =>
     planOf([tablePlan('a', { id: 'long required', name: 'string' }, more)], { value })
   const records = [envelope(V1, { id: 1 }), envelope(V2, { id: 2, count: 3 })]
-  const needs = ask(lacking(), records)
+  const needs = askFor(lacking(), records)
   expect(needs.columns).toHaveLength(1)
   expect(needs.columns[0].fields.map(({ name }) => name)).toEqual(['id', 'name', 'count'])
   const { schemaName } = needs.columns[0]
-  const settled = decode(lacking({ settledSchemas: [schemaName] }), records)
+  const settled = decodeRecords(lacking({ settledSchemas: [schemaName] }), records)
   expect([settled.rows.length, settled.counts.unknownKeys]).toEqual([2, 1])
   const refused = { ...lacking(), refusedSchemas: { [`a:${schemaName}`]: 'evolution is fail: field "count" is new' } }
-  const dead = decode(refused, records)
+  const dead = decodeRecords(refused, records)
   expect([dead.rows.length, reasons(dead)]).toEqual([1, ['evolution is fail: field "count" is new']])
 })
 
 test('new keys of JSON without a schema: asked for, skipped or refused by policy, nested ones by their path', () => {
   const records = [json({ id: 1 }), json({ id: 2, size: 3.5, at: { zip: 1, city: 'B' }, _x: 1, nothing: null })]
   const columns = { id: 'long', at: 'struct<zip: int>' }
-  const needs = ask(planOf([tablePlan('a', columns)]), records)
+  const needs = askFor(planOf([tablePlan('a', columns)]), records)
   expect(needs.columns.map(({ table, fields }) => [table, fields.map(({ name, type }) => [name, type.kind])])).toEqual([
     ['a', [['size', 'double']]],
     ['a', [['at', 'struct']]],
   ])
   expect(needs.columns[1].fields[0].type).toMatchObject({ fields: [{ name: 'city', type: { kind: 'string' } }] })
-  const ignoring = decode(planOf([tablePlan('a', columns, { ignoredKeys: ['size', 'at.city'] })]), records)
+  const ignoring = decodeRecords(planOf([tablePlan('a', columns, { ignoredKeys: ['size', 'at.city'] })]), records)
   expect([ignoring.rows.length, ignoring.counts.unknownKeys]).toEqual([2, 4])
-  expect(decode(planOf([tablePlan('a', columns, { evolution: 'freeze' })]), records).rows).toHaveLength(2)
-  expect(decode(planOf([tablePlan('a', columns, { isFull: true })]), records).rows).toHaveLength(2)
-  const strict = decode(planOf([tablePlan('a', columns, { evolution: 'fail' })]), records)
+  expect(decodeRecords(planOf([tablePlan('a', columns, { evolution: 'freeze' })]), records).rows).toHaveLength(2)
+  expect(decodeRecords(planOf([tablePlan('a', columns, { isFull: true })]), records).rows).toHaveLength(2)
+  const strict = decodeRecords(planOf([tablePlan('a', columns, { evolution: 'fail' })]), records)
   expect([strict.rows.length, reasons(strict)]).toEqual([
     1,
     ['field "size" is no column of table "a", whose evolution is fail'],
@@ -442,9 +366,9 @@ test('keys that can be no column are looked at once', () => {
 
 test('a topic without a table is asked for with samples; records that teach nothing are dead letters in the end', () => {
   const plan = planOf([tablePlan('a', undefined)])
-  const needs = ask(plan, [json({ id: 1 }), { value: null }])
+  const needs = askFor(plan, [json({ id: 1 }), { value: null }])
   expect(needs.topics).toEqual([{ topic: 't', fields: [], samples: [Uint8Array.from(Buffer.from('{"id":1}'))] }])
-  const { letters, counts } = decode(plan, [json({ id: 1 }), { value: null }], true)
+  const { letters, counts } = decodeRecords(plan, [json({ id: 1 }), { value: null }], true)
   expect([letters.length, counts.dead, counts.filtered]).toEqual([1, 1, 1])
   const nowhere = createBlockDecoder(planOf([], { routes: {} }))
   expect(nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, true).kind).toBe('needs')
@@ -457,7 +381,7 @@ test('key columns and headers are written beside the value, and their faults are
     keyColumns: { prefix: 'key_' },
     headersColumn: 'headers',
   })
-  const { rows, letters, counts } = decode(plan, [
+  const { rows, letters, counts } = decodeRecords(plan, [
     {
       key: '{"b":"x","a":1}',
       value: '{"id":1,"key_a":9}',
@@ -507,9 +431,9 @@ test('a whole key is one column; headers may be bytes; what is missing is asked 
   const columns = { id: 'long', key: 'string', headers: 'map<string, binary>' }
   const more = { key: { format: 'string' }, keyColumns: { prefix: 'key_' }, headersColumn: 'headers' } as const
   const plan = planOf([tablePlan('a', columns)], more)
-  const { rows } = decode(plan, [{ key: 'k', value: '{"id":1}', headers: [['h', Buffer.from([0xff])]] }])
+  const { rows } = decodeRecords(plan, [{ key: 'k', value: '{"id":1}', headers: [['h', Buffer.from([0xff])]] }])
   expect(rows).toEqual([{ id: 1n, key: 'k', headers: [['h', Buffer.from([0xff])]] }])
-  const needs = ask(planOf([tablePlan('a', { id: 'long' })], more), [{ key: 'k', value: '{"id":1}' }])
+  const needs = askFor(planOf([tablePlan('a', { id: 'long' })], more), [{ key: 'k', value: '{"id":1}' }])
   expect(needs.columns.flatMap(({ fields }) => fields.map(({ name }) => name)).sort()).toEqual(['headers', 'key'])
 })
 

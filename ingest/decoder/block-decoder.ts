@@ -12,43 +12,41 @@
  *
  * A record goes to all tables of its topic. Builders stay with the decoder and are empty between blocks.
  */
+import { compileTransforms } from '../connect/transforms/compile-transforms.ts'
+import { TransformFailure } from '../connect/transforms/transform.ts'
 import { NO_SCHEMA, tooLarge } from '../dead-letters/append-letter.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
-import type { CreateBlockDecoder, DecodeNeeds } from './decode-plan.ts'
+import type { BlockDecoder, CreateBlockDecoder, DecodeNeeds, DecodePlan } from './decode-plan.ts'
 import type { DecodeFailure } from './decoder.ts'
 import { refusalKey } from './fit-record.ts'
+import { createGeneralBlock, type TransformRecord } from './general-block.ts'
 import { putHeaders } from './headers-column.ts'
 import { findNewFields, firstNewKey, SCHEMALESS } from './new-fields.ts'
+import { createSelection, type Selection, select, writersIn } from './selection.ts'
 import { keyFields, type Prepared, TableRows } from './table-rows.ts'
-import {
-  bodyEnd,
-  bodyStart,
-  createWriters,
-  NO_VALUE,
-  UNKNOWN_SCHEMA,
-  UNREADABLE,
-  unknownId,
-  type Writers,
-  writerFailure,
-} from './writers.ts'
-
-/** Which writer each record of the block has, and where the bytes for it lie. */
-type Selection = {
-  readonly writers: Writers
-  readonly isKey: boolean
-  index: Int32Array
-  starts: Int32Array
-  ends: Int32Array
-  /** Of records whose writer cannot be told. */
-  failures: Map<number, DecodeFailure>
-  /** Ids that the plan lacks. */
-  unknown: Set<number>
-}
+import { bodyEnd, bodyStart, createWriters, NO_VALUE, UNREADABLE, writerFailure } from './writers.ts'
 
 export const createBlockDecoder: CreateBlockDecoder = (plan) => {
   const tables = new Map(Object.values(plan.tables).map((table) => [table.name, new TableRows(plan, table)]))
-  const values = createSelection(createWriters(plan.value, plan), false)
-  const keys = plan.key && plan.keyColumns ? createSelection(createWriters(plan.key, plan), true) : undefined
+  if (plan.transforms.length > 0) return createGeneralBlock(plan, tables, compileChain(plan))
+  return createCompiledBlock(plan, tables)
+}
+
+function compileChain(plan: DecodePlan): TransformRecord {
+  const transform = compileTransforms(plan.transforms)
+  return (record) => {
+    try {
+      return transform(record)
+    } catch (failure) {
+      if (!(failure instanceof TransformFailure)) throw failure
+      return { failure: { reason: failure.message, column: undefined } }
+    }
+  }
+}
+
+function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, TableRows>): BlockDecoder {
+  const values = createSelection(createWriters(plan.value, plan))
+  const keys = plan.key && plan.keyColumns ? createSelection(createWriters(plan.key, plan)) : undefined
   const prefix = plan.keyColumns?.prefix ?? ''
   let deadReason: string | undefined
 
@@ -243,52 +241,6 @@ export const createBlockDecoder: CreateBlockDecoder = (plan) => {
       }
     },
   }
-}
-
-function createSelection(writers: Writers, isKey: boolean): Selection {
-  const none = new Int32Array(0)
-  return { writers, isKey, index: none, starts: none, ends: none, failures: new Map(), unknown: new Set() }
-}
-
-function select(selection: Selection, block: RecordBlock, first: number, starts: Int32Array, ends: Int32Array): void {
-  const { writers, failures, unknown } = selection
-  const { bytes, count } = block
-  failures.clear()
-  unknown.clear()
-  if (selection.index.length < count) selection.index = new Int32Array(Math.max(count, 1024))
-  if (writers.isOne) {
-    // Filled with 0 from the start.
-    selection.starts = starts
-    selection.ends = ends
-    return
-  }
-  if (selection.starts.length < count) {
-    selection.starts = new Int32Array(selection.index.length)
-    selection.ends = new Int32Array(selection.index.length)
-  }
-  for (let at = first; at < count; at += 1) {
-    if (starts[at] < 0) {
-      selection.index[at] = NO_VALUE
-      continue
-    }
-    const writer = writers.select(bytes, starts[at], ends[at])
-    selection.index[at] = writer
-    selection.starts[at] = bodyStart
-    selection.ends[at] = bodyEnd
-    if (writer === UNREADABLE) failures.set(at, writerFailure)
-    else if (writer === UNKNOWN_SCHEMA) {
-      unknown.add(unknownId)
-      failures.set(at, { reason: `unknown schema id ${unknownId}: the registry did not give it`, column: undefined })
-    }
-  }
-}
-
-/** The writers that records of this block have. */
-function writersIn({ writers, index }: Selection, block: RecordBlock, first: number) {
-  if (writers.isOne) return [writers.list[0]]
-  const seen = new Set<number>()
-  for (let at = first; at < block.count; at += 1) if (index[at] >= 0) seen.add(index[at])
-  return [...seen].map((each) => writers.list[each])
 }
 
 function countKeys(table: TableRows, { writers }: Selection): { unknown: number; fresh: number } {

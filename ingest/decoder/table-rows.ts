@@ -52,7 +52,8 @@ export class TableRows {
   private readonly keys = new Map<Writer, Prepared>()
   /** Of keys that turned out not to make columns. */
   private readonly futile = new Set<string>()
-  private readonly hasOther: readonly string[]
+  /** Names of columns that are not the value's. */
+  readonly otherColumns: readonly string[]
 
   constructor(whole: DecodePlan, plan: TablePlan) {
     this.whole = whole
@@ -62,20 +63,25 @@ export class TableRows {
     this.pipeline = whole.pipeline
     const columns = plan.schema ? userColumns(plan.schema) : []
     const targets = columns.map((field, index) => ({ index, field }))
-    const { headersColumn, keyColumns } = whole
+    const { headersColumn } = whole
     const isHeaders = ({ field }: Target) => field.name === headersColumn
-    const isKey = ({ field: { name } }: Target) =>
-      keyColumns !== undefined &&
-      (name === wholeKeyColumn(keyColumns.prefix) || (keyColumns.prefix !== '' && name.startsWith(keyColumns.prefix)))
+    const isKey = ({ field: { name } }: Target) => this.isKeyColumn(name)
     this.headersIndex = targets.findIndex(isHeaders)
     this.keyTargets = targets.filter((target) => !isHeaders(target) && isKey(target))
     this.valueTargets = targets.filter((target) => !isHeaders(target) && !isKey(target))
-    this.hasOther = targets.filter((target) => !this.valueTargets.includes(target)).map(({ field }) => field.name)
+    this.otherColumns = targets.filter((target) => !this.valueTargets.includes(target)).map(({ field }) => field.name)
     this.headers = headersColumn === undefined ? undefined : this.prepareHeaders(headersColumn, columns)
   }
 
   get schema(): TableSchema | undefined {
     return this.plan.schema
+  }
+
+  isKeyColumn(name: string): boolean {
+    const { keyColumns, headersColumn } = this.whole
+    if (!keyColumns || name === headersColumn) return false
+    const { prefix } = keyColumns
+    return name === wholeKeyColumn(prefix) || (prefix !== '' && name.startsWith(prefix))
   }
 
   prepareValue(writer: Writer): Prepared {
@@ -136,7 +142,7 @@ export class TableRows {
   }
 
   private prepareOpen(schema: TableSchema, targets: readonly Target[], prefix: string | undefined): Prepared {
-    const ignoredKeys = [...this.plan.ignoredKeys, ...this.futile, ...(prefix === undefined ? this.hasOther : [])]
+    const ignoredKeys = [...this.plan.ignoredKeys, ...this.futile, ...(prefix === undefined ? this.otherColumns : [])]
     const open = createJsonDecoder(schema, { targets: renamed(targets, prefix, false), ignoredKeys })
     return { decoder: open, open, failure: undefined, ask: undefined }
   }
@@ -149,7 +155,7 @@ export class TableRows {
   }
 
   isFutile(path: string): boolean {
-    return this.futile.has(path) || this.plan.ignoredKeys.includes(path) || this.hasOther.includes(path)
+    return this.futile.has(path) || this.plan.ignoredKeys.includes(path) || this.otherColumns.includes(path)
   }
 
   /** So many keys made no columns that no more are looked at: each block may bring others. */
@@ -175,7 +181,7 @@ export class TableRows {
       })
     }
     // Other parts of the row are asked for by themselves.
-    const elsewhere = prefix === undefined ? new Set(this.hasOther) : new Set<string>()
+    const elsewhere = prefix === undefined ? new Set(this.otherColumns) : new Set<string>()
     return { name: columns.name, fields: fields.filter(({ name }) => !elsewhere.has(name)) }
   }
 

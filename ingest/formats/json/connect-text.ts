@@ -8,35 +8,48 @@ import { type ConnectSchema, DATE } from '../../connect/data/schema.ts'
 import { type ConnectValue, Decimal, Instant, isArray, isMap, SizedNumber, Struct } from '../../connect/data/values.ts'
 
 export function connectJsonText(value: ConnectValue, schema: ConnectSchema | undefined): string {
+  return write(value, schema, false)
+}
+
+/** Text that columns are inferred from: a double keeps its fraction, an instant is a timestamp. */
+export function sampleText(value: ConnectValue): string {
+  return write(value, undefined, true)
+}
+
+function write(value: ConnectValue, schema: ConnectSchema | undefined, isSample: boolean): string {
   if (value === null) return 'null'
   switch (typeof value) {
     case 'string':
       return JSON.stringify(value)
     case 'number':
-      return JSON.stringify(Number.isFinite(value) ? value : null)
+      if (!Number.isFinite(value)) return 'null'
+      return isSample && Number.isInteger(value) && Math.abs(value) < 1e21 ? `${value}.0` : JSON.stringify(value)
     case 'bigint':
     case 'boolean':
       return String(value)
   }
   if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64')}"`
-  if (value instanceof SizedNumber) return connectJsonText(value.value, undefined)
+  if (value instanceof SizedNumber) return String(value.value)
   if (value instanceof Decimal) return decimalText(value)
+  if (value instanceof Instant && isSample && Math.abs(value.millis) < 8e15) {
+    return `"${new Date(value.millis).toISOString()}"`
+  }
   if (value instanceof Instant) return String(schema?.name === DATE ? value.epochDays() : value.millis)
   if (value instanceof Struct) {
     const pairs = value.schema.fields.map(
-      (field) => `${JSON.stringify(field.name)}:${connectJsonText(value.get(field), field.schema)}`,
+      (field) => `${JSON.stringify(field.name)}:${write(value.get(field), field.schema, isSample)}`,
     )
     return `{${pairs.join(',')}}`
   }
-  if (isArray(value)) return `[${value.map((each) => connectJsonText(each, schema?.valueSchema)).join(',')}]`
+  if (isArray(value)) return `[${value.map((each) => write(each, schema?.valueSchema, isSample)).join(',')}]`
   if (!isMap(value)) return 'null'
   const entries = [...value]
   if (entries.every(([key]) => typeof key === 'string')) {
-    const pairs = entries.map(([key, each]) => `${JSON.stringify(key)}:${connectJsonText(each, schema?.valueSchema)}`)
+    const pairs = entries.map(([key, each]) => `${JSON.stringify(key)}:${write(each, schema?.valueSchema, isSample)}`)
     return `{${pairs.join(',')}}`
   }
   const pairs = entries.map(
-    ([key, each]) => `[${connectJsonText(key, schema?.keySchema)},${connectJsonText(each, schema?.valueSchema)}]`,
+    ([key, each]) => `[${write(key, schema?.keySchema, isSample)},${write(each, schema?.valueSchema, isSample)}]`,
   )
   return `[${pairs.join(',')}]`
 }
