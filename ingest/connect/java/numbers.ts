@@ -86,6 +86,9 @@ export function javaTrim(text: string): string {
 }
 
 export function doubleText(value: number): string {
+  const size = Math.abs(value)
+  // Here both languages print the same digits; Java never without a point.
+  if (size >= 1e-3 && size < 1e7) return Number.isInteger(value) ? `${value}.0` : String(value)
   return floatingText(value, String(value), (text) => Number(text) === value)
 }
 

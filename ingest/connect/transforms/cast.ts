@@ -15,6 +15,7 @@ import {
 } from './settings.ts'
 import {
   basicsOf,
+  type ChainContext,
   checkDefault,
   checkPut,
   perSchema,
@@ -66,10 +67,10 @@ function parseSpec(mappings: readonly string[]): Spec | { readonly problem: stri
   return { whole, fields }
 }
 
-export function cast(settings: SettingValues, side: Side): Transform {
+export function cast(settings: SettingValues, side: Side, chain: ChainContext): Transform {
   const spec = parseSpec(settings.list('spec'))
   if ('problem' in spec) return refuse('illegalArgument', spec.problem)
-  return spec.whole === undefined ? castFields(spec.fields, settings, side) : castWhole(spec.whole, side)
+  return spec.whole === undefined ? castFields(spec.fields, settings, side, chain) : castWhole(spec.whole, side)
 }
 
 function castWhole(target: CastType, side: Side): Transform {
@@ -100,7 +101,12 @@ function castDefault(
   return defaultValue === undefined ? undefined : castValue(defaultValue, schema, target)
 }
 
-function castFields(types: ReadonlyMap<string, CastType>, settings: SettingValues, side: Side): Transform {
+function castFields(
+  types: ReadonlyMap<string, CastType>,
+  settings: SettingValues,
+  side: Side,
+  { maps }: ChainContext,
+): Transform {
   const withDefaults = settings.flag(REPLACE_NULL.name)
   const updated = perSchema((old) => {
     const targets = requireFields(old).map(({ name }) => types.get(name))
@@ -123,8 +129,8 @@ function castFields(types: ReadonlyMap<string, CastType>, settings: SettingValue
     const outer = side.schema(record)
     if (outer === undefined) {
       const map = requireMap(value, PURPOSE)
-      const fields = new Map(map)
-      for (const [name, target] of types) fields.set(name, castValue(map.get(name) ?? null, undefined, target))
+      const fields = maps.editable(map)
+      for (const [name, target] of types) fields.set(name, castValue(fields.get(name) ?? null, undefined, target))
       return side.with(record, undefined, fields)
     }
     const { schema, targets } = updated(outer)

@@ -11,6 +11,7 @@
 import type { TransformPlan } from '../../decoder/decode-plan.ts'
 import { type Plugin, PREDICATES, pluginNamed, TRANSFORMS } from './plugins.ts'
 import { readSetting, type Setting, SettingsProblem, settingText, settingValues } from './settings.ts'
+import { MapCopies } from './transform.ts'
 
 /** `definition` and `value` as the REST API shows them. */
 export type ConfigInfo = {
@@ -230,7 +231,10 @@ function problemsTogether(properties: Properties): { name: string; message: stri
       const prefix = `${kind.list}.${alias}.`
       const plugin = pluginNamed(kind.plugins, properties[`${prefix}type`].trim())
       try {
-        plugin?.create(settingValues(plugin.settings, settingsOf(properties, prefix)), 0)
+        plugin?.create(settingValues(plugin.settings, settingsOf(properties, prefix)), {
+          nowMillis: 0,
+          maps: new MapCopies(),
+        })
       } catch (cause) {
         if (!(cause instanceof SettingsProblem)) throw cause
         problems.push({ name: `${prefix}type`, message: cause.message })

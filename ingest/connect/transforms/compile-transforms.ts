@@ -11,7 +11,7 @@ import type { ConnectRecord } from '../data/record.ts'
 import { type Plugin, PREDICATES, pluginNamed, TRANSFORMS } from './plugins.ts'
 import type { Predicate } from './predicates.ts'
 import { SettingsProblem, settingValues } from './settings.ts'
-import { type Transform, TransformFailure } from './transform.ts'
+import { type ChainContext, MapCopies, type Transform, TransformFailure } from './transform.ts'
 
 /** 2026-01-01, where nobody says what time it is: two-digit years are those from 1946 to 2045. */
 const SOME_DAY = 1_767_225_600_000
@@ -26,14 +26,16 @@ type Step = {
 
 /** `nowMillis`: only for dates with two-digit years. */
 export function compileTransforms(plans: readonly TransformPlan[], nowMillis = SOME_DAY): Transform {
+  const chain: ChainContext = { nowMillis, maps: new MapCopies() }
   const steps: readonly Step[] = plans.map((plan) => ({
     alias: plan.name,
     type: plan.type,
-    transform: made(TRANSFORMS, plan.name, plan.type, plan.settings, nowMillis),
-    predicate: plan.predicate && made(PREDICATES, plan.name, plan.predicate.type, plan.predicate.settings, nowMillis),
+    transform: made(TRANSFORMS, plan.name, plan.type, plan.settings, chain),
+    predicate: plan.predicate && made(PREDICATES, plan.name, plan.predicate.type, plan.predicate.settings, chain),
     negate: plan.predicate?.negate ?? false,
   }))
   return (record) => {
+    chain.maps.letGo()
     let current: ConnectRecord | undefined = record
     for (let i = 0; i < steps.length; i += 1) {
       const step = steps[i]
@@ -55,12 +57,12 @@ function made<T>(
   alias: string,
   type: string,
   texts: Readonly<Record<string, string>>,
-  nowMillis: number,
+  chain: ChainContext,
 ): T {
   const plugin = pluginNamed(plugins, type)
   if (plugin === undefined) throw new MillraceError('settings-invalid', `transform "${alias}": there is no ${type}`)
   try {
-    return plugin.create(settingValues(plugin.settings, texts), nowMillis)
+    return plugin.create(settingValues(plugin.settings, texts), chain)
   } catch (cause) {
     if (!(cause instanceof SettingsProblem)) throw cause
     throw new MillraceError('settings-invalid', `transform "${alias}" (${type}): ${cause.message}`, { cause })

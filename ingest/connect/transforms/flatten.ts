@@ -8,6 +8,7 @@ import { inHashOrder } from '../java/hash-order.ts'
 import { type Setting, type SettingValues, textSetting } from './settings.ts'
 import {
   basicsOf,
+  type ChainContext,
   checkDefault,
   checkPut,
   describe,
@@ -29,7 +30,7 @@ const PURPOSE = 'flattening'
 
 type FlatField = { readonly name: string; readonly schema: ConnectSchema }
 
-export function flatten(settings: SettingValues, side: Side): Transform {
+export function flatten(settings: SettingValues, side: Side, { maps }: ChainContext): Transform {
   const delimiter = settings.text('delimiter') ?? '.'
   const nameIn = (prefix: string, name: string) => (prefix === '' ? name : prefix + delimiter + name)
 
@@ -80,7 +81,7 @@ export function flatten(settings: SettingValues, side: Side): Transform {
         fields.clear()
         flattenMap(map, '', fields, nameIn, true)
       }
-      return side.with(record, undefined, fields)
+      return side.with(record, undefined, maps.keep(fields))
     }
     const struct = requireStruct(value, PURPOSE)
     const flat = updated(schema)

@@ -14,6 +14,7 @@ import {
   textSetting,
 } from './settings.ts'
 import {
+  type ChainContext,
   checkPut,
   perSchema,
   refuse,
@@ -52,7 +53,7 @@ export const DROP_HEADERS: readonly Setting[] = [
 
 const PURPOSE = 'making headers'
 
-export function headerFrom(settings: SettingValues, side: Side): Transform {
+export function headerFrom(settings: SettingValues, side: Side, { maps }: ChainContext): Transform {
   const names = settings.list('fields')
   const headerNames = settings.list('headers')
   if (names.length !== headerNames.length) {
@@ -71,10 +72,10 @@ export function headerFrom(settings: SettingValues, side: Side): Transform {
     const schema = side.schema(record)
     const headers = [...record.headers]
     if (schema === undefined) {
-      const map = requireMap(side.value(record), PURPOSE)
-      const fields = new Map(map)
+      const fields = maps.editable(requireMap(side.value(record), PURPOSE))
+      const given = names.map((name) => fields.get(name) ?? null)
       names.forEach((name, i) => {
-        headers.push({ name: headerNames[i], schema: undefined, value: map.get(name) ?? null })
+        headers.push({ name: headerNames[i], schema: undefined, value: given[i] })
         if (isMove) fields.delete(name)
       })
       return withHeaders(side.with(record, undefined, fields), headers)

@@ -17,7 +17,16 @@ import {
 } from '../data/schema.ts'
 import { type ConnectValue, Instant, SizedNumber, Struct } from '../data/values.ts'
 import { REPLACE_NULL, type Setting, SettingsProblem, type SettingValues, textSetting } from './settings.ts'
-import { checkPut, perSchema, requireMap, requireStruct, type Side, structLike, type Transform } from './transform.ts'
+import {
+  type ChainContext,
+  checkPut,
+  perSchema,
+  requireMap,
+  requireStruct,
+  type Side,
+  structLike,
+  type Transform,
+} from './transform.ts'
 
 const OPTIONAL = 'A name that ends with ! makes a required field; with ? or without either an optional one.'
 const none = { defaultValue: null }
@@ -43,7 +52,7 @@ type Insertion = {
   readonly typed: (record: ConnectRecord) => ConnectValue | undefined
 }
 
-export function insertField(settings: SettingValues, side: Side): Transform {
+export function insertField(settings: SettingValues, side: Side, { maps }: ChainContext): Transform {
   const insertions = insertionsOf(settings)
   const withDefaults = settings.flag(REPLACE_NULL.name)
   const updated = perSchema((schema) =>
@@ -53,7 +62,7 @@ export function insertField(settings: SettingValues, side: Side): Transform {
     const value = side.value(record)
     if (value === null) return record
     if (side.schema(record) === undefined) {
-      const fields = new Map(requireMap(value, PURPOSE))
+      const fields = maps.editable(requireMap(value, PURPOSE))
       for (const { name, bare } of insertions) {
         const inserted = bare(record)
         if (inserted !== undefined) fields.set(name, inserted)

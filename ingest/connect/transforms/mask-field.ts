@@ -14,7 +14,16 @@ import {
   type SettingValues,
   textSetting,
 } from './settings.ts'
-import { checkPut, describe, refuse, requireMap, requireStruct, type Side, type Transform } from './transform.ts'
+import {
+  type ChainContext,
+  checkPut,
+  describe,
+  refuse,
+  requireMap,
+  requireStruct,
+  type Side,
+  type Transform,
+} from './transform.ts'
 
 export const MASK_FIELD: readonly Setting[] = [
   listSetting('fields', 'Names of the fields to mask.', { problem: distinct('fields', false) }),
@@ -30,7 +39,7 @@ const PURPOSE = 'masking fields'
 
 type Mask = (value: ConnectValue, schema: ConnectSchema | undefined) => ConnectValue
 
-export function maskField(settings: SettingValues, side: Side): Transform {
+export function maskField(settings: SettingValues, side: Side, { maps }: ChainContext): Transform {
   const masked = new Set(settings.list('fields'))
   const replacement = settings.text('replacement')
   const withDefaults = settings.flag(REPLACE_NULL.name)
@@ -39,10 +48,9 @@ export function maskField(settings: SettingValues, side: Side): Transform {
     const schema = side.schema(record)
     const value = side.value(record)
     if (schema === undefined) {
-      const map = requireMap(value, PURPOSE)
-      const fields = new Map(map)
+      const fields = maps.editable(requireMap(value, PURPOSE))
       for (const name of masked) {
-        const field = map.get(name) ?? null
+        const field = fields.get(name) ?? null
         fields.set(name, field === null ? null : mask(field, undefined))
       }
       return side.with(record, undefined, fields)

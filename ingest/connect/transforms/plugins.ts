@@ -19,14 +19,14 @@ import { REGEX_ROUTER, regexRouter, TIMESTAMP_ROUTER, timestampRouter } from './
 import { SET_SCHEMA_METADATA, setSchemaMetadata } from './set-schema-metadata.ts'
 import type { Setting, SettingValues } from './settings.ts'
 import { TIMESTAMP_CONVERTER, timestampConverter } from './timestamp-converter.ts'
-import { KEY, type Side, type Transform, VALUE } from './transform.ts'
+import { type ChainContext, KEY, type Side, type Transform, VALUE } from './transform.ts'
 import { VALUE_TO_KEY, valueToKey } from './value-to-key.ts'
 
 export type Plugin<T> = {
   readonly className: string
   readonly settings: readonly Setting[]
-  /** Throws `SettingsProblem` for what only the settings together show. `nowMillis` is for two-digit years. */
-  create(settings: SettingValues, nowMillis: number): T
+  /** Throws `SettingsProblem` for what only the settings together show. */
+  create(settings: SettingValues, chain: ChainContext): T
 }
 
 const PACKAGE = 'org.apache.kafka.connect.transforms.'
@@ -34,12 +34,12 @@ const PACKAGE = 'org.apache.kafka.connect.transforms.'
 function sided(
   name: string,
   settings: readonly Setting[],
-  create: (settings: SettingValues, side: Side, nowMillis: number) => Transform,
+  create: (settings: SettingValues, side: Side, chain: ChainContext) => Transform,
 ): readonly Plugin<Transform>[] {
   return [KEY, VALUE].map((side) => ({
     className: `${PACKAGE}${name}$${side === KEY ? 'Key' : 'Value'}`,
     settings,
-    create: (values, nowMillis) => create(values, side, nowMillis),
+    create: (values, chain) => create(values, side, chain),
   }))
 }
 

@@ -18,6 +18,7 @@ import {
   splitAtColons,
 } from './settings.ts'
 import {
+  type ChainContext,
   checkPut,
   describe,
   fits,
@@ -56,12 +57,13 @@ function renamesProblem(value: SettingValue): string | undefined {
   return bad === undefined ? undefined : invalid('renames', value, `"${bad}" is not of the form old:new`)
 }
 
-export function replaceField(settings: SettingValues, side: Side): Transform {
+export function replaceField(settings: SettingValues, side: Side, { maps }: ChainContext): Transform {
   const exclude = new Set(settings.list('exclude'))
   const include = new Set(settings.list('include'))
   const pairs = settings.list('renames').map(splitAtColons)
   const renames = new Map<ConnectValue, string>(pairs.map(([from, to]) => [from, to]))
   const original = new Map(inHashOrder(pairs.map(([from]) => from)).map((from) => [renames.get(from)!, from]))
+  const hasNamesTwice = new Set([...renames.keys(), ...renames.values()]).size < 2 * renames.size
   const withDefaults = settings.flag(REPLACE_NULL.name)
   const isKept = (name: ConnectValue) =>
     !exclude.has(name as string) && (include.size === 0 || include.has(name as string))
@@ -76,12 +78,27 @@ export function replaceField(settings: SettingValues, side: Side): Transform {
     return { schema, sources: schema.fields.map(({ name }) => old.field(original.get(name) ?? name)) }
   })
 
+  /** False, and nothing changed, where a new name might meet another field. */
+  function changeInPlace(fields: Map<ConnectValue, ConnectValue>): boolean {
+    if (hasNamesTwice) return false
+    for (const [from, to] of renames) if (fields.has(from) && fields.has(to)) return false
+    for (const name of exclude) fields.delete(name)
+    for (const [from, to] of renames) {
+      const value = fields.get(from)
+      if (value === undefined) continue
+      fields.delete(from)
+      fields.set(to, value)
+    }
+    return true
+  }
+
   return (record) => {
     const value = side.value(record)
     if (value === null) return record
     if (side.schema(record) === undefined) {
       const fields = new Map<ConnectValue, ConnectValue>()
       const map = requireMap(value, PURPOSE)
+      if (maps.isOwn(map) && include.size === 0 && changeInPlace(map)) return side.with(record, undefined, map)
       let kept = 0
       for (const [name, field] of map) {
         if (!isKept(name)) continue
@@ -89,7 +106,7 @@ export function replaceField(settings: SettingValues, side: Side): Transform {
         fields.set(renames.get(name) ?? name, field)
       }
       if (fields.size < kept) settleByHash(fields, [...map.keys()], renames, isKept, map)
-      return side.with(record, undefined, fields)
+      return side.with(record, undefined, maps.keep(fields))
     }
     const struct = requireStruct(value, PURPOSE)
     const { schema, sources } = updated(struct.schema)

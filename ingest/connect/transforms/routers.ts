@@ -3,7 +3,7 @@ import type { ConnectRecord } from '../data/record.ts'
 import { type DateFormat, dateFormat } from '../java/date-format.ts'
 import { javaRegex, RegexProblem } from '../java/regex.ts'
 import { type Setting, type SettingValue, type SettingValues, textSetting } from './settings.ts'
-import { refuse, type Transform } from './transform.ts'
+import { type ChainContext, refuse, type Transform } from './transform.ts'
 
 export function regexProblem(name: string): (value: SettingValue) => string | undefined {
   return (value) => {
@@ -68,7 +68,7 @@ function keepingLast(route: (topic: string) => string): Transform {
   }
 }
 
-export function timestampRouter(settings: SettingValues, nowMillis: number): Transform {
+export function timestampRouter(settings: SettingValues, { nowMillis }: ChainContext): Transform {
   const topicFormat = settings.text('topic.format') ?? ''
   const pattern = settings.text('timestamp.format') ?? ''
   let format: DateFormat | undefined

@@ -22,6 +22,7 @@ import { DAY_MS } from '../java/calendar.ts'
 import { type DateFormat, dateFormat } from '../java/date-format.ts'
 import { oneOf, REPLACE_NULL, type Setting, SettingsProblem, type SettingValues, textSetting } from './settings.ts'
 import {
+  type ChainContext,
   checkPut,
   describe,
   perSchema,
@@ -67,7 +68,7 @@ const SCHEMAS: Readonly<Record<TimeType, readonly [required: ConnectSchema, opti
 
 type Conversion = { readonly target: TimeType; readonly format: DateFormat | undefined; readonly precision: Precision }
 
-export function timestampConverter(settings: SettingValues, side: Side, nowMillis: number): Transform {
+export function timestampConverter(settings: SettingValues, side: Side, { maps, nowMillis }: ChainContext): Transform {
   const name = settings.text('field') ?? ''
   const withDefaults = settings.flag(REPLACE_NULL.name)
   const conversion = conversionOf(settings, nowMillis)
@@ -99,7 +100,7 @@ export function timestampConverter(settings: SettingValues, side: Side, nowMilli
     const schema = side.schema(record)
     if (schema === undefined) {
       if (value === null || name === '') return side.with(record, undefined, convert(value, undefined, conversion))
-      const fields = new Map(requireMap(value, PURPOSE))
+      const fields = maps.editable(requireMap(value, PURPOSE))
       fields.set(name, convert(fields.get(name) ?? null, undefined, conversion))
       return side.with(record, undefined, fields)
     }
