@@ -19,6 +19,7 @@ import type { EvolutionPolicy } from '../schemas/settings.ts'
 import { type Column, DEAD_LETTER_COLUMNS, DEAD_LETTERS_SUFFIX, userColumns } from '../schemas/table-schema.ts'
 import { columnsOfRecord, takeOverDeclared } from './declared-columns.ts'
 import type { Decoder } from './decoder/decoder.ts'
+import { SCHEMALESS } from './decoder/new-fields.ts'
 import type { TableFeed } from './open-tick.ts'
 
 export type DeclaredTable = {
@@ -205,7 +206,7 @@ export function createIngestTables(components: {
       async evolve(record, apply) {
         let plan: EvolutionPlan = { kind: 'same', ignored: [] }
         const changed = await changeColumns(catalog, name, (found) => {
-          plan = planEvolution(evolvingTable(found), record, { columnsMax })
+          plan = planEvolution(evolvingTable(found), record, { columnsMax, areKeys: record.name === SCHEMALESS })
           return plan.kind === 'evolve' && apply(plan) ? plan.columns : undefined
         })
         adopt(changed)

@@ -177,6 +177,15 @@ describe('renames', () => {
     expect(planEvolution(table, recordOf('_offset: int', { _offset: { sourceId: 1 } }), LIMITS).kind).toBe('same')
   })
 
+  test('a schema that has a name and the one of before has two fields; keys are one', () => {
+    const table = tableOf('a: int')
+    const both = { ...table, columns: [renamed(table.columns[0], 'b')] }
+    expect(planEvolution(both, recordOf('a: int, b: int'), LIMITS)).toMatchObject({
+      changes: [{ kind: 'add', path: ['a'] }],
+    })
+    expect(planEvolution(both, recordOf('a: int, b: int'), { ...LIMITS, areKeys: true }).kind).toBe('same')
+  })
+
   test('a name of before that is renamed again goes with the column', () => {
     const field: Field = { fieldId: 16, name: 'a', type: { kind: 'int' }, required: false }
     expect(renamed(renamed(field, 'b'), 'c').formerNames).toEqual(['a', 'b'])

@@ -26,7 +26,7 @@ import {
   isNested,
   withChildFields,
 } from './column-type.ts'
-import { foldName, matchFields } from './match-fields.ts'
+import { foldName, keysOfFields, matchFields } from './match-fields.ts'
 import type { RecordField, RecordSchema } from './record-schema.ts'
 import { HIDDEN_COLUMNS, isHidden, OWN_ID_KEY, type TableSchema, userColumns } from './table-schema.ts'
 
@@ -52,6 +52,11 @@ export type EvolutionLimits = {
   readonly columnsMax: number
   /** New columns are required where the records' schema says so: only for a table without rows. */
   readonly keepRequired?: boolean
+  /**
+   * The fields are keys of records without a schema: one that a column was called before it was renamed is that column's, also
+   * in a record that has both. (A schema that has both has two fields.)
+   */
+  readonly areKeys?: boolean
 }
 
 export type Change =
@@ -86,6 +91,7 @@ type Walk = {
   readonly changes: Change[]
   readonly ignored: IgnoredField[]
   readonly keepRequired: boolean
+  readonly areKeys: boolean
   columnsLeft: number
 }
 
@@ -105,6 +111,7 @@ export function planEvolution(table: EvolvingTable, incoming: RecordSchema, limi
     changes: [],
     ignored: [],
     keepRequired: limits.keepRequired === true,
+    areKeys: limits.areKeys === true,
     columnsLeft: limits.columnsMax - countLeaves(table.columns),
   }
   try {
@@ -229,8 +236,9 @@ function evolveFields(
   })
   const taken = new Set(next.map(({ name }) => foldName(name)))
   if (path.length === 0) for (const name of reservedNames(walk.table)) taken.add(name)
+  const known = walk.areKeys ? keysOfFields(columns) : undefined
   for (const [index, field] of incoming.entries()) {
-    if (matched[index] >= 0) continue
+    if (matched[index] >= 0 || known?.has(field.name)) continue
     const added = addField(walk, [...path, field.name], parentId, field, taken)
     if (added) next.push(added)
   }

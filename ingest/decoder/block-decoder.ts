@@ -73,11 +73,12 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     return columns.length === 0 ? undefined : { kind: 'needs', schemas: [], columns, topics: [] }
   }
 
+  /** By the first schema of values and of keys: what others have beside it is asked for once there is a table. */
   function lackingTopic(block: RecordBlock, first: number): DecodeNeeds {
-    const fields = writersIn(values, block, first).flatMap(({ format }) => format?.columns.fields ?? [])
-    for (const { format } of keys ? writersIn(keys, block, first) : []) {
-      if (format) fields.push(...keyFields(format.columns, prefix))
-    }
+    const firstOf = (selection: Selection) => writersIn(selection, block, first).find(({ format }) => format)?.format
+    const fields = [...(firstOf(values)?.columns.fields ?? [])]
+    const key = keys && firstOf(keys)
+    if (key) fields.push(...keyFields(key.columns, prefix))
     const names = new Set<string>()
     const samples = Array.from(recordsOf(block, first), (record) => record.slice())
     const distinct = fields.filter(({ name }) => !names.has(name.toLowerCase()) && names.add(name.toLowerCase()))

@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ConverterPlan, RegistrySchema } from '../decoder/decode-plan.ts'
+import { openAvro } from './avro/avro-format.ts'
 import { openCsv } from './csv.ts'
 import type { OpenFormat, WriterFormat, WriterSchema } from './format.ts'
 import { openJsonSchema } from './json/json-schema.ts'
@@ -13,7 +14,7 @@ export type SchemaConverter = Extract<ConverterPlan, { registry: boolean }>
 
 const FORMATS: Readonly<Record<SchemaConverter['format'], OpenFormat | undefined>> = {
   'json-schema': openJsonSchema,
-  avro: undefined,
+  avro: openAvro,
   protobuf: undefined,
 }
 
