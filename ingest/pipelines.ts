@@ -29,6 +29,8 @@ export type PipelineDefinition = {
   readonly world: World
   readonly decodeBlock: DecodeBlock
   readonly onTrouble?: (reason: string | undefined) => void
+  /** undefined: as the service's settings say. */
+  readonly flushIntervalMs?: number | undefined
 }
 
 export type RunningPipeline = {
@@ -38,6 +40,7 @@ export type RunningPipeline = {
   readonly pipeline: KafkaPipeline
   readonly source: KafkaSource
   readonly keeper: PlanKeeper
+  readonly flushIntervalMs: number | undefined
 }
 
 export type Pipelines = {
@@ -47,6 +50,8 @@ export type Pipelines = {
   start(definition: PipelineDefinition): Promise<RunningPipeline>
   /** Commits what it took and leaves the group. */
   stop(name: string): Promise<void>
+  /** A pipeline feeds these tables too, from any of its topics: transforms may send records there. Throws as `start`. */
+  addTables(name: string, tables: readonly string[]): Promise<void>
   /** A table came into being: those who feed it say so, for freshness and against two of them on one topic. */
   bindTable(name: string): Promise<void>
   becameStale(keys: readonly SourceKey[]): void
@@ -108,11 +113,11 @@ export function createPipelines(components: {
         groupId: definition.groupId,
         handlers: pipeline.handlers,
       })
-      routesOf.set(name, routes)
       await bind(name, routes)
+      routesOf.set(name, routes)
       pipeline.attach(source)
       const started = { name, topics: Object.keys(routes), tables: [...topicsOfTables(routes).keys()] }
-      const made = { ...started, pipeline, source, keeper }
+      const made = { ...started, pipeline, source, keeper, flushIntervalMs: definition.flushIntervalMs }
       running.set(name, made)
       // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
       source.start().catch((error: unknown) => {
@@ -131,6 +136,16 @@ export function createPipelines(components: {
       health.remove(`pipeline ${name}`)
       health.remove(`pipeline ${name} positions`)
       health.remove(`pipeline ${name} schemas`)
+    },
+    async addTables(name, names) {
+      const routes = routesOf.get(name)
+      if (!routes) return
+      const known = topicsOfTables(routes)
+      const fresh = names.filter((table) => !known.has(table))
+      if (fresh.length === 0) return
+      const wider = Object.fromEntries(Object.entries(routes).map(([topic, fed]) => [topic, [...fed, ...fresh]]))
+      routesOf.set(name, wider)
+      await bind(name, wider)
     },
     async bindTable(name) {
       for (const [pipeline, routes] of routesOf) await bind(pipeline, routes, name)

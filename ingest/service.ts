@@ -7,6 +7,8 @@
  * Any number of these processes may share a consumer group; positions come from the catalog's coverage. Stopping: no
  * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
  */
+
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { catalogFile, openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
@@ -28,10 +30,9 @@ import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 
 import { addColumnRoutes } from './columns-door.ts'
-
+import { createConnectService } from './connect/connect-service.ts'
 import { createDeadLetters } from './dead-letters/replay.ts'
 import { addDeadLetterRoutes } from './dead-letters/routes.ts'
-
 import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
 import { createBlockDecoder } from './decoder/block-decoder.ts'
@@ -155,7 +156,9 @@ export async function startIngest(options: {
     flusher,
     world,
     settings: {
-      flushIntervalMs: settings.flush.intervalMs,
+      get flushIntervalMs() {
+        return Math.min(settings.flush.intervalMs, connect.flushIntervalMs() ?? settings.flush.intervalMs)
+      },
       flushBytes: settings.flush.bytes,
       flushRows: settings.flush.rows,
       memoryMax: settings.ingest.memoryMax,
@@ -283,11 +286,25 @@ export async function startIngest(options: {
   })
   addDeadLetterRoutes(server.app, { deadLetters, checkTableAccess })
 
+  const connect = createConnectService({
+    app: server.app,
+    settings,
+    catalog,
+    writer,
+    world,
+    health,
+    tables,
+    pipelines,
+    decodeBlock,
+    measures: async () => ({}),
+  })
+
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   intake.start()
   await startPipelines()
   const upkeep = startUpkeep({ catalog, writer, world, liveSegments, tables, running: pipelines.running })
   const url = await server.listen()
+  await connect.start(workerOf(url))
 
   /**
    * Requests under way get their answers: what they brought is committed now, not at the end of a flush interval. A client
@@ -311,6 +328,7 @@ export async function startIngest(options: {
       await closeDoor()
       await deadLetters.close()
       await upkeep.stop()
+      await connect.stop()
       await Promise.all(pipelines.running().map(({ name }) => pipelines.stop(name)))
       await intake.stop()
       await heartbeat.stop()
@@ -337,6 +355,12 @@ function createLettersEngine({ data, lake }: Settings, world: World): Engine {
       folders: [workFolder, ...(isLocal ? [localFileOf(lake.root)] : [])],
     },
   })
+}
+
+/** What other processes are told of this one: `host:port`, by which it is reached where that can be said. */
+function workerOf(url: string): string {
+  const { hostname: name, port, protocol } = new URL(url)
+  return `${name === 'localhost' ? hostname() : name}:${port || (protocol === 'https:' ? '443' : '80')}`
 }
 
 function declaredTables(settings: Settings): Record<string, DeclaredTable> {

@@ -75,11 +75,25 @@ export async function checkBrokerVersions(link: BrokerLink): Promise<void> {
   }
 }
 
+/** Every topic that this client may see, and which cluster it is. */
+export async function requestTopicNames(
+  link: BrokerLink,
+): Promise<{ readonly clusterId: string | null; readonly topics: readonly string[] }> {
+  // 0: all of them.
+  const body = new WireWriter().unsignedVarint(0).boolean(false).boolean(false).noTags()
+  const { clusterId, topics } = readMetadata(await link.request(API.metadata, VERSION[API.metadata], body.bytes()))
+  return { clusterId, topics: topics.filter(({ isInternal }) => !isInternal).map(({ name }) => name) }
+}
+
 export async function requestMetadata(link: BrokerLink, topics: readonly string[]): Promise<ClusterMetadata> {
   const body = new WireWriter()
   body.compactArray(topics, (name) => body.uuid('0'.repeat(32)).compactString(name).noTags())
   body.boolean(false).boolean(false).noTags()
-  const reader = new WireReader(await link.request(API.metadata, VERSION[API.metadata], body.bytes()))
+  return readMetadata(await link.request(API.metadata, VERSION[API.metadata], body.bytes()))
+}
+
+function readMetadata(reply: Buffer) {
+  const reader = new WireReader(reply)
   reader.int32()
   const brokers = reader.compactArray(() => {
     const broker = { nodeId: reader.int32(), host: reader.compactString(), port: reader.int32() }
@@ -87,19 +101,19 @@ export async function requestMetadata(link: BrokerLink, topics: readonly string[
     reader.skipTags()
     return broker
   })
-  reader.compactNullableString()
+  const clusterId = reader.compactNullableString()
   reader.int32()
   const found = reader.compactArray(() => {
     const errorCode = reader.int16()
     const name = reader.compactString()
     const topicId = reader.uuid()
-    reader.boolean()
+    const isInternal = reader.boolean()
     const partitions = reader.compactArray(() => readMetadataPartition(reader))
     reader.int32()
     reader.skipTags()
-    return { errorCode, name, topicId, partitions }
+    return { errorCode, name, topicId, isInternal, partitions }
   })
-  return { brokers, topics: found }
+  return { clusterId, brokers, topics: found }
 }
 
 function readMetadataPartition(reader: WireReader): MetadataPartition {

@@ -127,6 +127,15 @@ export function describeConnectors(name: string, setup: () => Promise<Connectors
       expect((await one.readConnectors()).tasks).toMatchObject([{ writerId: second.writerId, isLive: true }])
     })
 
+    test('the row of a dead process goes when one that lives renews its own', async () => {
+      await one.createConnector('a', PROPERTIES, 'running')
+      await claim(one, first)
+      await claim(two, second)
+      await advance(TASK_SILENT_MS + 1000)
+      await one.renewTasks(first, [report(0)])
+      expect((await two.readConnectors()).tasks.map(({ taskId }) => taskId)).toEqual([0])
+    })
+
     test('a fenced process has no task any more', async () => {
       await one.createConnector('a', PROPERTIES, 'running')
       await claim(one, first, 1)

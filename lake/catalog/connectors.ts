@@ -95,7 +95,7 @@ export type Connectors = {
     writer: Writer,
     task: { readonly connector: string; readonly worker: string; readonly tasksMax: number },
   ): Promise<ConnectorTask | undefined>
-  /** Renews tasks with what they do; gives those back that this writer still has. */
+  /** Renews tasks with what they do; gives those back that this writer still has. Dead tasks beside them go. */
   renewTasks(writer: Writer, reports: readonly TaskReport[]): Promise<readonly ConnectorTask[]>
   releaseTask(writer: Writer, connector: string): Promise<void>
 
@@ -270,6 +270,13 @@ export function connectors({ dialect, read, write }: Transactions, random: Rando
             .executeTakeFirst()
           if (row) held.push(taskOf(row, now))
         }
+        // Rows of the dead, beside which somebody lives: their places are free.
+        const names = held.map(({ connector }) => connector)
+        await tx
+          .deleteFrom('connector_tasks')
+          .where(dialect.textIn('connector', names))
+          .where('heartbeat_at', '<', now - micros(TASK_SILENT_MS))
+          .execute()
         return held
       })
     },

@@ -226,7 +226,7 @@ export const DEFINITIONS: readonly ConfigDefinition[] = [
     ['millrace.flush.interval.ms', 'Flush interval'],
     'LONG',
     'MEDIUM',
-    'Longest time between two flush ticks while this connector runs; a process goes by the shortest of its connectors. Default: flush.interval.ms of the service.',
+    'Longest time between two flush ticks while this connector runs. A process goes by the shortest of its connectors and of its own flush.interval.ms, so a longer one has no effect.',
     { min: 10, max: 3_600_000 },
   ),
   property(

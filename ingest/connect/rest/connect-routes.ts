@@ -61,6 +61,11 @@ export function addConnectRoutes(
       if (status === 429 || status === 503) reply.header('retry-after', '1')
       return reply.code(status).type('application/json').send(body)
     })
+    // As Kafka Connect says it, for clients that compare texts.
+    connect.addHook('onSend', async (_request, reply, payload) => {
+      if (reply.hasHeader('content-type')) reply.header('content-type', 'application/json')
+      return payload
+    })
     const routes = new Map<string, Partial<Record<HTTPMethods, Handler>>>()
     const on = (method: HTTPMethods, url: string, handler: Handler) =>
       void routes.set(url, { ...routes.get(url), [method]: handler })

@@ -1,0 +1,282 @@
+/**
+ * A task: one connector's pipeline in this process.
+ *
+ *   configuration ─▶ checked ─▶ secrets read ─▶ topics (listed, or those that a pattern matches) ─▶ their tables ─▶ pipeline
+ *
+ * With `topics.regex` topics are looked for again now and then: when there are others, the pipeline begins anew with them.
+ * Whatever keeps it from starting is thrown; a bad record under `errors.tolerance=none` ends it before anything of its block
+ * was taken, so nothing is lost and it resumes there. Nothing that is logged or told has a secret in it.
+ */
+
+import type { Writer } from '../../lake/catalog/catalog.ts'
+import type { Connector } from '../../lake/catalog/connectors.ts'
+import type { PipelineStatusPart } from '../../lake/catalog/pipeline-status.ts'
+import type { World } from '../../runtime/world.ts'
+import { MillraceError } from '../../schemas/errors.ts'
+import type { Settings } from '../../schemas/settings.ts'
+import type { DecodeBlock } from '../decode-block.ts'
+import type { KafkaSourceSettings } from '../kafka/fetch-source.ts'
+import { listTopics } from '../kafka/topic-names.ts'
+import type { Pipelines } from '../pipelines.ts'
+import { createSchemaKeeper, type RecordFormat } from '../schema-keeper.ts'
+import type { DeclaredTable, IngestTable, IngestTables } from '../tables.ts'
+import { type CheckedConnector, topicPattern } from './config/check-connector.ts'
+import { type ConnectorConfig, tableNameOf } from './config/connector-config.ts'
+import { kafkaSettings } from './kafka-settings.ts'
+import { createRegistries } from './registries.ts'
+import { createSecrets, maskedLog, type Secrets } from './secrets.ts'
+import type { RunningTask, StartTask } from './supervisor.ts'
+
+const INFER_RECORDS = 1000
+/** Of bad records, under errors.log.enable. */
+const LOG_EVERY_MS = 1_000
+/** Words of brokers and TLS for what only a human can mend. */
+const NEEDS_A_HUMAN =
+  /authenticat|not allowed|authoriz|sasl|credential|certificate|self.signed|handshake|unsupported_mechanism|wrong version number/i
+
+export function createStartTask(components: {
+  settings: Pick<Settings, 'kafka' | 'connect' | 'ingest' | 'tables'>
+  catalog: Pick<PipelineStatusPart, 'tellTask'>
+  writer: Writer
+  world: World
+  tables: IngestTables
+  pipelines: Pipelines
+  decodeBlock: DecodeBlock
+  check: (properties: Connector['properties']) => CheckedConnector
+  env: Readonly<Record<string, string | undefined>>
+}): { startTask: StartTask; traceOf(connector: string, error: unknown): string } {
+  const { settings, catalog, writer, tables, pipelines, check, env } = components
+  /** Also of tasks that failed: what they tell is told later. */
+  const secretsOf = new Map<string, Secrets>()
+
+  const startTask: StartTask = async (connector, { isPaused, onFailed }) => {
+    const { name } = connector
+    const { config, errors, warnings } = check(connector.properties)
+    if (!config) {
+      throw new MillraceError('settings-invalid', errors.map(({ message }) => message).join('\n'))
+    }
+    const secrets = createSecrets({ env, folders: settings.connect.secretsFolders })
+    secretsOf.set(name, secrets)
+    const world = { ...components.world, log: maskedLog(components.world.log.child({ connector: name }), secrets) }
+    const kafka = kafkaSettings(settings.kafka, config.consumer, secrets)
+    const seenTopics = new Set<string>()
+    const decodeBlock = watchedDecode(config, world, components.decodeBlock, seenTopics, onFailed)
+    let paused = isPaused
+    const troubles = new Map<string, string>()
+    const stopping = new AbortController()
+    let turn: Promise<unknown> = Promise.resolve()
+
+    const registries = createRegistries({ config, secrets, world })
+
+    /** Its tables; the first time it is fed from the topic, the catalog is told. */
+    async function openTopic(topic: string): Promise<readonly IngestTable[]> {
+      const names = [...new Set(config!.table.templates.map((template) => tableNameOf(template, topic)))]
+      const opened = await Promise.all(names.map(openTable))
+      await pipelines.addTables(name, names)
+      return opened
+    }
+
+    async function openTable(table: string): Promise<IngestTable> {
+      const isOfSettings = settings.tables.some((each) => each.name === table)
+      const opened = await tables.open(table, isOfSettings ? undefined : declaredTable(config!))
+      if (isOfSettings) return opened
+      // A table is open once in a process, whoever feeds it; how its columns follow is each connector's own matter.
+      return Object.create(opened, { evolution: { value: config!.table.evolution } }) as IngestTable
+    }
+
+    async function run(topics: readonly string[]): Promise<void> {
+      const routes = routesOf(config!, topics)
+      // What is wrong with a table is told now, not with its first record.
+      await Promise.all([...new Set(Object.values(routes).flat())].map(openTable))
+      const keeper = createSchemaKeeper({
+        pipeline: name,
+        topics: [],
+        tables: [],
+        recordBytesMax: settings.ingest.recordBytesMax,
+        world,
+        format: formatOf(config!),
+        async openTopic(topic) {
+          try {
+            return await openTopic(topic)
+          } catch (error) {
+            if (!(error instanceof MillraceError && error.kind === 'unavailable')) onFailed(error)
+            throw error
+          }
+        },
+        findSchema: registries.find,
+        onRefused: pipelines.onRefused(name),
+        onTrouble: noteTrouble('registry'),
+      })
+      const { source } = await pipelines.start({
+        name,
+        groupId: config!.consumer.groupId,
+        routes,
+        keeper,
+        autoOffsetReset: config!.consumer.autoOffsetReset ?? settings.kafka.autoOffsetReset,
+        kafka,
+        world,
+        decodeBlock,
+        flushIntervalMs: config!.flushIntervalMs,
+        onTrouble: noteTrouble('brokers'),
+      })
+      if (paused) source.pause()
+    }
+
+    function noteTrouble(of: string): (reason: string | undefined) => void {
+      return (reason) => {
+        if (reason === undefined) troubles.delete(of)
+        else troubles.set(of, secrets.mask(reason))
+      }
+    }
+
+    async function stop(): Promise<void> {
+      stopping.abort()
+      await turn.catch(() => {})
+      await pipelines.stop(name)
+      await registries.close()
+      await catalog.tellTask(writer, name, undefined)
+    }
+
+    await catalog.tellTask(writer, name, isPaused ? 'paused' : 'running')
+    try {
+      if (config.topics.kind === 'list') await run(config.topics.names)
+      else {
+        const { topics } = config
+        const known = await topicsLike(topics.pattern, kafka)
+        if (known.length > 0) await run(known)
+        turn = follow(known)
+      }
+    } catch (error) {
+      await stop().catch(() => {})
+      throw error
+    }
+
+    /** Topics that come and go; a look that fails is repeated. */
+    async function follow(first: readonly string[]): Promise<void> {
+      let known = first
+      while (!stopping.signal.aborted) {
+        await world.clock.sleep(kafka.topicsRefreshMs, stopping.signal).catch(() => {})
+        if (stopping.signal.aborted || config!.topics.kind !== 'pattern') return
+        try {
+          const found = await topicsLike(config!.topics.pattern, kafka)
+          // One that is gone stays: whether it was deleted for good is for a human to say.
+          noteTrouble('topics')(undefined)
+          const topics = [...new Set([...known, ...found])].sort()
+          if (topics.length === known.length || stopping.signal.aborted) continue
+          world.log.info('topics that match are read too', { topics: topics.filter((each) => !known.includes(each)) })
+          await pipelines.stop(name)
+          await run(topics)
+          known = topics
+        } catch (error) {
+          if (pipelines.find(name) === undefined && known.length > 0) {
+            onFailed(error)
+            return
+          }
+          noteTrouble('topics')(error instanceof Error ? error.message : String(error))
+        }
+      }
+    }
+
+    const decisions = () => [...(pipelines.find(name)?.pipeline.state.needsDecision ?? [])]
+    const task: RunningTask = {
+      pause() {
+        paused = true
+        pipelines.find(name)?.source.pause()
+      },
+      resume() {
+        paused = false
+        pipelines.find(name)?.source.resume()
+      },
+      partitions: () => pipelines.find(name)?.source.assignments() ?? [],
+      takeTopics() {
+        const topics = [...seenTopics]
+        seenTopics.clear()
+        return topics
+      },
+      warnings: () => [
+        ...warnings,
+        ...troubles.values(),
+        ...decisions().map(([id, text]) => `needs-decision ${id}: ${text}`),
+      ],
+      failure: () => [...troubles.values()].find((reason) => NEEDS_A_HUMAN.test(reason)),
+      stop,
+    }
+    return task
+  }
+
+  return {
+    startTask,
+    traceOf(connector, error) {
+      const text = error instanceof Error ? traceText(error) : String(error)
+      return secretsOf.get(connector)?.mask(text) ?? text
+    },
+  }
+}
+
+/** What a human made wrong needs no stack; a bug does. */
+function traceText(error: Error): string {
+  const isOurs = error instanceof MillraceError && error.kind !== 'internal'
+  const own = isOurs ? error.message : (error.stack ?? error.message)
+  return error.cause instanceof Error ? `${own}\nCaused by: ${error.cause.message}` : own
+}
+
+async function topicsLike(pattern: string, kafka: KafkaSourceSettings): Promise<readonly string[]> {
+  const { topics } = await listTopics(kafka)
+  const matches = topicPattern(pattern)
+  return topics.filter((topic) => matches.test(topic)).sort()
+}
+
+function routesOf(config: ConnectorConfig, topics: readonly string[]): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    topics.map((topic) => [
+      topic,
+      [...new Set(config.table.templates.map((template) => tableNameOf(template, topic)))],
+    ]),
+  )
+}
+
+function formatOf({ key, value, transforms, table }: ConnectorConfig): RecordFormat {
+  return {
+    key: key?.plan,
+    value: value.plan,
+    transforms,
+    headersColumn: table.headersColumn,
+    keyColumns: table.keyPrefix === undefined ? undefined : { prefix: table.keyPrefix },
+  }
+}
+
+/** For a table that is made: one that is there stays as it is, and one of the settings is what those say. */
+function declaredTable({ table }: ConnectorConfig): DeclaredTable {
+  const { columns, partition, sort, eventTime, evolution } = table
+  return { columns, partition, sort, eventTime, evolution, inferRecords: INFER_RECORDS, inferTimestamps: true }
+}
+
+/** Notes topics that records come from, and what `errors.*` say of bad ones. */
+function watchedDecode(
+  { name, errors }: ConnectorConfig,
+  world: World,
+  decodeBlock: DecodeBlock,
+  seenTopics: Set<string>,
+  onFailed: (error: unknown) => void,
+): DecodeBlock {
+  let loggedAtMs = Number.NEGATIVE_INFINITY
+  return async (plan, block, from, source, isFinal) => {
+    const result = await decodeBlock(plan, block, from, source, isFinal)
+    if (block.count > 0) seenTopics.add(block.topic)
+    if (result.kind !== 'decoded' || result.dead === 0) return result
+    const where = `topic ${block.topic}, partition ${block.partition}, offsets [${from}, ${block.nextOffset})`
+    const reason = result.deadReason ?? 'a record could not become a row'
+    if (errors.log && world.clock.monotonicMs() - loggedAtMs >= LOG_EVERY_MS) {
+      loggedAtMs = world.clock.monotonicMs()
+      world.log.warn('bad records', { dead: result.dead, reason, ...(errors.logMessages ? { where } : {}) })
+    }
+    if (errors.tolerance === 'all') return result
+    const error = new MillraceError(
+      'row-invalid',
+      `bad record with errors.tolerance=none: ${reason} (${where}); mend what is wrong, or let errors.tolerance=all keep such records as dead letters`,
+      { facts: { connector: name, topic: block.topic, partition: block.partition } },
+    )
+    onFailed(error)
+    throw error
+  }
+}
