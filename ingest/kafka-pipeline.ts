@@ -15,6 +15,7 @@ import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
 import { type Coverage, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
+import { incarnationOf, kafkaSourceText, rowSourceOf, stretchesOf } from '../schemas/kafka-source-text.ts'
 import { type DecodeBlock, firstFrom } from './decode-block.ts'
 import type { DecodedBlock } from './decoder/decode-plan.ts'
 import type { Intake } from './intake.ts'
@@ -49,6 +50,8 @@ export type KafkaPipeline = {
   idleAtEnd(): { key: SourceKey; end: bigint }[]
   /** A human's answer to `needs-decision`: go on from there, as a new source. Throws `invalid` when nothing waits. */
   decide(topic: string, partition: number, from: 'earliest' | 'latest' | bigint): Promise<Coverage>
+  /** Every topic-partition assigned here. */
+  partitions(): readonly PartitionView[]
   /** Next offset to commit, of every source assigned here. */
   committedPositions(): (TopicPartition & { offset: number })[]
 }
@@ -72,19 +75,36 @@ type Assigned = {
 /** The source as it was assigned, and its next offset. */
 type Place = { readonly entry: Assigned; readonly from: number }
 
-/**
- * `kafka:<topic>:<topic id>`, and `#2`, `#3`, … after a human decided to go on elsewhere in a log that contradicts the
- * coverage: offsets may mean other records then, and `(_source, _partition, _offset)` stays unique.
- */
-export function kafkaSourceText(partition: TopicPartition, incarnation = 1): string {
-  const text = `kafka:${partition.topic}:${partition.topicId}`
-  return incarnation === 1 ? text : `${text}#${incarnation}`
+export type Stretch = { readonly key: SourceKey; readonly topic: string; readonly until: bigint }
+
+/** Where a topic-partition of this process stands, for people. */
+export type PartitionView = {
+  readonly topic: string
+  readonly partition: number
+  readonly source: string
+  readonly state: 'running' | 'waiting' | 'needs-decision'
+  readonly detail: string | undefined
+  readonly logStart: number
+  readonly logEnd: number
+  readonly position: bigint | undefined
+  readonly committed: bigint | undefined
+  /** Since it was assigned. */
+  readonly records: number
+  readonly dead: number
+  readonly bytes: number
 }
 
-export function incarnationOf(source: string): number {
-  const mark = /#(\d+)$/.exec(source)
-  return mark ? Number(mark[1]) : 1
+type Progress = {
+  logEnd: number
+  records: number
+  dead: number
+  bytes: number
+  /** Monotonic milliseconds since when its next block waits, and for what. */
+  waiting: { sinceMs: number; what: string } | undefined
 }
+
+/** A block that waits longer is told. */
+const WAITING_MS = 1000
 
 export function createKafkaPipeline(components: {
   name: string
@@ -96,6 +116,10 @@ export function createKafkaPipeline(components: {
   intake: Intake
   ledger: SourceLedger
   world: World
+  /** A backfill: of all that is assigned only this topic-partition is read, from its coverage up to `until`. */
+  stretch?: Stretch
+  /** Resolves when so many records and bytes more may be taken (`rate-limit.ts`). */
+  limit?: (records: number, bytes: number) => Promise<void>
   onTrouble(reason: string | undefined): void
   onDecision(): void
   count(what: 'records' | 'dead' | 'filtered' | 'unknown-keys', by: number): void
@@ -105,17 +129,13 @@ export function createKafkaPipeline(components: {
   const needsDecision = new Map<string, string>()
   /** Those logs as they were when they were last looked at, and the coverage that they contradicted. */
   const contradicted = new Map<string, Contradiction>()
+  const progress = new Map<string, Progress>()
   let source: KafkaSource | undefined
 
-  /** The source of the latest incarnation that has coverage. */
+  /** The stretch that is read on: the last one of the latest incarnation that has coverage. */
   function keyOf(partition: TopicPartition, all: readonly Coverage[]): SourceKey {
-    const plain = kafkaSourceText(partition)
-    const incarnations = all
-      .filter((each) => each.partition === partition.partition)
-      .filter((each) => each.source === plain || each.source.startsWith(`${plain}#`))
-      .map((each) => incarnationOf(each.source))
-    const source = kafkaSourceText(partition, Math.max(1, ...incarnations))
-    return { pipeline: name, source, partition: partition.partition }
+    const current = components.stretch?.key.source ?? stretchesOf(partition, all).at(-1)?.source
+    return { pipeline: name, source: current ?? kafkaSourceText(partition), partition: partition.partition }
   }
 
   function needDecision({ partition, source, end }: Contradiction, reason: string): void {
@@ -166,6 +186,11 @@ export function createKafkaPipeline(components: {
     const positions = new Map<string, StartPosition>()
     for (const partition of partitions) {
       const id = topicPartitionKey(partition)
+      if (components.stretch && !isOfStretch(partition, components.stretch)) {
+        positions.set(id, { at: 'none' })
+        continue
+      }
+      progressOf(partition).logEnd = partition.logEnd
       const start = startPosition(partition, all)
       if (typeof start === 'string') {
         const { source } = keyOf(partition, all)
@@ -190,12 +215,38 @@ export function createKafkaPipeline(components: {
     return ledger.generation(sourceKeyText(key))
   }
 
-  async function take(block: RecordBlock): Promise<void> {
+  function progressOf(partition: { topic: string; partition: number; logEnd: number }): Progress {
+    const id = topicPartitionKey(partition)
+    let known = progress.get(id)
+    if (!known) {
+      known = { logEnd: partition.logEnd, records: 0, dead: 0, bytes: 0, waiting: undefined }
+      progress.set(id, known)
+    }
+    return known
+  }
+
+  /** Back-pressure, and what it is for: told by `partitions` while it lasts. */
+  async function wait(block: RecordBlock): Promise<void> {
+    const own = progressOf(block)
+    own.logEnd = Math.max(own.logEnd, block.logEnd)
+    const sinceMs = world.clock.monotonicMs()
+    own.waiting = { sinceMs, what: 'ingest.memory.max' }
     await intake.room()
+    if (components.limit) {
+      own.waiting = { sinceMs, what: 'its rate limit' }
+      await components.limit(block.count, valueBytes(block))
+    }
+    own.waiting = undefined
+  }
+
+  async function take(given: RecordBlock): Promise<void> {
+    if (components.stretch && given.startOffset >= Number(components.stretch.until)) return
+    await wait(given)
+    const block = components.stretch ? cutBlock(given, Number(components.stretch.until)) : given
     let isFinal = false
     for (let place = placeOf(block); place !== undefined; ) {
       const plan = keeper.plan()
-      const result = await components.decodeBlock(plan, block, place.from, place.entry.key.source, isFinal)
+      const result = await components.decodeBlock(plan, block, place.from, rowSourceOf(place.entry.key.source), isFinal)
       if (result.kind === 'needs') {
         // What cannot be had leaves the plan as it is: then the records go to the dead letters, and those behind them go on.
         isFinal = (await keeper.resolve(result)).number === plan.number
@@ -252,6 +303,11 @@ export function createKafkaPipeline(components: {
       generation,
     )
     ledger.took(key, BigInt(block.nextOffset))
+    const own = progressOf(block)
+    own.logEnd = block.logEnd
+    own.records += records
+    own.dead += decoded.dead
+    own.bytes += valueBytes(block)
     components.count('records', records)
     if (decoded.dead > 0) components.count('dead', decoded.dead)
     if (decoded.deadReason !== undefined) keeper.noteDead(block.topic, decoded.deadReason)
@@ -325,6 +381,33 @@ export function createKafkaPipeline(components: {
       await source?.restart(partition)
       return coverage
     },
+    partitions() {
+      const now = world.clock.monotonicMs()
+      return (source?.assignments() ?? []).flatMap((partition): PartitionView[] => {
+        const id = topicPartitionKey(partition)
+        const entry = assigned.get(id)
+        const own = progress.get(id)
+        if (!own) return []
+        const decision = needsDecision.get(id)
+        const waiting = own.waiting && now - own.waiting.sinceMs >= WAITING_MS ? own.waiting : undefined
+        return [
+          {
+            topic: partition.topic,
+            partition: partition.partition,
+            source: entry?.key.source ?? contradicted.get(id)?.source ?? kafkaSourceText(partition),
+            state: decision ? 'needs-decision' : waiting ? 'waiting' : 'running',
+            detail: decision ?? (waiting && `waits at ${waiting.what}`),
+            logStart: partition.logStart,
+            logEnd: Math.max(own.logEnd, partition.logEnd),
+            position: entry && ledger.next(entry.key),
+            committed: entry && ledger.coveredTo(sourceKeyText(entry.key)),
+            records: own.records,
+            dead: own.dead,
+            bytes: own.bytes,
+          },
+        ]
+      })
+    },
     committedPositions: () =>
       [...assigned.values()].flatMap(({ partition, key }) => {
         const offset = ledger.coveredTo(sourceKeyText(key))
@@ -341,6 +424,7 @@ export function createKafkaPipeline(components: {
           // Whoever has it next looks and tells.
           needsDecision.delete(topicPartitionKey(partition))
           contradicted.delete(topicPartitionKey(partition))
+          progress.delete(topicPartitionKey(partition))
         }
         components.onDecision()
       },
@@ -355,4 +439,24 @@ export function createKafkaPipeline(components: {
       trouble: components.onTrouble,
     },
   }
+}
+
+function isOfStretch({ topic, partition }: TopicPartition, stretch: Stretch): boolean {
+  return topic === stretch.topic && partition === stretch.key.partition
+}
+
+/** Bytes of the values, as they came. */
+function valueBytes({ count, valueStarts, valueEnds }: RecordBlock): number {
+  let bytes = 0
+  for (let index = 0; index < count; index += 1)
+    if (valueStarts[index] >= 0) bytes += valueEnds[index] - valueStarts[index]
+  return bytes
+}
+
+/** Nothing at or behind `until`. What the broker skipped in the block is not known apart from what it skipped behind. */
+function cutBlock(block: RecordBlock, until: number): RecordBlock {
+  if (block.nextOffset <= until) return block
+  let count = block.count
+  while (count > 0 && block.offsets[count - 1] >= until) count -= 1
+  return { ...block, count, nextOffset: Math.max(until, block.startOffset), filtered: 0 }
 }

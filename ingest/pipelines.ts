@@ -2,7 +2,7 @@
  * The pipelines that run in this process, from settings and from connectors: each is a Kafka source and what takes its
  * records, started and stopped one by one. None waits for another, and one that cannot go on leaves the others alone.
  */
-import type { Catalog } from '../lake/catalog/catalog.ts'
+import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
 import type { Health } from '../runtime/health.ts'
 import type { World } from '../runtime/world.ts'
 import type { SourceKey } from '../schemas/coverage.ts'
@@ -13,6 +13,7 @@ import type { Intake } from './intake.ts'
 import { createKafkaSource, type KafkaSourceSettings } from './kafka/fetch-source.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { createKafkaPipeline, type KafkaPipeline } from './kafka-pipeline.ts'
+import { createRateLimit, type RateLimits } from './rate-limit.ts'
 import type { PlanKeeper } from './schema-keeper.ts'
 import type { SourceLedger } from './source-ledger.ts'
 import type { IngestTables } from './tables.ts'
@@ -28,6 +29,7 @@ export type PipelineDefinition = {
   /** With a log that hides the pipeline's secrets. */
   readonly world: World
   readonly decodeBlock: DecodeBlock
+  readonly rate?: RateLimits
   readonly onTrouble?: (reason: string | undefined) => void
   /** undefined: as the service's settings say. */
   readonly flushIntervalMs?: number | undefined
@@ -59,6 +61,8 @@ export type Pipelines = {
   onRefused(name: string): (reasons: readonly string[]) => void
 }
 
+const NO_LIMIT: RateLimits = { rowsMax: undefined, bytesMax: undefined }
+
 export function createPipelines(components: {
   catalog: Catalog
   tables: IngestTables
@@ -66,7 +70,9 @@ export function createPipelines(components: {
   ledger: SourceLedger
   health: Health
   counted: Pick<IngestMetrics, 'count'>
+  writer: Writer
 }): Pipelines {
+  const { writer } = components
   const { catalog, tables, intake, ledger, health, counted } = components
   const running = new Map<string, RunningPipeline>()
   const routesOf = new Map<string, PipelineDefinition['routes']>()
@@ -89,6 +95,7 @@ export function createPipelines(components: {
         name,
         keeper,
         decodeBlock: definition.decodeBlock,
+        limit: createRateLimit(definition.rate ?? NO_LIMIT, world),
         autoOffsetReset: definition.autoOffsetReset,
         catalog,
         intake,
@@ -119,6 +126,7 @@ export function createPipelines(components: {
       const started = { name, topics: Object.keys(routes), tables: [...topicsOfTables(routes).keys()] }
       const made = { ...started, pipeline, source, keeper, flushIntervalMs: definition.flushIntervalMs }
       running.set(name, made)
+      await catalog.tellTask(writer, name, 'running')
       // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
       source.start().catch((error: unknown) => {
         component.unhealthy(error instanceof Error ? error.message : String(error))
@@ -131,6 +139,8 @@ export function createPipelines(components: {
       if (!found) return
       found.keeper.stop()
       await found.source.close()
+      // What it took is committed. A catalog that is away learns by our heartbeat that nobody runs it here.
+      await catalog.tellTask(writer, name, undefined).catch(() => {})
       running.delete(name)
       routesOf.delete(name)
       health.remove(`pipeline ${name}`)

@@ -54,6 +54,7 @@ import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSegmentsHealth } from './segments-health.ts'
 import { createSourceLedger } from './source-ledger.ts'
+import { createStatusTeller } from './status-teller.ts'
 import { COLUMNS_MAX_DEFAULT, createIngestTables, type DeclaredTable } from './tables.ts'
 import { createUntilAvailable } from './until-available.ts'
 import { startUpkeep } from './upkeep.ts'
@@ -107,7 +108,9 @@ export async function startIngest(options: {
     onCreated: (name) =>
       void pipelines.bindTable(name).catch((error: unknown) => world.log.error('binding failed', { error })),
   })
+  let trouble: string | undefined
   const onTrouble = (reason: string | undefined) => {
+    trouble = reason
     if (reason === undefined) health.component('flush').healthy()
     else health.component('flush').degraded(reason)
   }
@@ -167,7 +170,7 @@ export async function startIngest(options: {
   })
   metrics.gaugeOf({ name: 'ingest_bytes_held', help: 'Bytes decoded but not committed.' }, () => intake.bytesHeld)
 
-  const pipelines = createPipelines({ catalog, tables, intake, ledger, health, counted })
+  const pipelines = createPipelines({ catalog, tables, intake, ledger, health, counted, writer })
 
   const httpBound = new Set<string>()
   async function bindHttp(name: string): Promise<void> {
@@ -181,7 +184,7 @@ export async function startIngest(options: {
   const decodeBlock = createDecodeBlock({ world, createBlockDecoder })
   async function startPipelines(): Promise<void> {
     for (const { name } of settings.tables) await tables.open(name)
-    for (const { name, topics, tables: names, autoOffsetReset } of settings.pipelines) {
+    for (const { name, topics, tables: names, autoOffsetReset, rate } of settings.pipelines) {
       await pipelines.start({
         name,
         groupId: `${settings.kafka.group}-${name}`,
@@ -196,6 +199,7 @@ export async function startIngest(options: {
           onTrouble,
         }),
         autoOffsetReset,
+        rate,
         kafka: settings.kafka,
         world,
         decodeBlock,
@@ -302,7 +306,15 @@ export async function startIngest(options: {
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
   intake.start()
   await startPipelines()
-  const upkeep = startUpkeep({ catalog, writer, world, liveSegments, tables, running: pipelines.running })
+  const teller = createStatusTeller({
+    catalog,
+    writer,
+    world,
+    metrics,
+    running: pipelines.running,
+    trouble: () => trouble,
+  })
+  const upkeep = startUpkeep({ teller, catalog, writer, world, liveSegments, tables, running: pipelines.running })
   const url = await server.listen()
   await connect.start(workerOf(url))
 

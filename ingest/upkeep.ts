@@ -11,13 +11,16 @@ import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
 import type { LiveSegments } from './live-segments.ts'
+import type { StatusTeller } from './status-teller.ts'
 import type { IngestTables } from './tables.ts'
 
 const TOUCH_EVERY_MS = 1000
 const REFRESH_EVERY_MS = 1000
 const LOOK_EVERY_MS = 5000
+const TELL_EVERY_MS = 2000
 
 export function startUpkeep(components: {
+  teller: StatusTeller
   catalog: Catalog
   writer: Writer
   world: World
@@ -25,7 +28,7 @@ export function startUpkeep(components: {
   tables: Pick<IngestTables, 'refresh'>
   running: () => readonly { readonly pipeline: KafkaPipeline; readonly source: KafkaSource }[]
 }): { stop(): Promise<void> } {
-  const { catalog, writer, world, liveSegments, tables, running } = components
+  const { teller, catalog, writer, world, liveSegments, tables, running } = components
   const stopping = new AbortController()
 
   async function touchIdle(): Promise<void> {
@@ -64,6 +67,7 @@ export function startUpkeep(components: {
     every(TOUCH_EVERY_MS, touchIdle),
     every(REFRESH_EVERY_MS, () => tables.refresh()),
     every(LOOK_EVERY_MS, look),
+    every(TELL_EVERY_MS, () => teller.tell()),
   ]
   return {
     async stop() {

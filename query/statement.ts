@@ -12,10 +12,11 @@
  * locked configuration) stand behind this one. Errors: `syntax-error`, `statement-refused`, with line and column.
  */
 import { positionOf, type StatementPosition } from '../lake/engine/duckdb-error.ts'
+import type { SystemTable } from '../lake/pipeline-rows.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
 import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
-import { isSystemTable, SYSTEM_TABLES, type SystemTable } from './system-tables/columns.ts'
+import { isSystemTable, SYSTEM_TABLES } from './system-tables/columns.ts'
 import { SYSTEM_SCHEMA } from './system-tables/system-sql.ts'
 
 export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }

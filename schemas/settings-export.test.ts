@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { settingsJsonSchema, settingsReference } from './settings-export.ts'
-import { PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { TABLE_LEAVES } from './settings-leaves.ts'
 import { findPath, TOP_LEAVES, variableName } from './settings-paths.ts'
+import { PIPELINE_LEAVES } from './settings-pipelines.ts'
 
 const reference = join(import.meta.dirname, '..', 'docs', 'reference')
 

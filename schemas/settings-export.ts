@@ -4,8 +4,9 @@
  */
 import { z } from 'zod'
 import type { Leaf } from './settings-leaf.ts'
-import { PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { TABLE_LEAVES } from './settings-leaves.ts'
 import { TOP_LEAVES } from './settings-paths.ts'
+import { PIPELINE_LEAVES } from './settings-pipelines.ts'
 
 type JsonSchema = { [key: string]: unknown }
 type Leaves = Readonly<Record<string, Leaf<unknown>>>

@@ -465,27 +465,3 @@ export const TABLE_LEAVES = {
     max: 10_000,
   }),
 } as const
-
-/** Settings of one pipeline, under `pipelines.<name>.`. */
-export const PIPELINE_LEAVES = {
-  topics: list({
-    description: 'Topics to read.',
-    fallback: [],
-    expected: 'a topic name',
-    pattern: /^[A-Za-z0-9._-]{1,249}$/,
-    max: 1000,
-  }),
-  tables: list({
-    description: 'Tables to write: every record goes to every one of them, in one commit.',
-    fallback: [],
-    expected: 'a table name',
-    pattern: /^[a-z][a-z0-9_]*$/,
-    max: 100,
-  }),
-  format: choice({ description: 'What the bytes of a record are.', choices: ['json'], fallback: 'json' }),
-  'auto-offset-reset': choice({
-    description: 'Overrides `kafka.auto.offset.reset` for this pipeline.',
-    choices: ['earliest', 'latest'],
-    fallback: undefined,
-  }),
-} as const

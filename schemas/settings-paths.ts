@@ -3,7 +3,8 @@
  * of the environment variable of each, and the nearest path when one does not exist.
  */
 import type { Leaf } from './settings-leaf.ts'
-import { LEAVES, PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { PIPELINE_LEAVES } from './settings-pipelines.ts'
 import { nearestKey } from './settings-problem.ts'
 
 type LeafTable = Readonly<Record<string, Leaf<unknown>>>

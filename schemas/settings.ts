@@ -5,7 +5,8 @@
  */
 
 import type { LeafValue } from './settings-leaf.ts'
-import { type LEAVES, type PIPELINE_LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import { type LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
+import type { PIPELINE_LEAVES } from './settings-pipelines.ts'
 import type { DeclaredColumn } from './settings-tables.ts'
 
 export type { Token, TokenRight } from './settings-leaves.ts'
@@ -38,6 +39,8 @@ export type PipelineSettings = {
   readonly tables: readonly string[]
   readonly format: 'json'
   readonly autoOffsetReset: 'earliest' | 'latest'
+  /** A second, in each ingest process; undefined: no limit. */
+  readonly rate: { readonly rowsMax: number | undefined; readonly bytesMax: number | undefined }
 }
 
 export type ListenAddress = { readonly host: string; readonly port: number }
@@ -178,6 +181,7 @@ export function toSettings(
         tables: pipeline.tables,
         format: pipeline.format,
         autoOffsetReset: pipeline['auto-offset-reset'] ?? values['kafka.auto.offset.reset'],
+        rate: { rowsMax: pipeline['rate.rows.max'] || undefined, bytesMax: pipeline['rate.bytes.max'] || undefined },
       }),
     ),
   }

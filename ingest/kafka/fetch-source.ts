@@ -426,6 +426,11 @@ export function createKafkaSource(components: {
       }
     },
     assignments: () => assigned,
+    async currentEnds() {
+      const wanted = tenure?.topics ?? []
+      const over = () => closing.signal.aborted
+      return (await listLogEnds({ cluster, world, topics, assigned: wanted, over })).partitions
+    },
     lastAtEndMs: (partition) => feeds.get(topicPartitionKey(partition))?.lastAtEndMs,
     async close() {
       closing.abort()

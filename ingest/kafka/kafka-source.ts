@@ -72,6 +72,8 @@ export type KafkaSource = {
   /** Advisory, for lag displays: group offsets. Never read back. */
   commitAdvisory(positions: readonly (TopicPartition & { readonly offset: number })[]): Promise<void>
   assignments(): readonly AssignedPartition[]
+  /** Where the assigned logs begin and end now, asked of the broker; those it does not tell are left out. */
+  currentEnds?(): Promise<readonly AssignedPartition[]>
   /**
    * Monotonic milliseconds when a reply last said that this partition's log ends at its position, all before delivered;
    * undefined: not yet. A broker that does not answer says nothing, so this grows old.

@@ -2,6 +2,8 @@
  * The tables that tell how pipelines fare, in SQL's schema `millrace`: their columns, types and what they mean.
  * `docs/reference/system-tables.md` says the same, and a test compares the two.
  */
+import type { SystemTable } from '../../lake/pipeline-rows.ts'
+
 export type SystemColumn = {
   readonly name: string
   readonly type: 'VARCHAR' | 'VARCHAR[]' | 'BIGINT' | 'INTEGER' | 'TIMESTAMPTZ'
@@ -75,14 +77,8 @@ export const SYSTEM_TABLES = {
     requested_by: 'VARCHAR',
     why: 'VARCHAR',
   }),
-} as const satisfies Readonly<Record<string, readonly SystemColumn[]>>
-
-export type SystemTable = keyof typeof SYSTEM_TABLES
+} as const satisfies Readonly<Record<SystemTable, readonly SystemColumn[]>>
 
 export function isSystemTable(name: string): name is SystemTable {
   return Object.hasOwn(SYSTEM_TABLES, name)
 }
-
-/** undefined and null are NULL; a bigint of a TIMESTAMPTZ is microseconds. */
-export type SystemValue = string | number | bigint | readonly string[] | null | undefined
-export type SystemRow = Readonly<Record<string, SystemValue>>

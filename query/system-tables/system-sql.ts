@@ -4,7 +4,8 @@
  * rewriting of its text.
  */
 import { quoteName, quoteText } from '../../lake/file-mapping.ts'
-import { SYSTEM_TABLES, type SystemColumn, type SystemRow, type SystemTable, type SystemValue } from './columns.ts'
+import type { SystemRow, SystemTable, SystemValue } from '../../lake/pipeline-rows.ts'
+import { SYSTEM_TABLES, type SystemColumn } from './columns.ts'
 
 export const SYSTEM_SCHEMA = 'millrace'
 

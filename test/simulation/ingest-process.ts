@@ -178,7 +178,17 @@ export async function bootIngest(
   if (shape.hasUpkeep) {
     // Nobody changes columns here.
     const still = { refresh: async () => {} }
-    startUpkeep({ catalog, writer, world, liveSegments, tables: still, running: () => [{ pipeline: made, source }] })
+    // Nothing depends on what is told.
+    const teller = { tell: async () => {}, of: () => [] }
+    startUpkeep({
+      teller,
+      catalog,
+      writer,
+      world,
+      liveSegments,
+      tables: still,
+      running: () => [{ pipeline: made, source }],
+    })
   }
   opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
 }

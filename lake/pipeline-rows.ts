@@ -1,5 +1,6 @@
 /**
- * What the catalog knows of pipelines, as rows: one topic-partition each, and what follows for a pipeline. Pure.
+ * What the catalog knows of pipelines, as rows: one topic-partition each, and what follows for a pipeline. Pure. The SQL tables
+ * `millrace.*` show them, and the status over REST.
  *
  *   lag        records between what is committed and the log's end as last seen; a topic-partition in which nothing happens has 0
  *   freshness  as `freshness.ts` has it: since a consumer last stood at the log's end with everything before committed
@@ -7,12 +8,17 @@
  * A log's end is known from the last commit and from what the process that has the topic-partition told since: the later one
  * counts, so that lag grows while nothing can be committed.
  */
-import type { PipelineFacts, ReportedPartition } from '../../lake/catalog/pipeline-status.ts'
-import type { Coverage, OffsetRange } from '../../schemas/coverage.ts'
-import { LETTERS_SOURCE } from '../../schemas/coverage.ts'
-import { endOf, incarnationOf, rowSourceOf, startOf, topicOf, uncovered } from '../../schemas/kafka-source-text.ts'
-import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
-import type { SystemRow, SystemTable } from './columns.ts'
+
+import type { Coverage, OffsetRange } from '../schemas/coverage.ts'
+import { LETTERS_SOURCE } from '../schemas/coverage.ts'
+import { endOf, incarnationOf, rowSourceOf, startOf, topicOf, uncovered } from '../schemas/kafka-source-text.ts'
+import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
+import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-status.ts'
+
+/** Rows by column name; undefined and null are NULL. Times are microseconds. */
+export type SystemValue = string | number | bigint | readonly string[] | null | undefined
+export type SystemRow = Readonly<Record<string, SystemValue>>
+export type SystemTable = 'pipelines' | 'partitions' | 'dead_letters' | 'offsets'
 
 /** All that was consumed of one topic-partition by one pipeline, oldest incarnation first. */
 type Place = {
@@ -59,12 +65,13 @@ function placesOf({ coverage, partitions }: PipelineFacts): Place[] {
   return [...places.values()].sort((a, b) => (placeText(a) < placeText(b) ? -1 : 1))
 }
 
-/** Sources of a topic that was made anew come in no order of their own: by when they last moved they do. */
+/** Incarnations in their order, stretches by where they begin; of a topic that was made anew the one that moved last comes last. */
 function byAge(a: Coverage, b: Coverage): number {
   const [left, right] = [rowSourceOf(a.source), rowSourceOf(b.source)]
-  if (left !== right)
-    return incarnationOf(left) - incarnationOf(right) || (a.caughtUpAt ?? 0n) < (b.caughtUpAt ?? 0n) ? -1 : 1
-  return startOf(a) < startOf(b) ? -1 : 1
+  if (left === right) return startOf(a) < startOf(b) ? -1 : 1
+  const incarnations = incarnationOf(left) - incarnationOf(right)
+  if (incarnations !== 0) return incarnations
+  return (a.caughtUpAt ?? 0n) < (b.caughtUpAt ?? 0n) ? -1 : 1
 }
 
 function placeText({ pipeline, topic, partition, stretches }: Place): string {
