@@ -39,7 +39,7 @@ function compileChain(plan: DecodePlan): TransformRecord {
       return transform(record)
     } catch (failure) {
       if (!(failure instanceof TransformFailure)) throw failure
-      return { failure: { reason: failure.message, column: undefined } }
+      return { failure: { reason: failure.message, column: undefined, kind: 'transform' } }
     }
   }
 }
@@ -146,6 +146,7 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     return {
       reason: `field "${field}" is no column of table "${table.plan.name}", whose evolution is fail`,
       column: field,
+      kind: 'schema',
     }
   }
 
@@ -189,12 +190,19 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
   function appendRest(table: TableRows, block: RecordBlock, index: number): DecodeFailure | undefined {
     const builder = table.builder!
     const failure = keys && appendKey(table, keys, block, index)
-    if (failure) return { reason: `key: ${failure.reason}`, column: failure.column }
+    if (failure) return { ...failure, reason: `key: ${failure.reason}`, kind: 'key' }
     const { headers, headersIndex } = table
     if (!headers) return undefined
     if (headers.failure || headersIndex < 0) return headers.failure
     const { bytes, headerStarts, headerEnds } = block
-    return putHeaders(builder.user[headersIndex], builder.rowCount, bytes, headerStarts[index], headerEnds[index])
+    const fault = putHeaders(
+      builder.user[headersIndex],
+      builder.rowCount,
+      bytes,
+      headerStarts[index],
+      headerEnds[index],
+    )
+    return fault && { ...fault, kind: 'key' }
   }
 
   function appendKey(table: TableRows, keys: Selection, block: RecordBlock, index: number): DecodeFailure | undefined {

@@ -135,6 +135,7 @@ export class ConnectRows {
       return {
         reason: `field "${field}" is no column of table "${table.name}", whose evolution is fail`,
         column: field,
+        kind: 'schema',
       }
     }
     rows.forget(found.futile)
@@ -210,12 +211,13 @@ export class ConnectRows {
       fit.kind === 'fits'
         ? { ...FITS, unknown }
         : fit.kind === 'dead'
-          ? { ...FITS, failure: { reason: fit.reason, column: undefined } }
+          ? { ...FITS, failure: { reason: fit.reason, column: undefined, kind: 'schema' } }
           : {
               ask: { table: rows.plan.name, schemaName: incoming.name, fields: fit.fields },
               failure: {
                 reason: `table "${rows.plan.name}" did not get the columns that ${incoming.name} need`,
                 column: undefined,
+                kind: 'schema',
               },
               unknown,
             }

@@ -29,7 +29,9 @@ export type TransformRecord = (record: ConnectRecord) => ConnectRecord | undefin
 
 const OPTIONAL_BYTES_SCHEMA = new ConnectSchema({ type: 'bytes', optional: true })
 const NOTHING: SchemaAndValue = { schema: undefined, value: null }
-const MALFORMED_HEADERS: ReadFailure = { failure: { reason: 'the headers are malformed', column: undefined } }
+const MALFORMED_HEADERS: ReadFailure = {
+  failure: { reason: 'the headers are malformed', column: undefined, kind: 'key' },
+}
 
 export function createGeneralBlock(
   plan: DecodePlan,
@@ -56,7 +58,7 @@ export function createGeneralBlock(
     const length = block.valueEnds[index] - block.valueStarts[index]
     if (length > plan.recordBytesMax) return { failure: tooLarge(length, plan.recordBytesMax) }
     const key = keys ? readPart(keys, block, index, block.keyStarts) : rawKey(block, index)
-    if (isReadFailure(key)) return { failure: { ...key.failure, reason: `key: ${key.failure.reason}` } }
+    if (isReadFailure(key)) return { failure: { ...key.failure, reason: `key: ${key.failure.reason}`, kind: 'key' } }
     const value = readPart(values, block, index, block.valueStarts)
     if (isReadFailure(value)) return value
     const headers = readHeaders(bytes, headerStarts[index], headerEnds[index])

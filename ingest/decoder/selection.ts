@@ -66,7 +66,11 @@ export function select(
     if (writer === UNREADABLE) failures.set(at, writerFailure)
     else if (writer === UNKNOWN_SCHEMA) {
       unknown.add(unknownId)
-      failures.set(at, { reason: `unknown schema id ${unknownId}: the registry did not give it`, column: undefined })
+      failures.set(at, {
+        reason: `unknown schema id ${unknownId}: the registry did not give it`,
+        column: undefined,
+        kind: 'schema',
+      })
     }
   }
 }

@@ -126,7 +126,8 @@ export class TableRows {
       if (fit.kind === 'dead') return refuse({ reason: fit.reason, column: undefined })
       if (fit.kind === 'ask') {
         const { name } = this.plan
-        const failure = {
+        const failure: DecodeFailure = {
+          kind: 'schema',
           reason: `table "${name}" did not get the columns that records of ${incoming.name} need`,
           column: undefined,
         }
@@ -238,7 +239,7 @@ export class TableRows {
 }
 
 function refuse(failure: DecodeFailure): Prepared {
-  return { decoder: undefined, open: undefined, failure, ask: undefined }
+  return { decoder: undefined, open: undefined, failure: { ...failure, kind: 'schema' }, ask: undefined }
 }
 
 function isWhole({ fields }: RecordSchema): boolean {

@@ -75,7 +75,7 @@ function openWriter(open: () => WriterFormat): Writer {
 }
 
 function unreadable(reason: string): Writer {
-  const problem = { reason, column: undefined }
+  const problem: DecodeFailure = { reason, column: undefined, kind: 'schema' }
   return { format: undefined, read: () => ({ failure: problem }), problem }
 }
 
