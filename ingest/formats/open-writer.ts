@@ -8,23 +8,22 @@ import { openAvro } from './avro/avro-format.ts'
 import { openCsv } from './csv.ts'
 import type { OpenFormat, WriterFormat, WriterSchema } from './format.ts'
 import { openJsonSchema } from './json/json-schema.ts'
+import { openProtobuf } from './protobuf/proto-format.ts'
 import { openBytes, openString } from './text.ts'
 
 export type SchemaConverter = Extract<ConverterPlan, { registry: boolean }>
 
-const FORMATS: Readonly<Record<SchemaConverter['format'], OpenFormat | undefined>> = {
+const FORMATS: Readonly<Record<SchemaConverter['format'], OpenFormat>> = {
   'json-schema': openJsonSchema,
   avro: openAvro,
-  protobuf: undefined,
+  protobuf: openProtobuf,
 }
 
 const REGISTRY_TYPES = { 'json-schema': 'JSON', avro: 'AVRO', protobuf: 'PROTOBUF' } as const
 
 /** Throws `conversion-failed` for a schema that cannot be read. */
 export function openSchema(converter: SchemaConverter, writer: WriterSchema): WriterFormat {
-  const open = FORMATS[converter.format]
-  if (!open) throw new MillraceError('conversion-failed', `format ${converter.format} is not there yet`)
-  return open(writer, converter)
+  return FORMATS[converter.format](writer, converter)
 }
 
 /** A schema from the registry; `messageIndexes` as in `WriterSchema`. */
