@@ -2,6 +2,7 @@
  * Which writer each record of a block has, and where the bytes for it lie: looked up once for a block, before anything is
  * decoded, because a schema that the plan lacks must be asked for first.
  */
+import { schemaIdHeaderProblem } from '../formats/schema-id-header.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
 import type { DecodeFailure } from './decoder.ts'
 import {
@@ -44,6 +45,7 @@ export function select(
   failures.clear()
   unknown.clear()
   if (selection.index.length < count) selection.index = new Int32Array(Math.max(count, 1024))
+  const isKey = starts === block.keyStarts
   if (writers.isOne) {
     // Filled with 0 from the start.
     selection.starts = starts
@@ -57,6 +59,12 @@ export function select(
   for (let at = first; at < count; at += 1) {
     if (starts[at] < 0) {
       selection.index[at] = NO_VALUE
+      continue
+    }
+    const headerProblem = writers.isFramed ? schemaIdHeaderProblem(block, at, isKey) : undefined
+    if (headerProblem !== undefined) {
+      selection.index[at] = UNREADABLE
+      failures.set(at, { reason: headerProblem, column: undefined })
       continue
     }
     const writer = writers.select(bytes, starts[at], ends[at])

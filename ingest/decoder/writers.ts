@@ -50,6 +50,8 @@ export type Writers = {
   readonly list: readonly Writer[]
   /** All records are of `list[0]`, from first to last byte. */
   readonly isOne: boolean
+  /** Each record names its schema in a registry's frame. */
+  readonly isFramed: boolean
   /** Index of the record's writer, or one of the above; its bytes are [bodyStart, bodyEnd). */
   select(bytes: Uint8Array, start: number, end: number): number
   /** Selected by a shortcut, but could not be read: the long way. undefined where there is no other. */
@@ -107,6 +109,7 @@ function oneWriter(writer: Writer): Writers {
   return {
     list: [writer],
     isOne: true,
+    isFramed: false,
     selectAgain: undefined,
     select(_, start, end) {
       bodyStart = start
@@ -145,6 +148,7 @@ function registryWriters(converter: SchemaConverter, plan: DecodePlan): Writers 
   return {
     list,
     isOne: false,
+    isFramed: true,
     selectAgain: undefined,
     select(bytes, start, end) {
       const at = readFrame(bytes, start, end, hasMessage)
@@ -201,6 +205,7 @@ function envelopeWriters(): Writers {
   return {
     list,
     isOne: false,
+    isFramed: false,
     selectAgain,
     select(bytes, start, end) {
       if (lastSchema && hasSchema(lastSchema, bytes, start, end)) {
