@@ -47,8 +47,8 @@ export type Field = {
   readonly type: ColumnType
   readonly required: boolean
   /**
-   * The number that the records' schema gives the field (a Protobuf field number, `field-id` in Avro or JSON Schema): a field
-   * with this number is this one whatever it is called.
+   * The number that the records' schema gives the field (a Protobuf field number within its message, `numberedIn`; `field-id` in
+   * Avro or JSON Schema): a field with this number is this one whatever it is called.
    */
   readonly sourceId?: number
   /**

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Field } from './column-type.ts'
-import { keysOfFields, matchFields } from './match-fields.ts'
+import { keysOfFields, matchFields, numberedIn } from './match-fields.ts'
 import type { RecordField } from './record-schema.ts'
 import { HIDDEN_COLUMNS } from './table-schema.ts'
 
@@ -30,6 +30,20 @@ test('two fields may swap their names when they have numbers', () => {
 test('a name used again under another number is another field', () => {
   expect(match([field('a', { sourceId: 7 })], [field('a', { sourceId: 1 })])).toEqual([-1])
   expect(match([field('a', { sourceId: 7 })], [field('a')])).toEqual([0])
+})
+
+test('numbers of another message say nothing: its fields are found by name', () => {
+  const table = [field('a', { sourceId: numberedIn('x.One', 1) }), field('b', { sourceId: numberedIn('x.One', 2) })]
+  const other = (name: string, number: number) => field(name, { sourceId: numberedIn('x.Other', number) })
+  expect(match([other('b', 1), other('a', 2), other('c', 3)], table)).toEqual([1, 0, -1])
+  const own = (name: string, number: number) => field(name, { sourceId: numberedIn('x.One', number) })
+  expect(match([own('b', 1), own('a', 2), own('c', 3)], table)).toEqual([0, 1, -1])
+})
+
+test('a number stays apart from those of other messages, and is a safe integer', () => {
+  expect(numberedIn('x.One', 536_870_911)).toBeLessThanOrEqual(Number.MAX_SAFE_INTEGER)
+  const all = ['a', 'b', 'x.One', 'x.Other', ''].map((name) => numberedIn(name, 1))
+  expect(new Set(all).size).toBe(all.length)
 })
 
 test('the name wins over an earlier name, whatever their order, and nothing is taken twice', () => {

@@ -9,7 +9,8 @@
  *   5. the same name but for upper and lower case, since a table has no two such columns
  *
  * A field of the table is taken once, in the order of these rules and then of the record's fields. A name does not match where
- * both have a `sourceId` and they differ: that is another field under a name used again. Hidden columns are never found.
+ * both have a `sourceId` of one message and they differ: that is another field under a name used again. Numbers of different
+ * messages (`numberedIn`), which may feed one table side by side, say nothing of each other. Hidden columns are never found.
  *
  * Fields inside a struct are matched among themselves; the element of a list and the key and value of a map by their place.
  */
@@ -20,6 +21,21 @@ import { FIRST_USER_FIELD_ID } from './table-schema.ts'
 /** Names that are equal when folded cannot be columns of one table. */
 export function foldName(name: string): string {
   return name.toLowerCase()
+}
+
+/** Field numbers of a message are below. */
+const NUMBERS = 2 ** 29
+
+/** The `sourceId` of a field that has this number in the message of this full name. */
+export function numberedIn(message: string, number: number): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < message.length; at += 1) hash = Math.imul(hash ^ message.charCodeAt(at), 0x01000193)
+  // 24 bits beside the number's 29 are a safe integer.
+  return ((hash ^ (hash >>> 24)) & 0xffffff) * NUMBERS + number
+}
+
+function isOfOneMessage(a: number, b: number): boolean {
+  return Math.floor(a / NUMBERS) === Math.floor(b / NUMBERS)
 }
 
 /** For each of the record's fields the position of the table's field, or -1. */
@@ -44,7 +60,7 @@ export function matchFields(records: readonly RecordField[], table: readonly Fie
     const position = names.get(name)
     if (position === undefined || sourceId === undefined) return position
     const own = table[position].sourceId
-    return own === undefined || own === sourceId ? position : undefined
+    return own === undefined || own === sourceId || !isOfOneMessage(own, sourceId) ? position : undefined
   }
   claim(({ sourceId }) => (sourceId === undefined ? [] : [lookup.bySourceId.get(sourceId)]))
   claim((record) => [named(lookup.byName, record.name, record)])

@@ -2,6 +2,7 @@ import protobuf from 'protobufjs'
 import descriptor from 'protobufjs/ext/descriptor.js'
 import { describe, expect, it } from 'vitest'
 import { assignFieldIds, type Field, formatColumnType, parseColumnType } from '../../../schemas/column-type.ts'
+import { numberedIn } from '../../../schemas/match-fields.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../../../schemas/table-schema.ts'
 import { batchRows } from '../../../test/harness/vector-values.ts'
 import { Decimal, Instant, type Struct } from '../../connect/data/values.ts'
@@ -121,8 +122,10 @@ describe('columns of a Protobuf schema', () => {
   })
 
   it('know field numbers, at every level', () => {
-    const [field] = open(message('In in = 7; message In { int32 x = 9; }')).columns.fields
-    expect(field).toMatchObject({ name: 'in', sourceId: 7, type: { fields: [{ name: 'x', sourceId: 9 }] } })
+    const text = `${PROTO3}package p; message M { In in = 7; message In { int32 x = 9; } }`
+    const [field] = open(text).columns.fields
+    const inner = { name: 'x', sourceId: numberedIn('p.M.In', 9) }
+    expect(field).toMatchObject({ name: 'in', sourceId: numberedIn('p.M', 7), type: { fields: [inner] } })
   })
 
   it('of the message that the frame or the settings choose', () => {

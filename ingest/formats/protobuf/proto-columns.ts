@@ -18,6 +18,7 @@
  */
 import { type ColumnType, type Field, NESTING_MAX } from '../../../schemas/column-type.ts'
 import { MillraceError } from '../../../schemas/errors.ts'
+import { numberedIn } from '../../../schemas/match-fields.ts'
 import type { RecordField } from '../../../schemas/record-schema.ts'
 import { isMapField, type ProtoField, type ProtoMessage, type ScalarKind, wellKnownOf } from './proto-type.ts'
 
@@ -46,7 +47,7 @@ function messageFields(message: ProtoMessage, walk: Walk, path: string): RecordF
       name: field.name,
       type: fieldType(field, walk, inner),
       required: field.required || !field.presence,
-      sourceId: field.number,
+      sourceId: numberedIn(message.name, field.number),
     }
   })
   walk.open.pop()

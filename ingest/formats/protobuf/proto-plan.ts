@@ -15,7 +15,7 @@
  */
 import { type Field, formatColumnType } from '../../../schemas/column-type.ts'
 import { MillraceError } from '../../../schemas/errors.ts'
-import { matchFields } from '../../../schemas/match-fields.ts'
+import { matchFields, numberedIn } from '../../../schemas/match-fields.ts'
 import { bytesPut, floatPut, integerPut, NO_PUT, textPut } from '../binary/put-values.ts'
 import { isMapField, type ProtoField, type ProtoMessage, type WellKnown, wellKnownOf } from './proto-type.ts'
 import { FIXED32, FIXED64, GROUP, LENGTH, VARINT } from './proto-wire.ts'
@@ -158,7 +158,7 @@ export function planMessage(type: ProtoMessage, columns: readonly Field[], path:
     name,
     type: { kind: 'json' } as const,
     required: false,
-    sourceId: number,
+    sourceId: numberedIn(type.name, number),
   }))
   const slots = matchFields(wanted, columns)
   type.fields.forEach((field, index) => {
