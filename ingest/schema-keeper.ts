@@ -282,7 +282,7 @@ export function createSchemaKeeper(components: {
 }
 
 function tablePlan(
-  { name, ready, deadLetters, evolution, columnsMax, inferTimestamps }: IngestTable,
+  { name, ready, deadLetters, evolution, columnsMax, inferTimestamps, inferNested }: IngestTable,
   fits: TableFits,
 ): TablePlan {
   const schema = ready && schemaOf(ready.feed)
@@ -295,7 +295,7 @@ function tablePlan(
     isFull: fits.isOverfull() || (schema !== undefined && countLeaves(userColumns(schema)) >= columnsMax),
     settledSchemas: fits.settled(),
     evolution,
-    inference: { timestamps: inferTimestamps },
+    inference: { timestamps: inferTimestamps, nested: inferNested ?? 'json' },
   }
 }
 

@@ -387,6 +387,7 @@ function declaredTables(settings: Settings): Record<string, DeclaredTable> {
         ...(table.time ? { time: table.time } : {}),
         inferRecords: table.infer.records,
         inferTimestamps: table.infer.timestamps,
+        inferNested: table.infer.nested,
         evolution: table.evolution,
         columnsMax: table.columnsMax,
       },

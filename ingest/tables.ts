@@ -19,6 +19,7 @@ import type { EvolutionPolicy } from '../schemas/settings.ts'
 import { type Column, DEAD_LETTER_COLUMNS, DEAD_LETTERS_SUFFIX, userColumns } from '../schemas/table-schema.ts'
 import { columnsOfRecord, takeOverDeclared } from './declared-columns.ts'
 import type { Decoder } from './decoder/decoder.ts'
+import type { InferOptions } from './decoder/infer-schema.ts'
 import { SCHEMALESS } from './decoder/new-fields.ts'
 import type { TableFeed } from './open-tick.ts'
 
@@ -33,6 +34,8 @@ export type DeclaredTable = {
   readonly time?: TableDeclaration['time']
   readonly inferRecords: number
   readonly inferTimestamps: boolean
+  /** What objects and arrays become; json by default. */
+  readonly inferNested?: 'json' | 'struct' | undefined
   /** Default: `evolve` without declared columns, `freeze` with. */
   readonly evolution?: EvolutionPolicy
   readonly columnsMax?: number
@@ -62,6 +65,7 @@ export type IngestTable = {
   readonly columnsMax: number
   /** Of keys without a schema. */
   readonly inferTimestamps: boolean
+  readonly inferNested?: 'json' | 'struct' | undefined
   /** What records of this schema would change, as the catalog has the table now; done at once when `apply` says so. */
   evolve(record: RecordSchema, apply: (plan: EvolutionPlan) => boolean): Promise<EvolutionPlan>
 }
@@ -82,7 +86,7 @@ export type IngestTables = {
 
 export type InferColumns = (
   records: Iterable<Sample>,
-  options: { timestamps: boolean },
+  options: InferOptions,
 ) => readonly { readonly name: string; readonly type: ColumnType; readonly required: boolean }[]
 
 const NOT_DECLARED = { partition: [], sort: [], eventTime: undefined }
@@ -192,6 +196,7 @@ export function createIngestTables(components: {
       evolution: declaration?.evolution ?? (declaration?.columns ? 'freeze' : 'evolve'),
       columnsMax,
       inferTimestamps: declaration?.inferTimestamps ?? true,
+      inferNested: declaration?.inferNested,
       get ready() {
         return ready
       },
@@ -230,7 +235,12 @@ export function createIngestTables(components: {
         full = resolve
       })
       if (collected.length < enough) await Promise.race([until, world.clock.sleep(SAMPLE_WAIT_MS)])
-      const columns = distinctNames(inferColumns(collected, { timestamps: declaration?.inferTimestamps ?? true }))
+      const columns = distinctNames(
+        inferColumns(collected, {
+          timestamps: declaration?.inferTimestamps ?? true,
+          nested: declaration?.inferNested ?? 'json',
+        }),
+      )
       collected = []
       if (columns.length > 0) await make(columns)
     }

@@ -100,7 +100,7 @@ pipelines:
       eventTime: undefined,
       evolution: 'freeze',
       columnsMax: 1000,
-      infer: { records: 1000, timestamps: true },
+      infer: { records: 1000, timestamps: true, nested: 'json' },
     })
     expect(settings.tables[1].infer.records).toBe(5)
     expect(settings.pipelines[0]).toMatchObject({

@@ -451,6 +451,12 @@ export const TABLE_LEAVES = {
     description: 'Take texts that look like timestamps, dates or times for such when columns are inferred.',
     fallback: true,
   }),
+  'infer.nested': choice({
+    description:
+      'What objects and arrays become when columns are inferred. `json`: a column with their text. `struct`: structs and lists with columns of their own inside, as far as their values agree.',
+    choices: ['json', 'struct'],
+    fallback: 'json',
+  }),
   evolution: choice({
     description:
       'What happens when records bring fields that the table lacks, or has with a narrower type. `evolve`: the table gets them. `freeze`: further fields are skipped and counted, records that do not fit are dead letters. `fail`: records with any difference are dead letters. Without it: `evolve` for a table without declared columns, `freeze` for one with.',

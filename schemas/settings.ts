@@ -25,7 +25,7 @@ export type TableSettings = {
   readonly eventTime: string | undefined
   /** Undefined: the usual ones. */
   readonly time?: { readonly earliest: string; readonly aheadMs: number } | undefined
-  readonly infer: { readonly records: number; readonly timestamps: boolean }
+  readonly infer: { readonly records: number; readonly timestamps: boolean; readonly nested: 'json' | 'struct' }
   readonly evolution: EvolutionPolicy
   readonly columnsMax: number
 }
@@ -169,7 +169,11 @@ export function toSettings(
         sort: table.sort,
         eventTime: table['event-time'],
         time: timeOf(table),
-        infer: { records: table['infer.records'], timestamps: table['infer.timestamps'] },
+        infer: {
+          records: table['infer.records'],
+          timestamps: table['infer.timestamps'],
+          nested: table['infer.nested'],
+        },
         evolution: table.evolution ?? (table.columns ? 'freeze' : 'evolve'),
         columnsMax: table['columns-max'],
       }),

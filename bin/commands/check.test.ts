@@ -8,7 +8,7 @@ function tableOf(partition: readonly string[], eventTime?: string) {
     const [name, type] = text.split(' ')
     return { name, type: parseColumnType(type)!, required: false }
   })
-  const infer = { records: 1000, timestamps: true }
+  const infer = { records: 1000, timestamps: true, nested: 'json' as const }
   return {
     tables: [
       { name: 't', columns, partition, sort: [], eventTime, infer, evolution: 'freeze' as const, columnsMax: 1000 },

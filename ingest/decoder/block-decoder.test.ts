@@ -371,7 +371,8 @@ test('a topic without a table is asked for with samples; records that teach noth
   const { letters, counts } = decodeRecords(plan, [json({ id: 1 }), { value: null }], true)
   expect([letters.length, counts.dead, counts.filtered]).toEqual([1, 1, 1])
   const nowhere = createBlockDecoder(planOf([], { routes: {} }))
-  expect(nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, true).kind).toBe('needs')
+  expect(nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, false).kind).toBe('needs')
+  expect(() => nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, true)).toThrow('have no table')
 })
 
 test('key columns and headers are written beside the value, and their faults are dead letters too', () => {
@@ -435,6 +436,34 @@ test('a whole key is one column; headers may be bytes; what is missing is asked 
   expect(rows).toEqual([{ id: 1n, key: 'k', headers: [['h', Buffer.from([0xff])]] }])
   const needs = askFor(planOf([tablePlan('a', { id: 'long' })], more), [{ key: 'k', value: '{"id":1}' }])
   expect(needs.columns.flatMap(({ fields }) => fields.map(({ name }) => name)).sort()).toEqual(['headers', 'key'])
+})
+
+test('keys of JSON without a schema: objects make a column for each field, other values one column', () => {
+  const more = { key: { format: 'json', envelope: false }, keyColumns: { prefix: 'key_' } } as const
+  const keyed = (key: string) => ({ key, value: '{"id":1}' })
+  const lacking = planOf([tablePlan('a', { id: 'long' })], more)
+  expect(askFor(lacking, [keyed('{"a":1,"b":"x"}'), keyed('"text"')]).columns.flatMap(({ fields }) => fields)).toEqual([
+    { fieldId: 0, name: 'key_a', type: { kind: 'long' }, required: false },
+    { fieldId: 0, name: 'key_b', type: { kind: 'string' }, required: false },
+    { fieldId: 0, name: 'key', type: { kind: 'string' }, required: false },
+  ])
+  const plan = planOf([tablePlan('a', { id: 'long', key: 'long', key_a: 'long' }, { ignoredKeys: ['key_b'] })], more)
+  const { rows, letters } = decodeRecords(plan, [
+    keyed('7'),
+    keyed('{"a":1,"b":"x"}'),
+    keyed('null'),
+    keyed('"x"'),
+    keyed('{'),
+  ])
+  expect(rows).toEqual([
+    { id: 1n, key: 7n, key_a: null },
+    { id: 1n, key: null, key_a: 1n },
+    { id: 1n, key: null, key_a: null },
+  ])
+  expect(letters.map(({ reason }) => reason)).toEqual([
+    'key: column "value": expected long, found text that is no number at byte 0',
+    'key: malformed JSON: text ends inside an object at byte 1',
+  ])
 })
 
 test('a record goes to every table of its topic and counts once', () => {

@@ -21,6 +21,7 @@ import type { DecodeFailure } from './decoder.ts'
 import { refusalKey } from './fit-record.ts'
 import { createGeneralBlock, type TransformRecord } from './general-block.ts'
 import { putHeaders } from './headers-column.ts'
+import { homeless } from './homeless.ts'
 import { findNewFields, firstNewKey, SCHEMALESS } from './new-fields.ts'
 import { createSelection, type Selection, select, writersIn } from './selection.ts'
 import { keyFields, type Prepared, TableRows } from './table-rows.ts'
@@ -80,7 +81,7 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     const key = keys && firstOf(keys)
     if (key) fields.push(...keyFields(key.columns, prefix))
     const names = new Set<string>()
-    const samples = Array.from(recordsOf(block, first), (record) => record.slice())
+    const samples = Array.from(recordsOf(block, first, values), (record) => record.slice())
     const distinct = fields.filter(({ name }) => !names.has(name.toLowerCase()) && names.add(name.toLowerCase()))
     return { kind: 'needs', schemas: [], columns: [], topics: [{ topic: block.topic, fields: distinct, samples }] }
   }
@@ -151,10 +152,18 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
   }
 
   /** Keys of records without a schema that might become columns of the table. */
-  function wishes(table: TableRows, block: RecordBlock, first: number, isFinal: boolean): DecodeNeeds['columns'] {
+  function wishes(
+    table: TableRows,
+    block: RecordBlock,
+    first: number,
+    isFinal: boolean,
+    of: { readonly selection: Selection; readonly isKey: boolean },
+  ): DecodeNeeds['columns'] {
     const { plan: own } = table
     if (own.evolution !== 'evolve' || own.isFull || table.isTired) return []
-    const found = findNewFields(own, recordsOf(block, first), (path) => table.isFutile(path))
+    const found = of.isKey
+      ? table.newKeyFields(recordsOf(block, first, of.selection), prefix)
+      : findNewFields(own, recordsOf(block, first, of.selection), (path) => table.isFutile(path))
     const isRefused = isFinal || Object.hasOwn(plan.refusedSchemas, refusalKey(own.name, SCHEMALESS))
     table.forget(found.futile)
     if (!isRefused) return found.columns
@@ -162,11 +171,13 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     return []
   }
 
-  function* recordsOf(block: RecordBlock, first: number): Generator<Uint8Array> {
+  /** Those of the block that have no schema. */
+  function* recordsOf(block: RecordBlock, first: number, selection: Selection): Generator<Uint8Array> {
+    const { index: writerOf, starts, ends, writers } = selection
     for (let index = first; index < block.count; index += 1) {
-      const writer = values.index[index]
-      if (block.valueStarts[index] < 0 || writer < 0 || values.writers.list[writer].format) continue
-      yield block.bytes.subarray(values.starts[index], values.ends[index])
+      const writer = writerOf[index]
+      if (starts[index] < 0 || block.valueStarts[index] < 0 || writer < 0 || writers.list[writer].format) continue
+      yield block.bytes.subarray(starts[index], ends[index])
     }
   }
 
@@ -214,21 +225,32 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     return decoder ? decoder.decode(block.bytes, keys.starts[index], keys.ends[index], builder) : failure
   }
 
+  function freshInKeys(table: TableRows, { writers }: Selection): number {
+    if (!table.builder) return 0
+    return writers.list.reduce((sum, writer) => sum + (table.prepareKey(writer, prefix).open?.newKeys ?? 0), 0)
+  }
+
   return {
     decode(block, first, source, arrivedMicros, isFinal) {
       const fed = tablesOf(block.topic)
       select(values, block, first, block.valueStarts, block.valueEnds)
       if (keys) select(keys, block, first, block.keyStarts, block.keyEnds)
       const needs = lacking(block, first, fed)
-      // Without a table there is no place for dead letters either.
-      if (needs && (!isFinal || fed.length === 0)) return needs
+      if (needs && !isFinal) return needs
+      if (fed.length === 0 && hasValue(block, first)) throw homeless(block.topic)
       deadReason = undefined
       const dead = new Uint8Array(block.count)
       const before = fed.map((table) => countKeys(table, values))
+      const keysBefore = fed.map((table) => (keys ? freshInKeys(table, keys) : 0))
       for (const table of fed) append(table, block, first, source, arrivedMicros, dead)
       const after = fed.map((table) => countKeys(table, values))
       const columns = fed.flatMap((table, index) => {
-        return after[index].fresh > before[index].fresh ? wishes(table, block, first, isFinal) : []
+        const asked: DecodeNeeds['columns'][number][] = []
+        const isNew = after[index].fresh > before[index].fresh
+        const isNewKey = keys !== undefined && freshInKeys(table, keys) > keysBefore[index]
+        if (isNew) asked.push(...wishes(table, block, first, isFinal, { selection: values, isKey: false }))
+        if (isNewKey) asked.push(...wishes(table, block, first, isFinal, { selection: keys, isKey: true }))
+        return asked
       })
       if (columns.length > 0) {
         for (const table of fed) table.clear()

@@ -20,6 +20,7 @@ import { readHeaders } from '../kafka/record-headers.ts'
 import { ConnectRows, fieldsOfRecord } from './connect-rows.ts'
 import type { BlockDecoder, DecodeNeeds, DecodePlan } from './decode-plan.ts'
 import type { DecodeFailure } from './decoder.ts'
+import { homeless } from './homeless.ts'
 import { createSelection, type Selection, select } from './selection.ts'
 import type { TableRows } from './table-rows.ts'
 import { createWriters, NO_VALUE } from './writers.ts'
@@ -87,12 +88,12 @@ export function createGeneralBlock(
       let dead = 0
       let filtered = 0
       let deadReason: string | undefined
-      let isHomeless = false
 
       function bury(index: number, failure: DecodeFailure, fed: readonly ConnectRows[]): void {
         // A topic that only a router gives a table has none for what the router never saw.
         const own = fed.length > 0 ? fed : [...rows.values()].slice(0, 1)
-        if (own.length === 0) isHomeless = true
+        if (own.length === 0 && isFinal) throw homeless(block.topic)
+        if (own.length === 0) topics.set(block.topic, { fields: [], samples: [] })
         for (const each of own) {
           each.rows.bury(block, index, source, arrivedMicros, failure)
           used.add(each)
@@ -156,10 +157,9 @@ export function createGeneralBlock(
       }
 
       const columns = [...rows.values()].flatMap(({ asks }) => [...asks.values()])
-      if (isHomeless || ((columns.length > 0 || topics.size > 0) && !isFinal)) {
+      if ((columns.length > 0 || topics.size > 0) && !isFinal) {
         for (const each of rows.values()) each.rows.clear()
         const lacking = [...topics].map(([topic, entry]) => ({ topic, ...entry }))
-        if (isHomeless && lacking.length === 0) lacking.push({ topic: block.topic, fields: [], samples: [] })
         return { kind: 'needs', schemas: [], columns, topics: lacking }
       }
       return {

@@ -93,6 +93,40 @@ export function findNewFields(
   return { columns: asked, paths, futile }
 }
 
+/**
+ * The same of keys: the fields of objects get the prefix, any other value is one column. `columns` are the table's key columns
+ * without the prefix.
+ */
+export function findNewKeyFields(
+  table: TablePlan,
+  columns: readonly Field[],
+  records: Iterable<Uint8Array>,
+  prefix: string,
+  whole: string,
+  isKnown: (path: string) => boolean,
+): NewFields {
+  const objects: Uint8Array[] = []
+  const others = createInference(table.inference ?? DEFAULT_OPTIONS)
+  for (const record of records) {
+    const parsed = readJson(record)
+    if ('problem' in parsed || parsed.value === null) continue
+    if (isJsonObject(parsed.value)) objects.push(record)
+    else others.add(new Map([[whole, parsed.value]]))
+  }
+  const schema = { schemaId: table.schema?.schemaId ?? 0, columns }
+  const found = findNewFields({ ...table, schema }, objects, (path) => isKnown(prefix + path))
+  const prefixed = found.columns.map(({ fields, ...rest }) => ({
+    ...rest,
+    fields: fields.map((field) => ({ ...field, name: prefix + field.name })),
+  }))
+  const paths = found.paths.map((path) => prefix + path)
+  const futile = found.futile.map((path) => prefix + path)
+  const isThere = table.schema?.columns.some(({ name }) => name === whole) === true
+  const own = isThere || isKnown(whole) ? [] : others.fields()
+  if (own.length > 0) prefixed.push({ table: table.name, schemaName: SCHEMALESS, fields: own })
+  return { columns: prefixed, paths: [...paths, ...own.map(({ name }) => name)], futile }
+}
+
 /** Fields inside the struct at `path`, as a wish for the column that it is in: nothing else of the column is said. */
 function within(columns: readonly Field[], path: ColumnPath, fields: readonly RecordField[]): readonly RecordField[] {
   const [name, ...rest] = path

@@ -14,6 +14,7 @@ import type { RecordField, RecordSchema } from '../../schemas/record-schema.ts'
 import { type Column, HIDDEN_COLUMNS, type TableSchema, userColumns } from '../../schemas/table-schema.ts'
 import { appendDeadLetter, headersOf } from '../dead-letters/append-letter.ts'
 import { type Target, WHOLE_VALUE } from '../formats/format.ts'
+import { createWholeDecoder } from '../formats/json/json-format.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
 import { type ColumnarBatchBuilder, createBatchBuilder } from './batch-builder.ts'
 import type { DecodedPiece, DecodeNeeds, DecodePlan, TablePlan } from './decode-plan.ts'
@@ -21,6 +22,8 @@ import type { DecodeFailure, Decoder } from './decoder.ts'
 import { fitRecord } from './fit-record.ts'
 import { checkHeadersColumn, headersField } from './headers-column.ts'
 import { createJsonDecoder, type JsonDecoder } from './json-decoder.ts'
+import { findNewKeyFields, type NewFields } from './new-fields.ts'
+import { skipSpace } from './scan-json.ts'
 import type { Writer } from './writers.ts'
 
 export type Prepared = {
@@ -143,9 +146,43 @@ export class TableRows {
   }
 
   private prepareOpen(schema: TableSchema, targets: readonly Target[], prefix: string | undefined): Prepared {
-    const ignoredKeys = [...this.plan.ignoredKeys, ...this.futile, ...(prefix === undefined ? this.otherColumns : [])]
-    const open = createJsonDecoder(schema, { targets: renamed(targets, prefix, false), ignoredKeys })
+    const known = [...this.plan.ignoredKeys, ...this.futile]
+    const open =
+      prefix === undefined
+        ? createJsonDecoder(schema, { targets, ignoredKeys: [...known, ...this.otherColumns] })
+        : this.openKey(schema, targets, prefix, known)
     return { decoder: open, open, failure: undefined, ask: undefined }
+  }
+
+  /** A key of JSON without a schema: an object's fields, or the whole of any other value. */
+  private openKey(schema: TableSchema, targets: readonly Target[], prefix: string, known: string[]): JsonDecoder {
+    const ignoredKeys = known.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length))
+    const fields = createJsonDecoder(schema, { targets: renamed(targets, prefix, false), ignoredKeys })
+    const name = wholeKeyColumn(prefix)
+    const whole = createWholeDecoder(schema, renamed(targets, prefix, true), undefined)
+    const isNew = !targets.some(({ field }) => field.name === name) && !known.includes(name)
+    let wholeKeys = 0
+    return {
+      get unknownKeys() {
+        return fields.unknownKeys
+      },
+      get newKeys() {
+        return fields.newKeys + wholeKeys
+      },
+      decode(bytes, start, end, target) {
+        const at = skipSpace(bytes, start, end)
+        if (at >= end || bytes[at] === 0x7b) return fields.decode(bytes, start, end, target)
+        const failure = whole.decode(bytes, start, end, target)
+        if (!failure && isNew && bytes[at] !== 0x6e) wholeKeys += 1
+        return failure
+      },
+    }
+  }
+
+  /** What keys without a schema would make. */
+  newKeyFields(records: Iterable<Uint8Array>, prefix: string): NewFields {
+    const columns = renamed(this.keyTargets, prefix, false).map(({ field }) => field)
+    return findNewKeyFields(this.plan, columns, records, prefix, wholeKeyColumn(prefix), (path) => this.isFutile(path))
   }
 
   /** These keys of JSON without a schema make no columns: they are not new any more. */
@@ -153,6 +190,7 @@ export class TableRows {
     if (paths.length === 0) return
     for (const path of paths) this.futile.add(path)
     for (const [writer, { open }] of this.values) if (open) this.values.delete(writer)
+    for (const [writer, { open }] of this.keys) if (open) this.keys.delete(writer)
   }
 
   isFutile(path: string): boolean {

@@ -40,7 +40,11 @@ export function openJsonWriter({ label, shape, isRequired, read }: JsonWriter): 
 }
 
 /** The JSON value itself goes into the column `value`; the other targets have none. */
-function createWholeDecoder(schema: TableSchema, targets: readonly Target[], shape: JsonShape): Decoder {
+export function createWholeDecoder(
+  schema: TableSchema,
+  targets: readonly Target[],
+  shape: JsonShape | undefined,
+): Decoder {
   const own = targets.find(({ field }) => field.name === WHOLE_VALUE)
   const others = targets.filter((target) => target !== own)
   const node = own && new JsonNode(own.field, [own.field.name], 0, shape, [])
