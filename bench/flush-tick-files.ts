@@ -13,6 +13,7 @@ import { createOpenTick } from '../ingest/open-tick.ts'
 import { createSegmentWriter } from '../ingest/segment-writer.ts'
 import { createSourceLedger } from '../ingest/source-ledger.ts'
 import { feedOf } from '../ingest/tables.ts'
+import { sealSegment } from '../ingest/threads/seal-segment.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { openObjectStore } from '../lake/object-store/open.ts'
@@ -89,7 +90,12 @@ export async function measureFiles(options: {
       world,
       writer,
       ledger,
-      segments: createSegmentWriter({ store, world, writer, writeParquet: timedWrite }),
+      segments: createSegmentWriter({
+        store,
+        world,
+        writer,
+        seal: async (question) => sealSegment(question, timedWrite),
+      }),
       ticksInFlightMax: 4,
       onCommitted({ segments }) {
         for (const { bytes } of segments) segmentBytes += bytes

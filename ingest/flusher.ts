@@ -19,7 +19,15 @@ import type { World } from '../runtime/world.ts'
 import { type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
 import type { TableSegments } from './live-segments.ts'
-import { needsStrip, type SealedTick, type StripRule, stripTick, type UsedKey, type Waiter } from './open-tick.ts'
+import {
+  needsStrip,
+  releaseBatch,
+  type SealedTick,
+  type StripRule,
+  stripTick,
+  type UsedKey,
+  type Waiter,
+} from './open-tick.ts'
 import type { PlannedSegment, SegmentWriter } from './segment-writer.ts'
 import type { SourceLedger } from './source-ledger.ts'
 import { createUntilAvailable } from './until-available.ts'
@@ -275,6 +283,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
         return new Promise<void>(() => {})
       })
       previous = settled.then(() => {
+        for (const { pieces } of tick.batches) for (const { batch } of pieces) releaseBatch(batch)
         ticksInFlight -= 1
         bytesInFlight -= tick.bytes
         const waiting = places

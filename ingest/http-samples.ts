@@ -26,6 +26,7 @@ import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSourceLedger, type SourceLedger } from './source-ledger.ts'
 import { createIngestTables, type IngestTables } from './tables.ts'
+import { sealSegment } from './threads/seal-segment.ts'
 import { createUntilAvailable } from './until-available.ts'
 
 export const TABLE = 't'
@@ -92,7 +93,12 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
     const ledger = createSourceLedger()
     const fatal: unknown[] = []
     const full: string[] = []
-    const segments = createSegmentWriter({ store: parts.store, world, writer, writeParquet })
+    const segments = createSegmentWriter({
+      store: parts.store,
+      world,
+      writer,
+      seal: async (question) => sealSegment(question, writeParquet),
+    })
     const troubles: (string | undefined)[] = []
     const onTrouble = (reason: string | undefined) => void troubles.push(reason)
     const untilAvailable = createUntilAvailable({ world, onTrouble })

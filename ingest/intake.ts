@@ -21,8 +21,10 @@ export type IntakeSettings = {
 
 export type Intake = {
   readonly tick: OpenTick
-  /** Resolves when more rows may be taken. */
-  room(): Promise<void>
+  /** Resolves when so many bytes more may be held (default: any), in the order of asking. */
+  room(bytes?: number): Promise<void>
+  /** Memory that is counted elsewhere was given back. */
+  freed(): void
   /** Flush at once if the open tick is large enough. Call after adding rows. */
   added(): void
   /** Everything added before is committed or dropped when it resolves. */
@@ -45,15 +47,22 @@ export function createIntake(components: {
   flusher: Flusher
   world: World
   settings: IntakeSettings
+  /** Bytes that are held elsewhere for rows: of fetched records, of rows being decoded, and of pieces that are counted there. */
+  elsewhere?: { readonly bytesHeld: number; readonly fetchedBytes: number }
 }): Intake {
-  const { tick, flusher, world, settings } = components
+  const { tick, flusher, world, settings, elsewhere } = components
   let stopping: AbortController | undefined
   let loop: Promise<void> | undefined
   let flushing: Promise<void> | undefined
   let liveSegments = 0
   let lastRowlessMs = Number.NEGATIVE_INFINITY
+  let lastRoom: Promise<void> = Promise.resolve()
+  let changed: PromiseWithResolvers<void> | undefined
 
-  const bytesHeld = () => tick.bytes + flusher.bytesInFlight
+  const bytesHeld = () => tick.ownBytes + flusher.bytesInFlight + (elsewhere?.bytesHeld ?? 0)
+  /** Something always may go on: fetched records alone must not keep each other waiting. */
+  const hasRoom = (bytes: number) =>
+    bytesHeld() + bytes <= settings.memoryMax || bytesHeld() === (elsewhere?.fetchedBytes ?? 0)
   const intervalMs = () => lengthenedInterval(settings.flushIntervalMs, liveSegments, settings.segmentsLiveMax)
 
   async function submitOpen(): Promise<void> {
@@ -82,16 +91,35 @@ export function createIntake(components: {
     }
   }
 
+  async function waitForRoom(bytes: number): Promise<void> {
+    while (!hasRoom(bytes)) {
+      if (!tick.isEmpty) void flush()
+      // Not the commit but the tick's leaving gives its bytes back; a tick dropped as stale leaves without a commit. Rows that
+      // are being decoded come into the tick, and leave with it.
+      await Promise.race([flusher.tickLeft(), change()])
+    }
+  }
+
+  function noteChange(): void {
+    changed?.resolve()
+    changed = undefined
+  }
+
+  function change(): Promise<void> {
+    changed ??= Promise.withResolvers<void>()
+    return changed.promise
+  }
+
   return {
     tick,
-    async room() {
-      while (bytesHeld() > settings.memoryMax) {
-        void flush()
-        // Not the commit but the tick's leaving gives its bytes back; a tick dropped as stale leaves without a commit.
-        await flusher.tickLeft()
-      }
+    room(bytes = 0) {
+      const mine = lastRoom.then(() => (hasRoom(bytes) ? undefined : waitForRoom(bytes)))
+      lastRoom = mine
+      return mine
     },
+    freed: noteChange,
     added() {
+      noteChange()
       if (tick.bytes >= settings.flushBytes || tick.rowCount >= settings.flushRows) void flush()
     },
     async drain() {

@@ -27,7 +27,7 @@ async function openPipelines() {
       world,
       writer,
       ledger,
-      segments: createSegmentWriter({ store, world, writer, writeParquet: () => expect.unreachable() }),
+      segments: createSegmentWriter({ store, world, writer, seal: () => expect.unreachable() }),
       ticksInFlightMax: 1,
       onCommitted: () => {},
       onStale: () => {},
@@ -38,7 +38,7 @@ async function openPipelines() {
     const pipeline = createKafkaPipeline({
       name: 'p',
       keeper: createSchemaKeeper({ pipeline: 'p', topics: ['flights'], tables: [], recordBytesMax: 1, world }),
-      decodeBlock: () => expect.unreachable(),
+      decode: () => expect.unreachable(),
       autoOffsetReset: 'earliest',
       catalog,
       intake: createIntake({ tick: sampleTick(), flusher, world, settings }),

@@ -2,7 +2,7 @@
  * A pipeline: records of its topics become rows of its tables, each record in every one of them.
  *
  *   assigned ─▶ drain what is open ─▶ coverage from the catalog ─▶ start positions
- *   block    ─▶ room ─▶ decode what is not covered ─▶ (a schema, columns, a table are missing: have them made, decode again)
+ *   records  ─▶ room ─▶ decode what is not covered ─▶ (a schema, columns, a table are missing: have them made, decode again)
  *            ─▶ pieces, advance, next offset in one step, if the source still stands where it stood
  *   stale    ─▶ the source is restarted from its coverage
  *
@@ -14,16 +14,15 @@
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
 import { type Coverage, type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
-import { MillraceError } from '../schemas/errors.ts'
+import { invariant, MillraceError } from '../schemas/errors.ts'
 import { incarnationOf, kafkaSourceText, rowSourceOf, stretchesOf } from '../schemas/kafka-source-text.ts'
-import { type DecodeBlock, firstFrom } from './decode-block.ts'
-import type { DecodedBlock } from './decoder/decode-plan.ts'
+import type { DecodeNeeds, DecodePlan } from './decoder/decode-plan.ts'
 import type { Intake } from './intake.ts'
 import {
   type AssignedPartition,
+  type Delivered,
   type KafkaSource,
   type KafkaSourceHandlers,
-  type RecordBlock,
   type StartPosition,
   type TopicPartition,
   topicPartitionKey,
@@ -31,6 +30,7 @@ import {
 import type { RowOrigin } from './open-tick.ts'
 import type { PlanKeeper } from './schema-keeper.ts'
 import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
+import { cutUnit, type DecodedUnit, releasePieces, type SourceUnit } from './threads/decode-unit.ts'
 
 export type PipelineState = {
   /** Reason and command, per topic-partition that waits for a human. */
@@ -72,6 +72,15 @@ type Assigned = {
   readonly generation: number
 }
 
+/** The records from offset `from` on, as rows of `source`. `isFinal`: see `BlockDecoder.decode`. Rejects only for bugs. */
+export type Decode = (
+  plan: DecodePlan,
+  unit: SourceUnit,
+  from: number,
+  source: string,
+  isFinal: boolean,
+) => Promise<DecodedUnit | DecodeNeeds>
+
 /** The source as it was assigned, and its next offset. */
 type Place = { readonly entry: Assigned; readonly from: number }
 
@@ -99,7 +108,9 @@ type Progress = {
   records: number
   dead: number
   bytes: number
-  /** Monotonic milliseconds since when its next block waits, and for what. */
+  /** Units that came and are not taken yet. */
+  inHand: number
+  /** Monotonic milliseconds since when its next unit waits, and for what. */
   waiting: { sinceMs: number; what: string } | undefined
 }
 
@@ -110,7 +121,7 @@ export function createKafkaPipeline(components: {
   name: string
   /** What the pipeline decodes by. */
   keeper: PlanKeeper
-  decodeBlock: DecodeBlock
+  decode: Decode
   autoOffsetReset: 'earliest' | 'latest'
   catalog: Catalog
   intake: Intake
@@ -219,98 +230,135 @@ export function createKafkaPipeline(components: {
     const id = topicPartitionKey(partition)
     let known = progress.get(id)
     if (!known) {
-      known = { logEnd: partition.logEnd, records: 0, dead: 0, bytes: 0, waiting: undefined }
+      known = { logEnd: partition.logEnd, records: 0, dead: 0, bytes: 0, inHand: 0, waiting: undefined }
       progress.set(id, known)
     }
     return known
   }
 
-  /** Back-pressure, and what it is for: told by `partitions` while it lasts. */
-  async function wait(block: RecordBlock): Promise<void> {
-    const own = progressOf(block)
-    own.logEnd = Math.max(own.logEnd, block.logEnd)
-    const sinceMs = world.clock.monotonicMs()
-    own.waiting = { sinceMs, what: 'ingest.memory.max' }
-    await intake.room()
-    if (components.limit) {
-      own.waiting = { sinceMs, what: 'its rate limit' }
-      await components.limit(block.count, valueBytes(block))
+  /**
+   * Units of one topic-partition are decoded side by side and taken in their order: each stands where the one before it is to
+   * end, and is decoded again in the rare case that it did not.
+   */
+  async function take(given: SourceUnit, before: Promise<Delivered> | undefined): Promise<Delivered> {
+    const { stretch } = components
+    if (stretch && given.startOffset >= Number(stretch.until))
+      return { nextOffset: given.nextOffset, damage: undefined }
+    const unit = stretch ? cutUnit(given, Number(stretch.until)) : given
+    const own = progressOf(unit)
+    own.logEnd = Math.max(own.logEnd, unit.logEnd)
+    own.inHand += 1
+    own.waiting ??= { sinceMs: world.clock.monotonicMs(), what: 'ingest.memory.max' }
+    try {
+      return await decodeInTurn(unit, own, before)
+    } finally {
+      own.inHand -= 1
+      own.waiting = own.inHand > 0 ? { sinceMs: world.clock.monotonicMs(), what: 'ingest.memory.max' } : undefined
     }
-    own.waiting = undefined
   }
 
-  async function take(given: RecordBlock): Promise<void> {
-    if (components.stretch && given.startOffset >= Number(components.stretch.until)) return
-    await wait(given)
-    const block = components.stretch ? cutBlock(given, Number(components.stretch.until)) : given
-    let isFinal = false
-    for (let place = placeOf(block); place !== undefined; ) {
-      const plan = keeper.plan()
-      const result = await components.decodeBlock(plan, block, place.from, rowSourceOf(place.entry.key.source), isFinal)
-      if (result.kind === 'needs') {
+  async function decodeInTurn(
+    unit: SourceUnit,
+    own: Progress,
+    before: Promise<Delivered> | undefined,
+  ): Promise<Delivered> {
+    let place = placeAhead(unit)
+    if (!place) return { nextOffset: unit.nextOffset, damage: undefined }
+    let plan = keeper.plan()
+    const started = components.decode(plan, unit, place.from, rowSourceOf(place.entry.key.source), false)
+    // It may fail while the one before is waited for.
+    started.catch(() => {})
+    const reached = (await before)?.nextOffset
+    let result = await started
+    if (components.limit && result.kind === 'decoded') {
+      own.waiting = { sinceMs: world.clock.monotonicMs(), what: 'its rate limit' }
+      await components.limit(result.records, result.valueBytes)
+    }
+    for (let isFinal = false, isFirst = true; ; isFirst = false) {
+      const isVoid = reached !== undefined && reached < unit.startOffset
+      const now = isVoid ? undefined : placeOf(unit)
+      if (!now) {
+        releasePieces(result)
+        return { nextOffset: isVoid ? reached : unit.nextOffset, damage: undefined }
+      }
+      const isSame: boolean = now.entry === place.entry && now.from === place.from
+      if (isSame && result.kind === 'decoded') {
+        // Nothing is awaited from the check on: the rows and the advance go into one tick.
+        append(result, unit, now)
+        intake.added()
+        return { nextOffset: result.nextOffset, damage: result.damage }
+      }
+      invariant('what is final needs nothing', !(isFinal && result.kind === 'needs'), { ...now.entry.key })
+      isFinal = false
+      if (result.kind === 'needs' && !(isFirst && keeper.plan().number !== plan.number)) {
+        own.waiting = undefined
         // What cannot be had leaves the plan as it is: then the records go to the dead letters, and those behind them go on.
         isFinal = (await keeper.resolve(result)).number === plan.number
-        place = placeOf(block)
-        continue
       }
-      const now = placeOf(block)
-      if (now && now.entry === place.entry && now.from === place.from) {
-        // Nothing is awaited from the check on: the rows and the advance go into one tick.
-        append(result, block, place)
-        intake.added()
-        return
-      }
+      releasePieces(result)
+      plan = keeper.plan()
       place = now
+      result = await components.decode(plan, unit, now.from, rowSourceOf(now.entry.key.source), isFinal)
     }
   }
 
-  /** Where the block goes on; undefined: it is of no use any more. */
-  function placeOf(block: RecordBlock): Place | undefined {
-    const entry = assigned.get(topicPartitionKey(block))
-    if (!entry || entry.partition.topicId !== block.topicId) return undefined
-    const next = ledger.next(entry.key)
-    if (next === undefined || entry.generation !== generationOf(entry.key)) return undefined
+  /** Where the unit is to go on once those before it were taken. */
+  function placeAhead(unit: SourceUnit): Place | undefined {
+    const entry = entryOf(unit)
+    const next = entry && ledger.next(entry.key)
+    return next === undefined ? undefined : { entry: entry!, from: Math.max(unit.startOffset, Number(next)) }
+  }
+
+  function entryOf(unit: SourceUnit): Assigned | undefined {
+    const entry = assigned.get(topicPartitionKey(unit))
+    return entry?.partition.topicId === unit.topicId && entry.generation === generationOf(entry.key) ? entry : undefined
+  }
+
+  /** Where the unit goes on; undefined: it is of no use any more. */
+  function placeOf(unit: SourceUnit): Place | undefined {
+    const entry = entryOf(unit)
+    const next = entry && ledger.next(entry.key)
+    if (!entry || next === undefined) return undefined
     const from = Number(next)
-    if (block.nextOffset <= from) return undefined
-    if (block.startOffset > from) {
-      world.log.warn('block beyond the next offset dropped', { ...entry.key, next: from, start: block.startOffset })
-      void source?.restart(block)
+    if (unit.startOffset > from) {
+      world.log.warn('records beyond the next offset dropped', { ...entry.key, next: from, start: unit.startOffset })
+      void source?.restart(unit)
       return undefined
     }
+    // One that does not even say how far it goes is damaged from its beginning on.
+    if (unit.nextOffset <= from && unit.nextOffset > unit.startOffset) return undefined
     return { entry, from }
   }
 
-  function append(decoded: DecodedBlock, block: RecordBlock, { entry, from }: Place): void {
+  function append(decoded: DecodedUnit, unit: SourceUnit, { entry, from }: Place): void {
+    if (decoded.nextOffset <= from) return
     const { key, generation } = entry
-    const origin: RowOrigin = { key, generation, range: { start: BigInt(from), end: BigInt(block.nextOffset) } }
+    const origin: RowOrigin = { key, generation, range: { start: BigInt(from), end: BigInt(decoded.nextOffset) } }
     for (const { tableId, schemaId, batch } of decoded.pieces) {
       intake.tick.add(keeper.feed(tableId, schemaId), batch, origin)
     }
-    const records = block.count - firstFrom(block, from)
-    // Of a block that is covered in part, what was skipped before it is not known apart from what was skipped after.
-    const skipped = Math.min(block.filtered, block.nextOffset - from - records)
-    const filtered = decoded.filtered + skipped
+    const filtered = decoded.filtered + decoded.skipped
     intake.tick.advance(
       {
         ...key,
         range: origin.range,
-        recordsIn: records + skipped,
+        recordsIn: decoded.records + decoded.skipped,
         recordsDead: decoded.dead,
         recordsFiltered: filtered,
-        logEnd: BigInt(block.logEnd),
-        caughtUp: block.nextOffset >= block.logEnd,
+        logEnd: BigInt(unit.logEnd),
+        caughtUp: decoded.nextOffset >= unit.logEnd,
       },
       generation,
     )
-    ledger.took(key, BigInt(block.nextOffset))
-    const own = progressOf(block)
-    own.logEnd = block.logEnd
-    own.records += records
+    ledger.took(key, BigInt(decoded.nextOffset))
+    const own = progressOf(unit)
+    own.logEnd = unit.logEnd
+    own.records += decoded.records
     own.dead += decoded.dead
-    own.bytes += valueBytes(block)
-    components.count('records', records)
+    own.bytes += decoded.valueBytes
+    components.count('records', decoded.records)
     if (decoded.dead > 0) components.count('dead', decoded.dead)
-    if (decoded.deadReason !== undefined) keeper.noteDead(block.topic, decoded.deadReason)
+    if (decoded.deadReason !== undefined) keeper.noteDead(unit.topic, decoded.deadReason)
     if (filtered > 0) components.count('filtered', filtered)
     if (decoded.unknownKeys > 0) components.count('unknown-keys', decoded.unknownKeys)
   }
@@ -428,7 +476,10 @@ export function createKafkaPipeline(components: {
         }
         components.onDecision()
       },
-      block: take,
+      async block(block) {
+        await take(block, undefined)
+      },
+      records: take,
       outOfRange(partition, position) {
         const source = assigned.get(topicPartitionKey(partition))?.key.source
         needDecision(
@@ -443,20 +494,4 @@ export function createKafkaPipeline(components: {
 
 function isOfStretch({ topic, partition }: TopicPartition, stretch: Stretch): boolean {
   return topic === stretch.topic && partition === stretch.key.partition
-}
-
-/** Bytes of the values, as they came. */
-function valueBytes({ count, valueStarts, valueEnds }: RecordBlock): number {
-  let bytes = 0
-  for (let index = 0; index < count; index += 1)
-    if (valueStarts[index] >= 0) bytes += valueEnds[index] - valueStarts[index]
-  return bytes
-}
-
-/** Nothing at or behind `until`. What the broker skipped in the block is not known apart from what it skipped behind. */
-function cutBlock(block: RecordBlock, until: number): RecordBlock {
-  if (block.nextOffset <= until) return block
-  let count = block.count
-  while (count > 0 && block.offsets[count - 1] >= until) count -= 1
-  return { ...block, count, nextOffset: Math.max(until, block.startOffset), filtered: 0 }
 }

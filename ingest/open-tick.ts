@@ -15,9 +15,22 @@ import { sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
 import type { ColumnVector, MicroBatch } from '../schemas/micro-batch.ts'
 
+/**
+ * Rows of a block or a request. With `heldBytes` they lie in memory that somebody else counts and wants back (`releaseBatch`),
+ * once; without it in memory of their own.
+ */
+export type HeldBatch = MicroBatch & {
+  readonly heldBytes?: number
+  release?(): void
+}
+
+export function releaseBatch(batch: HeldBatch): void {
+  batch.release?.()
+}
+
 /** Rows of one source in one table, taken under one generation of the source. */
 export type Piece = RowOrigin & {
-  readonly batch: MicroBatch
+  readonly batch: HeldBatch
   readonly keyText: string
 }
 
@@ -76,20 +89,22 @@ export type SealedTick = {
   readonly idempotencyKeys: readonly PendingKey[]
   readonly masks?: readonly PendingMask[]
   readonly waiters: readonly Waiter[]
-  /** Memory the sealed rows take, roughly. */
+  /** Memory the sealed rows take, roughly, without what somebody else counts. */
   readonly bytes: number
   readonly rowCount: number
 }
 
 export type OpenTick = {
   /** Rows for one table: at least one. */
-  add(feed: TableFeed, batch: MicroBatch, origin: RowOrigin): void
+  add(feed: TableFeed, batch: HeldBatch, origin: RowOrigin): void
   advance(advance: SourceAdvance, generation: number): void
   addKey(key: PendingKey): void
   addWaiter(waiter: Waiter): void
   readonly rowCount: number
-  /** Memory it takes: what a flush is decided by, and what counts against the ceiling. */
+  /** Memory that its rows take, whoever counts it: what a flush is decided by. */
   readonly bytes: number
+  /** Of these what nobody else counts. */
+  readonly ownBytes: number
   /** Neither rows nor advances. */
   readonly isEmpty: boolean
   /** Everything so far; the open tick is empty afterwards. */
@@ -116,9 +131,10 @@ export function createOpenTick(): OpenTick {
   let keys: PendingKey[] = []
   let waiters: Waiter[] = []
   let rowCount = 0
-  let pieceBytes = 0
+  let ownBytes = 0
+  let heldBytes = 0
 
-  const bytesHeld = () => pieceBytes + (advances.size + keys.length + waiters.length) * ENTRY_BYTES
+  const bytesHeld = () => ownBytes + (advances.size + keys.length + waiters.length) * ENTRY_BYTES
 
   return {
     add(feed, batch, origin) {
@@ -131,7 +147,8 @@ export function createOpenTick(): OpenTick {
       open.pieces.push({ ...origin, batch, keyText: sourceKeyText(origin.key) })
       open.rowCount += batch.rowCount
       rowCount += batch.rowCount
-      pieceBytes += PIECE_BYTES + batchBytes(batch)
+      ownBytes += PIECE_BYTES + (batch.heldBytes === undefined ? batchBytes(batch) : 0)
+      heldBytes += batch.heldBytes ?? 0
     },
 
     advance(next, generation) {
@@ -164,6 +181,9 @@ export function createOpenTick(): OpenTick {
       return rowCount
     },
     get bytes() {
+      return bytesHeld() + heldBytes
+    },
+    get ownBytes() {
       return bytesHeld()
     },
     get isEmpty() {
@@ -184,7 +204,8 @@ export function createOpenTick(): OpenTick {
       keys = []
       waiters = []
       rowCount = 0
-      pieceBytes = 0
+      ownBytes = 0
+      heldBytes = 0
       return tick
     },
   }

@@ -7,7 +7,6 @@ import type { Health } from '../runtime/health.ts'
 import type { World } from '../runtime/world.ts'
 import type { SourceKey } from '../schemas/coverage.ts'
 import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
-import type { DecodeBlock } from './decode-block.ts'
 import type { IngestMetrics } from './ingest-metrics.ts'
 import type { Intake } from './intake.ts'
 import { createKafkaSource, type KafkaSourceSettings } from './kafka/fetch-source.ts'
@@ -17,6 +16,7 @@ import { createRateLimit, type RateLimits } from './rate-limit.ts'
 import type { PlanKeeper } from './schema-keeper.ts'
 import type { SourceLedger } from './source-ledger.ts'
 import type { IngestTables } from './tables.ts'
+import type { IngestWork } from './threads/work.ts'
 
 export type PipelineDefinition = {
   readonly name: string
@@ -28,7 +28,7 @@ export type PipelineDefinition = {
   readonly kafka: KafkaSourceSettings
   /** With a log that hides the pipeline's secrets. */
   readonly world: World
-  readonly decodeBlock: DecodeBlock
+  readonly work: Pick<IngestWork, 'decode' | 'replies'>
   readonly rate?: RateLimits
   readonly onTrouble?: (reason: string | undefined) => void
   /** undefined: as the service's settings say. */
@@ -94,7 +94,7 @@ export function createPipelines(components: {
       const pipeline = createKafkaPipeline({
         name,
         keeper,
-        decodeBlock: definition.decodeBlock,
+        decode: definition.work.decode,
         limit: createRateLimit(definition.rate ?? NO_LIMIT, world),
         autoOffsetReset: definition.autoOffsetReset,
         catalog,
@@ -119,6 +119,7 @@ export function createPipelines(components: {
         topics: Object.keys(routes),
         groupId: definition.groupId,
         handlers: pipeline.handlers,
+        replies: definition.work.replies(definition.kafka.fetchBytesMax),
       })
       await bind(name, routes)
       routesOf.set(name, routes)

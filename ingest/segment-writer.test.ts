@@ -5,7 +5,8 @@ import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
-import { createSegmentWriter, recordedSources, rowsOfSources, touchedHours } from './segment-writer.ts'
+import { createSegmentWriter, recordedSources, rowsOfSources } from './segment-writer.ts'
+import { touchedHours } from './threads/touched-hours.ts'
 import { sampleFeed, sampleKey } from './tick-samples.ts'
 
 const FIELD = 16
@@ -110,7 +111,7 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
     store: createMemoryObjectStore({ root: 'file:///lake', world: createTestWorld() }),
     world: createTestWorld(),
     writer,
-    writeParquet: () => {
+    seal: () => {
       throw new Error('not asked')
     },
   })

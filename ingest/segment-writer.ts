@@ -11,9 +11,7 @@
  */
 
 import type { NewSegment, Table, Writer } from '../lake/catalog/catalog.ts'
-import { checksumOf } from '../lake/checksum.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
-import type { WriteParquet } from '../lake/parquet/parquet.ts'
 import {
   COMMIT_ID_KEY,
   COMMIT_KEY,
@@ -31,10 +29,9 @@ import {
 } from '../lake/rebuild/segment-record.ts'
 import type { World } from '../runtime/world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
-import type { MicroBatch } from '../schemas/micro-batch.ts'
-import { concatBatches } from './decoder/filter-rows.ts'
 import type { PendingAdvance, Piece, SealedBatch } from './open-tick.ts'
 import { putOwnFile } from './put-own-file.ts'
+import type { SealedSegment, SealQuestion } from './threads/seal-segment.ts'
 
 /** One attempt at a flush tick, as its files tell it. */
 export type TickAttempt = {
@@ -61,23 +58,14 @@ export type SegmentWriter = {
   write(planned: PlannedSegment): Promise<NewSegment>
 }
 
-const ROW_GROUP_ROWS = 122_880
-const ZSTD_LEVEL = 1
-/** More hours than this are told as days, more days as "all". */
-const TOUCHED_MAX = 64
-const MICROS_PER_HOUR = 3_600_000_000
-const MICROS_PER_DAY = 24 * MICROS_PER_HOUR
-const TWO_32 = 4294967296
-/** The high half of an int64 that a double still holds exactly. */
-const SAFE_HIGH = 2 ** 21
-
 export function createSegmentWriter(components: {
   store: ObjectStore
   world: World
   writer: Writer
-  writeParquet: WriteParquet
+  /** The bytes, made wherever there is room for it. */
+  seal(question: SealQuestion): Promise<SealedSegment>
 }): SegmentWriter {
-  const { store, world, writer, writeParquet } = components
+  const { store, world, writer, seal } = components
   const definitions = new Map<string, string>()
   let number = 0
 
@@ -120,14 +108,9 @@ export function createSegmentWriter(components: {
     },
 
     async write({ sealed, path, sources, keyValues }) {
-      const { table, schemaId } = sealed
-      const batch = concatBatches(sealed.pieces.map((piece) => piece.batch))
-      const { bytes, bounds } = writeParquet(batch, {
-        compression: 'zstd',
-        level: ZSTD_LEVEL,
-        rowGroupRows: ROW_GROUP_ROWS,
-        keyValues,
-      })
+      const { table, schemaId, eventTimeFieldId } = sealed
+      const pieces = sealed.pieces.map(({ batch }) => batch)
+      const { bytes, rowCount, checksum, bounds, touched } = await seal({ pieces, keyValues, eventTimeFieldId })
       world.crashPoint('ingest/before-segment-file')
       const info = await putOwnFile(store, path, bytes)
       world.crashPoint('ingest/after-segment-file')
@@ -135,13 +118,13 @@ export function createSegmentWriter(components: {
         tableId: table.tableId,
         schemaId,
         path,
-        rowCount: batch.rowCount,
+        rowCount,
         bytes: bytes.length,
         etag: info.etag,
-        checksum: checksumOf(bytes),
+        checksum,
         bounds,
         sources,
-        touched: touchedHours(batch, sealed.eventTimeFieldId),
+        touched,
       }
     },
   }
@@ -197,43 +180,4 @@ export function rowsOfSources(pieces: readonly RecordedPiece[]): ReadonlyMap<str
     })
   }
   return sources
-}
-
-/** The bounded set of event-time hours that the rows touch; rows without an event time touch nothing. */
-export function touchedHours(batch: MicroBatch, eventTimeFieldId: number | undefined): NewSegment['touched'] {
-  const vector = batch.vectors.find((each) => each.column.fieldId === eventTimeFieldId)
-  if (!vector) return { grain: 'all', values: [] }
-  const hours = distinct(vector, MICROS_PER_HOUR)
-  if (hours) return { grain: 'hour', values: hours }
-  const days = distinct(vector, MICROS_PER_DAY)
-  return days ? { grain: 'day', values: days } : { grain: 'all', values: [] }
-}
-
-/** Beyond 2^53 microseconds (year 2255) a double would round the last instant of an hour into the next one. */
-function ordinalOf(high: number, low: number, unitMicros: number): number {
-  if (high >= -SAFE_HIGH && high < SAFE_HIGH) return Math.floor((high * TWO_32 + low) / unitMicros)
-  const micros = BigInt(high) * BigInt(TWO_32) + BigInt(low)
-  const unit = BigInt(unitMicros)
-  const remainder = ((micros % unit) + unit) % unit
-  return Number((micros - remainder) / unit)
-}
-
-/** Sorted ordinals, or undefined when there are more than `TOUCHED_MAX`. Reads int64 halves: no bigint a row. */
-function distinct(vector: MicroBatch['vectors'][number], unitMicros: number): number[] | undefined {
-  const ordinals = new Set<number>()
-  const { length, validity, data, column } = vector
-  const words = new Int32Array(data.buffer, data.byteOffset, data.byteLength >> 2)
-  const isDate = column.type.kind === 'date'
-  let last = Number.NaN
-  for (let row = 0; row < length; row += 1) {
-    if (validity && ((validity[row >> 3] >> (row & 7)) & 1) === 0) continue
-    const ordinal = isDate
-      ? Math.floor((words[row] * MICROS_PER_DAY) / unitMicros)
-      : ordinalOf(words[row * 2 + 1], words[row * 2] >>> 0, unitMicros)
-    if (ordinal === last) continue
-    last = ordinal
-    ordinals.add(ordinal)
-    if (ordinals.size > TOUCHED_MAX) return undefined
-  }
-  return [...ordinals].sort((a, b) => a - b)
 }

@@ -7,8 +7,7 @@
  * Any number of these processes may share a consumer group; positions come from the catalog's coverage. Stopping: no
  * new requests, leave the group, seal and commit what is open, say goodbye to the catalog.
  */
-
-import { hostname } from 'node:os'
+import { availableParallelism, hostname } from 'node:os'
 import { join } from 'node:path'
 import { catalogFile, openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
@@ -33,7 +32,6 @@ import { addColumnRoutes } from './columns-door.ts'
 import { createConnectService } from './connect/connect-service.ts'
 import { createDeadLetters } from './dead-letters/replay.ts'
 import { addDeadLetterRoutes } from './dead-letters/routes.ts'
-import { createDecodeBlock } from './decode-block.ts'
 import { createBatchBuilder } from './decoder/batch-builder.ts'
 import { createBlockDecoder } from './decoder/block-decoder.ts'
 import { inferColumns } from './decoder/infer-schema.ts'
@@ -56,6 +54,8 @@ import { createSegmentsHealth } from './segments-health.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { createStatusTeller } from './status-teller.ts'
 import { COLUMNS_MAX_DEFAULT, createIngestTables, type DeclaredTable } from './tables.ts'
+import { createInlineWork, type IngestWork } from './threads/work.ts'
+import { createWorkerPool } from './threads/worker-pool.ts'
 import { createUntilAvailable } from './until-available.ts'
 import { startUpkeep } from './upkeep.ts'
 
@@ -64,6 +64,7 @@ const LETTERS_SPILL_BYTES = 4 * 1024 ** 3
 /** Letters of HTTP have no topic; their plan has one route. */
 const HTTP_LETTERS_TOPIC = ''
 const TICKS_IN_FLIGHT_MAX = 4
+const THREADS_MAX = 8
 /** Of the time to stop, what requests under way may take. */
 const DOOR_SHARE = 0.5
 const DRAIN_PAUSE_MS = 20
@@ -137,13 +138,32 @@ export async function startIngest(options: {
       segmentsHealth.live(most)
     },
   })
+  const parts = { world, createBlockDecoder, writeParquet, room: (bytes: number) => intake.room(bytes) }
+  const threads = settings.ingest.threads ?? Math.min(availableParallelism(), THREADS_MAX)
+  const work: IngestWork =
+    threads === 0
+      ? createInlineWork(parts)
+      : createWorkerPool({
+          ...parts,
+          threads,
+          memoryMax: settings.ingest.memoryMax,
+          onFreed: () => intake.freed(),
+          onDeath(error) {
+            health.component('threads').unhealthy(error.message)
+            world.log.error(
+              'a worker thread is gone, and its rows with it: this process ends, the next one reads them again',
+              { error },
+            )
+            process.exit(EXIT_FENCED)
+          },
+        })
   const flusher = createFlusher({
     catalog,
     store,
     world,
     writer,
     ledger,
-    segments: createSegmentWriter({ store, world, writer, writeParquet }),
+    segments: createSegmentWriter({ store, world, writer, seal: (question) => work.seal(question) }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
     makeRoom: (adding) => liveSegments.makeRoom(adding),
     onCommitted(tick) {
@@ -158,6 +178,7 @@ export async function startIngest(options: {
     tick: createOpenTick(),
     flusher,
     world,
+    elsewhere: work,
     settings: {
       get flushIntervalMs() {
         return Math.min(settings.flush.intervalMs, connect.flushIntervalMs() ?? settings.flush.intervalMs)
@@ -181,7 +202,6 @@ export async function startIngest(options: {
     httpBound.add(bound)
   }
 
-  const decodeBlock = createDecodeBlock({ world, createBlockDecoder })
   async function startPipelines(): Promise<void> {
     for (const { name } of settings.tables) await tables.open(name)
     for (const { name, topics, tables: names, autoOffsetReset, rate } of settings.pipelines) {
@@ -202,7 +222,7 @@ export async function startIngest(options: {
         rate,
         kafka: settings.kafka,
         world,
-        decodeBlock,
+        work,
       })
     }
   }
@@ -273,7 +293,7 @@ export async function startIngest(options: {
     flusher,
     ledger,
     tables,
-    decodeBlock,
+    decode: work.decode,
     async keeperOf(pipeline, table) {
       if (pipeline !== httpPipeline(table)) return pipelines.find(pipeline)?.keeper
       return createSchemaKeeper({
@@ -299,7 +319,7 @@ export async function startIngest(options: {
     health,
     tables,
     pipelines,
-    decodeBlock,
+    work,
     measures: async () => ({}),
   })
 
@@ -343,6 +363,7 @@ export async function startIngest(options: {
       await connect.stop()
       await Promise.all(pipelines.running().map(({ name }) => pipelines.stop(name)))
       await intake.stop()
+      await work.close()
       await heartbeat.stop()
       await catalog.retireWriter(writer).catch(() => {})
       await store.close()

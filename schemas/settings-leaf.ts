@@ -61,6 +61,27 @@ export function integer(options: Common<number> & Bounds): Leaf<number> {
   })
 }
 
+/** A number, or `auto` (undefined): found out where it is used. */
+export function integerOrAuto(options: { readonly description: string } & Bounds): Leaf<number | undefined> {
+  const expected = `auto, or a whole number between ${options.min} and ${options.max}`
+  const auto = zodLeaf<number | 'auto'>({
+    ...options,
+    expected,
+    fallback: 'auto',
+    fallbackText: 'auto',
+    schema: z.union([z.literal('auto'), z.number().int().min(options.min).max(options.max)]),
+    reads: 'yaml',
+  })
+  return {
+    ...auto,
+    fallback: undefined,
+    parse(value) {
+      const result = auto.parse(value)
+      return 'value' in result && result.value === 'auto' ? { value: undefined } : (result as LeafResult<number>)
+    },
+  }
+}
+
 export function flag(options: Common<boolean>): Leaf<boolean> {
   return zodLeaf({
     ...options,

@@ -5,7 +5,18 @@
  */
 import { z } from 'zod'
 import { connectorsLeaf } from './settings-connectors.ts'
-import { bytes, choice, duration, flag, integer, list, optionalText, text, zodLeaf } from './settings-leaf.ts'
+import {
+  bytes,
+  choice,
+  duration,
+  flag,
+  integer,
+  integerOrAuto,
+  list,
+  optionalText,
+  text,
+  zodLeaf,
+} from './settings-leaf.ts'
 import { columnsLeaf, DATE_TEXT, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
 
 const KiB = 1024
@@ -213,8 +224,15 @@ export const LEAVES = {
     min: 4,
     max: 100_000,
   }),
+  'ingest.threads': integerOrAuto({
+    description:
+      'Worker threads of ingest that unpack and decode records and write segments. `auto`: as many as cores, at most 8. 0: all of it on the main thread.',
+    min: 0,
+    max: 64,
+  }),
   'ingest.memory.max': bytes({
-    description: 'Bytes of rows that ingest holds in memory. At it, sources pause; nothing is dropped.',
+    description:
+      'Bytes that ingest holds in memory: fetched records that wait, and rows until they are committed. At it, sources pause; nothing is dropped.',
     fallback: 256 * MiB,
     min: 8 * MiB,
     max: TiB,

@@ -118,6 +118,7 @@ export function toSettings(
     },
     segments: { liveMax: values['segments.live.max'] },
     ingest: {
+      threads: values['ingest.threads'],
       memoryMax: values['ingest.memory.max'],
       recordBytesMax: values['ingest.record.bytes.max'],
       requestBytesMax: values['ingest.request.bytes.max'],

@@ -9,11 +9,11 @@ import type { Health } from '../../runtime/health.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
-import type { DecodeBlock } from '../decode-block.ts'
 import { placeEnds } from '../kafka/place-ends.ts'
 import { listTopics } from '../kafka/topic-names.ts'
 import type { Pipelines } from '../pipelines.ts'
 import type { IngestTables } from '../tables.ts'
+import type { IngestWork } from '../threads/work.ts'
 import { checkConnector } from './config/check-connector.ts'
 import type { ConfigProperties } from './config/config-value.ts'
 import type { ConnectorConfig } from './config/connector-config.ts'
@@ -47,7 +47,7 @@ export function createConnectService(components: {
   health: Health
   tables: IngestTables
   pipelines: Pipelines
-  decodeBlock: DecodeBlock
+  work: Pick<IngestWork, 'decode' | 'replies'>
   measures: ConnectorMeasures
 }): ConnectService {
   const { app, settings, catalog, writer, world, health, pipelines, measures } = components

@@ -14,12 +14,14 @@ import type { PipelineStatusPart } from '../../lake/catalog/pipeline-status.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
-import type { DecodeBlock } from '../decode-block.ts'
 import type { KafkaSourceSettings } from '../kafka/fetch-source.ts'
 import { listTopics } from '../kafka/topic-names.ts'
+import type { Decode } from '../kafka-pipeline.ts'
 import type { Pipelines } from '../pipelines.ts'
 import { createSchemaKeeper, type RecordFormat } from '../schema-keeper.ts'
 import type { DeclaredTable, IngestTable, IngestTables } from '../tables.ts'
+import { releasePieces } from '../threads/decode-unit.ts'
+import type { IngestWork } from '../threads/work.ts'
 import { type CheckedConnector, topicPattern } from './config/check-connector.ts'
 import { type ConnectorConfig, tableNameOf } from './config/connector-config.ts'
 import { kafkaSettings } from './kafka-settings.ts'
@@ -41,7 +43,7 @@ export function createStartTask(components: {
   world: World
   tables: IngestTables
   pipelines: Pipelines
-  decodeBlock: DecodeBlock
+  work: Pick<IngestWork, 'decode' | 'replies'>
   check: (properties: Connector['properties']) => CheckedConnector
   env: Readonly<Record<string, string | undefined>>
 }): { startTask: StartTask; traceOf(connector: string, error: unknown): string } {
@@ -60,7 +62,10 @@ export function createStartTask(components: {
     const world = { ...components.world, log: maskedLog(components.world.log.child({ connector: name }), secrets) }
     const kafka = kafkaSettings(settings.kafka, config.consumer, secrets)
     const seenTopics = new Set<string>()
-    const decodeBlock = watchedDecode(config, world, components.decodeBlock, seenTopics, onFailed)
+    const work = {
+      ...components.work,
+      decode: watchedDecode(config, world, components.work.decode, seenTopics, onFailed),
+    }
     let paused = isPaused
     const troubles = new Map<string, string>()
     const stopping = new AbortController()
@@ -115,7 +120,7 @@ export function createStartTask(components: {
         autoOffsetReset: config!.consumer.autoOffsetReset ?? settings.kafka.autoOffsetReset,
         kafka,
         world,
-        decodeBlock,
+        work,
         flushIntervalMs: config!.flushIntervalMs,
         onTrouble: noteTrouble('brokers'),
       })
@@ -255,16 +260,17 @@ function declaredTable({ table }: ConnectorConfig): DeclaredTable {
 function watchedDecode(
   { name, errors }: ConnectorConfig,
   world: World,
-  decodeBlock: DecodeBlock,
+  decode: Decode,
   seenTopics: Set<string>,
   onFailed: (error: unknown) => void,
-): DecodeBlock {
+): Decode {
   let loggedAtMs = Number.NEGATIVE_INFINITY
-  return async (plan, block, from, source, isFinal) => {
-    const result = await decodeBlock(plan, block, from, source, isFinal)
-    if (block.count > 0) seenTopics.add(block.topic)
-    if (result.kind !== 'decoded' || result.dead === 0) return result
-    const where = `topic ${block.topic}, partition ${block.partition}, offsets [${from}, ${block.nextOffset})`
+  return async (plan, unit, from, source, isFinal) => {
+    const result = await decode(plan, unit, from, source, isFinal)
+    if (result.kind !== 'decoded') return result
+    if (result.records > 0) seenTopics.add(unit.topic)
+    if (result.dead === 0) return result
+    const where = `topic ${unit.topic}, partition ${unit.partition}, offsets [${from}, ${result.nextOffset})`
     const reason = result.deadReason ?? 'a record could not become a row'
     if (errors.log && world.clock.monotonicMs() - loggedAtMs >= LOG_EVERY_MS) {
       loggedAtMs = world.clock.monotonicMs()
@@ -274,8 +280,9 @@ function watchedDecode(
     const error = new MillraceError(
       'row-invalid',
       `bad record with errors.tolerance=none: ${reason} (${where}); mend what is wrong, or let errors.tolerance=all keep such records as dead letters`,
-      { facts: { connector: name, topic: block.topic, partition: block.partition } },
+      { facts: { connector: name, topic: unit.topic, partition: unit.partition } },
     )
+    releasePieces(result)
     onFailed(error)
     throw error
   }

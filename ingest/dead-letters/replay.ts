@@ -24,10 +24,10 @@ import { MillraceError } from '../../schemas/errors.ts'
 import { rowSourceOf } from '../../schemas/kafka-source-text.ts'
 import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
-import type { DecodeBlock } from '../decode-block.ts'
 import type { DecodedBlock } from '../decoder/decode-plan.ts'
 import type { Flusher } from '../flusher.ts'
 import type { RecordBlock } from '../kafka/kafka-source.ts'
+import type { Decode } from '../kafka-pipeline.ts'
 import type { TableFeed } from '../open-tick.ts'
 import type { PlanKeeper } from '../schema-keeper.ts'
 import type { SourceLedger } from '../source-ledger.ts'
@@ -79,7 +79,7 @@ export type DeadLettersParts = {
   readonly flusher: Pick<Flusher, 'submit'>
   readonly ledger: SourceLedger
   readonly tables: IngestTables
-  readonly decodeBlock: DecodeBlock
+  readonly decode: Decode
   /** What a pipeline of this process decodes by. */
   keeperOf(pipeline: string, table: string): Promise<PlanKeeper | undefined>
   /** Where a letter without a topic goes: HTTP. */
@@ -254,7 +254,7 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
     let isFinal = false
     for (;;) {
       const plan = keeper.plan()
-      const result = await parts.decodeBlock(plan, block, block.startOffset, source, isFinal)
+      const result = await parts.decode(plan, block, block.startOffset, source, isFinal)
       if (result.kind === 'decoded') return result
       isFinal = (await keeper.resolve(result)).number === plan.number
     }

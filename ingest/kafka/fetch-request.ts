@@ -6,7 +6,7 @@
  * not the one that was read: records were lost in an unclean election and others written in their place.
  */
 import type { BrokerLink, ReplyMemory } from './client.ts'
-import type { AbortedTransaction } from './record-batch.ts'
+import type { AbortedTransaction } from './kafka-source.ts'
 import { WireReader, WireWriter } from './wire.ts'
 
 const FETCH = 1

@@ -32,8 +32,9 @@ import {
 import { createLeaderFetcher, type LeaderFetcher } from './leader-fetcher.ts'
 import { listLogEnds } from './log-ends.ts'
 import { PartitionFeed } from './partition-feed.ts'
-import { RecordArrays } from './record-arrays.ts'
+import { createReplyPool, type ReplyPool } from './reply-memory.ts'
 import { createTroubles } from './troubles.ts'
+import { walkFetched } from './walk-fetched.ts'
 
 /** `settings.kafka` of `schemas/settings.ts` fits; the rest has defaults. Times in milliseconds, sizes in bytes. */
 export type KafkaSourceSettings = {
@@ -73,7 +74,6 @@ const METADATA_SPACING_MS = 100
 const FEED_RETRY_MS = 200
 /** Failures in a row of one topic-partition before they are called trouble: a leader moving takes a few. */
 const FAILURES_QUIET = 5
-const ARRAYS_KEPT_MAX = 64
 
 type Tenure = { readonly topics: readonly AssignedTopic[]; readonly signal: AbortSignal }
 
@@ -83,6 +83,8 @@ export function createKafkaSource(components: {
   topics: readonly string[]
   groupId: string
   handlers: KafkaSourceHandlers
+  /** Memory of fetch replies; default: of this source alone. */
+  replies?: ReplyPool
 }): KafkaSource {
   const { world, groupId, handlers } = components
   const settings = { ...DEFAULTS, ...withoutUndefined(components.settings) }
@@ -92,11 +94,12 @@ export function createKafkaSource(components: {
   const bootstrap = settings.bootstrap.map(parseBrokerAddress)
   const cluster = createCluster(bootstrap, brokerClientOptions(settings))
   const closing = new AbortController()
+  const replies = components.replies ?? createReplyPool(settings.fetchBytesMax)
   const metadataBell = createBell(world.clock)
   const troubles = createTroubles((reason) => handlers.trouble(reason))
   const feeds = new Map<string, PartitionFeed>()
   const fetchers = new Map<number, LeaderFetcher>()
-  const spareArrays: RecordArrays[] = []
+  const receive = handlers.records ?? walkFetched((block) => handlers.block(block), settings.unpackedBytesMax)
   let assigned: readonly AssignedPartition[] = []
   let missing = new Set<string>()
   /** Topics that the cluster does not know. */
@@ -211,15 +214,8 @@ export function createKafkaSource(components: {
       const feed = new PartitionFeed({
         partition,
         position,
-        unpackedBytesMax: settings.unpackedBytesMax,
-        arrays: {
-          take: () => spareArrays.pop() ?? new RecordArrays(),
-          give(arrays) {
-            if (spareArrays.length < ARRAYS_KEPT_MAX) spareArrays.push(arrays)
-          },
-        },
         handlers: {
-          block: (block) => handlers.block(block),
+          records: receive,
           delivered: () => fetchers.get(feed.leader)?.wake(),
           damaged: noteDamage,
           refused: noteRefusal,
@@ -250,6 +246,7 @@ export function createKafkaSource(components: {
       cluster,
       world,
       limits: settings,
+      replies,
       owner: {
         feedsOf: (id) => [...feeds.values()].filter((feed) => feed.leader === id),
         fetcherCount: () => new Set([...feeds.values()].map((feed) => feed.leader)).size || 1,

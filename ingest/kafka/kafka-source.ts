@@ -38,6 +38,23 @@ export type RecordBlock = TopicPartition & {
   readonly logEnd: number
 }
 
+/** Record batches of one topic-partition as they came: nothing but their headers was looked at. */
+export type FetchedRecords = TopicPartition & {
+  /** Whole batches, the first one perhaps from before `startOffset`. The receiver's until its promise resolves. */
+  readonly batches: Uint8Array
+  readonly aborted: readonly AbortedTransaction[]
+  /** Offsets [startOffset, nextOffset) by the headers. `nextOffset` = `startOffset`: only the walk can tell what is wrong. */
+  readonly startOffset: number
+  readonly nextOffset: number
+  /** Last stable offset when it was fetched. */
+  readonly logEnd: number
+}
+
+export type AbortedTransaction = { readonly producerId: bigint; readonly firstOffset: number }
+
+/** How far the receiver took fetched records: to their end, or up to a damaged batch. */
+export type Delivered = { readonly nextOffset: number; readonly damage: Error | undefined }
+
 export type StartPosition =
   | { readonly at: 'offset'; readonly offset: number }
   | { readonly at: 'earliest' | 'latest' }
@@ -51,8 +68,17 @@ export type KafkaSourceHandlers = {
   assigned(partitions: readonly AssignedPartition[]): Promise<ReadonlyMap<string, StartPosition>>
   /** Awaited before the group moves on where the client allows; blocks of these may not arrive afterwards. */
   revoked(partitions: readonly TopicPartition[]): Promise<void>
-  /** Back-pressure: the source fetches no more of any partition than `fetchBytesMax` ahead of resolved promises. */
+  /**
+   * One block after the other per topic-partition. Back-pressure: the source fetches no more than `fetchBytesMax` ahead of
+   * resolved promises.
+   */
   block(block: RecordBlock): Promise<void>
+  /**
+   * Instead of `block`, for a receiver that walks over batches itself: several of one topic-partition may be in its hands at
+   * once, given in the order of their offsets, and it takes them in that order. `before` is the answer to those just before
+   * these in the same assignment: when it ended earlier (damage), these are void, and come again.
+   */
+  records?(fetched: FetchedRecords, before: Promise<Delivered> | undefined): Promise<Delivered>
   /** The position is outside the log (truncation or retention). The partition stays stopped. */
   outOfRange(partition: AssignedPartition, position: number): void
   /** Broker trouble and its end, for health. */

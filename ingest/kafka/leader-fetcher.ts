@@ -16,7 +16,7 @@ import type { Cluster } from './cluster.ts'
 import { KAFKA_ERRORS } from './error-codes.ts'
 import { type FetchedPartition, type FetchReply, requestFetch } from './fetch-request.ts'
 import type { PartitionFeed } from './partition-feed.ts'
-import { createReplyPool } from './reply-memory.ts'
+import type { ReplyPool } from './reply-memory.ts'
 
 const PARTITION_BYTES_MIN = 256 * 1024
 const REQUEST_BYTES_MIN = 64 * 1024
@@ -59,12 +59,12 @@ export function createLeaderFetcher(components: {
   cluster: Cluster
   world: World
   limits: FetchLimits
+  replies: ReplyPool
   owner: FetcherOwner
 }): LeaderFetcher {
-  const { nodeId, cluster, world, limits, owner } = components
+  const { nodeId, cluster, world, limits, replies, owner } = components
   const { clock } = world
   const bell: Bell = createBell(clock)
-  const replies = createReplyPool(limits.fetchBytesMax)
   let link: BrokerLink | undefined
   let turn = 0
 

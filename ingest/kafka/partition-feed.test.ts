@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { type BatchRecord, encodeBatch } from '../../test/harness/batch-encoder.ts'
 import type { FetchedPartition } from './fetch-request.ts'
 import { PartitionFeed } from './partition-feed.ts'
-import { RecordArrays } from './record-arrays.ts'
 import { createReplyPool } from './reply-memory.ts'
+import { walkFetched } from './walk-fetched.ts'
 
 const TOPIC_ID = '00000000-0000-0000-0000-000000000001'
 
@@ -17,10 +17,8 @@ function makeFeed(block: (from: number, next: number) => Promise<void>) {
   const feed: PartitionFeed = new PartitionFeed({
     partition: { topic: 'flights', topicId: TOPIC_ID, partition: 0, logStart: 0, logEnd: 100 },
     position: 0,
-    unpackedBytesMax: 1024 * 1024,
-    arrays: { take: () => new RecordArrays(), give: () => {} },
     handlers: {
-      block: ({ startOffset, nextOffset }) => block(startOffset, nextOffset),
+      records: walkFetched(({ startOffset, nextOffset }) => block(startOffset, nextOffset), 1024 * 1024),
       delivered: () => {},
       damaged: (_feed, error, stopped) => events.push(`${stopped ? 'stopped' : 'again'}: ${error.message}`),
       refused: (_feed, error) => events.push(`refused: ${error instanceof Error ? error.message : error}`),
@@ -142,23 +140,49 @@ test('after stop nothing is delivered; a receiver that throws stops it', async (
   expect(refusing.feed.alive).toBe(false)
 })
 
-test('paused in the middle of a reply, it goes on where the receiver stands', async () => {
+test('paused, it hands out nothing, and afterwards what came meanwhile', async () => {
   const seen: [number, number][] = []
   const { feed, take } = makeFeed(async (from, next) => {
     seen.push([from, next])
-    feed.pause(true)
   })
-  const large = (baseOffset: number) => encodeBatch([{ value: 'x'.repeat(100_000) }], { codec: 'lz4', baseOffset })
-  take(Buffer.concat([large(0), large(1), large(2)]))
+  take(encodeBatch(records(1)))
+  feed.pause(true)
+  take(encodeBatch(records(1), { baseOffset: 1 }))
+  take(encodeBatch(records(1), { baseOffset: 2 }))
   await idle(feed)
   expect(seen).toEqual([[0, 1]])
-  feed.pause(false)
-  await idle(feed)
+  expect(feed.waitingBytes).toBeGreaterThan(0)
   feed.pause(false)
   await idle(feed)
   expect(seen).toEqual([
     [0, 1],
     [1, 2],
     [2, 3],
+  ])
+  expect(feed.waitingBytes).toBe(0)
+})
+
+test('what follows a damaged batch is void though the receiver has it already, and comes again', async () => {
+  const seen: [number, number][] = []
+  const { feed, take, events } = makeFeed(async (from, next) => {
+    seen.push([from, next])
+  })
+  const bad = encodeBatch(records(2), { baseOffset: 2 })
+  bad[70] ^= 1
+  take(encodeBatch(records(2)))
+  take(bad)
+  take(encodeBatch(records(2), { baseOffset: 4 }))
+  take(encodeBatch(records(2), { baseOffset: 6 }))
+  await idle(feed)
+  expect(events).toHaveLength(1)
+  expect(seen).toEqual([[0, 2]])
+  expect([feed.delivered, feed.fetchFrom, feed.waitingBytes]).toEqual([2, 2, 0])
+  for (const baseOffset of [2, 4, 6]) take(encodeBatch(records(2), { baseOffset }))
+  await idle(feed)
+  expect(seen).toEqual([
+    [0, 2],
+    [2, 4],
+    [4, 6],
+    [6, 8],
   ])
 })

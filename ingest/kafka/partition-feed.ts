@@ -1,32 +1,27 @@
 /**
- * One topic-partition between fetch and receiver: what was fetched waits in a queue and goes out block by block, the next
- * one when the receiver resolved the last. So what is ahead of the receiver is what waits here, and the fetcher asks for
- * more only while that is little.
+ * One topic-partition between fetch and receiver: what was fetched is cut into sets of batches and handed out at once, in
+ * the order of the offsets. The receiver may have several in its hands; what is ahead of it is what it has not delivered, and the
+ * fetcher asks for more only while that is little.
  *
- * `delivered` is where the receiver stands, `fetchFrom` where the fetcher goes on. A damaged batch throws the queue away
- * and is fetched once more; damaged again at the same offset, the topic-partition stops. A feed lives for one assignment:
- * after `stop` no block goes out, and the next assignment makes another feed with a position of its own.
+ * `delivered` is where the receiver stands, `fetchFrom` where the fetcher goes on. A damaged batch makes everything behind it
+ * void and is fetched once more; damaged again at the same offset, the topic-partition stops. A feed lives for one assignment:
+ * after `stop` nothing goes out, and the next assignment makes another feed with a position of its own.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isMillraceError } from '../../schemas/errors.ts'
 import type { FetchedPartition } from './fetch-request.ts'
-import type { AssignedPartition, RecordBlock } from './kafka-source.ts'
+import type { AssignedPartition, Delivered, FetchedRecords } from './kafka-source.ts'
 import { topicPartitionKey } from './kafka-source.ts'
-import type { RecordArrays } from './record-arrays.ts'
-import { BATCH_HEADER_BYTES, BatchWalk } from './record-batch.ts'
+import { splitRecords } from './record-sets.ts'
 import type { HeldReply } from './reply-memory.ts'
 
-const CUT_BATCH_BYTES_UNKNOWN = 1024 * 1024
-
-type Fetched = {
-  readonly asked: number
-  readonly buffer: Buffer
-  readonly part: FetchedPartition
+type InFeed = {
+  readonly fetched: FetchedRecords
   readonly held: HeldReply
+  /** What is before it was damaged: it is fetched again. */
+  isVoid: boolean
 }
 
 export type FeedHandlers = {
-  block(block: RecordBlock): Promise<void>
+  records(fetched: FetchedRecords, before: Promise<Delivered> | undefined): Promise<Delivered>
   /** Room again. */
   delivered(): void
   /** It stopped for good. */
@@ -35,23 +30,22 @@ export type FeedHandlers = {
   refused(feed: PartitionFeed, error: unknown): void
 }
 
-export type ArraysPool = { take(): RecordArrays; give(arrays: RecordArrays): void }
-
 export class PartitionFeed {
   readonly partition: AssignedPartition
   readonly key: string
   readonly #handlers: FeedHandlers
-  readonly #arrays: ArraysPool
-  readonly #unpackedBytesMax: number
-  readonly #queue: Fetched[] = []
-  #delivering: Promise<void> | undefined
+  /** Not handed out, since the source is paused. */
+  #waiting: InFeed[] = []
+  readonly #inHand = new Map<InFeed, Promise<void>>()
+  /** The answer to what was handed out last. */
+  #last: Promise<Delivered> | undefined
   #damagedAt = -1
   #paused = false
   alive = true
   delivered: number
   fetchFrom: number
   lastFetchedEpoch = -1
-  /** Bytes that wait, as fetched. */
+  /** Bytes that are not delivered, as fetched. */
   waitingBytes = 0
   /** Size of a batch that did not fit the last reply; 0: none. */
   cutBatchBytes = 0
@@ -62,20 +56,12 @@ export class PartitionFeed {
   lastAtEndMs: number | undefined
   failures = 0
 
-  constructor(feed: {
-    partition: AssignedPartition
-    position: number
-    handlers: FeedHandlers
-    arrays: ArraysPool
-    unpackedBytesMax: number
-  }) {
+  constructor(feed: { partition: AssignedPartition; position: number; handlers: FeedHandlers }) {
     this.partition = feed.partition
     this.key = topicPartitionKey(feed.partition)
     this.delivered = feed.position
     this.fetchFrom = feed.position
     this.#handlers = feed.handlers
-    this.#arrays = feed.arrays
-    this.#unpackedBytesMax = feed.unpackedBytesMax
   }
 
   /** An empty reply to a question from `asked`: nothing is behind it. */
@@ -86,17 +72,25 @@ export class PartitionFeed {
   /** Takes what a reply brought for this topic-partition, asked for from `asked`. */
   take(asked: number, buffer: Buffer, part: FetchedPartition, held: HeldReply): void {
     if (!this.alive || asked !== this.fetchFrom || part.end === part.start) return
-    this.#scan(buffer, part)
-    if (this.fetchFrom === asked && this.cutBatchBytes > 0) return
-    held.hold()
-    this.#queue.push({ asked, buffer, part, held })
-    this.waitingBytes += part.end - part.start
-    this.#deliverSoon()
+    const { sets, nextOffset, leaderEpoch, cutBatchBytes } = splitRecords(buffer, part, asked)
+    this.cutBatchBytes = cutBatchBytes
+    this.fetchFrom = nextOffset
+    if (leaderEpoch >= 0) this.lastFetchedEpoch = leaderEpoch
+    const { topic, topicId, partition } = this.partition
+    const logEnd = part.lastStableOffset >= 0 ? part.lastStableOffset : part.highWatermark
+    for (const { start, end, ...offsets } of sets) {
+      held.hold()
+      this.waitingBytes += end - start
+      const batches = buffer.subarray(start, end)
+      const fetched = { topic, topicId, partition, batches, aborted: part.aborted, ...offsets, logEnd }
+      this.#waiting.push({ fetched, held, isVoid: false })
+    }
+    this.#handOut()
   }
 
   pause(paused: boolean): void {
     this.#paused = paused
-    if (!paused) this.#deliverSoon()
+    if (!paused) this.#handOut()
   }
 
   stop(): void {
@@ -106,138 +100,58 @@ export class PartitionFeed {
 
   /** Until the receiver has resolved what it was given. */
   async settled(): Promise<void> {
-    await this.#delivering
+    while (this.#inHand.size > 0) await Promise.all(this.#inHand.values())
   }
 
-  /** Where to go on, by the headers alone: the records are looked at when it is their turn. */
-  #scan(buffer: Buffer, part: FetchedPartition): void {
-    let at = part.start
-    // Not even its length came: any room is better than the last.
-    this.cutBatchBytes = part.end - part.start < 12 ? CUT_BATCH_BYTES_UNKNOWN : 0
-    while (part.end - at >= 12) {
-      const length = 12 + buffer.readInt32BE(at + 8)
-      if (length > part.end - at) {
-        if (at === part.start) this.cutBatchBytes = length
-        return
-      }
-      if (length < BATCH_HEADER_BYTES || buffer[at + 16] !== 2) return
-      const lastOffset =
-        buffer.readInt32BE(at) * 0x1_0000_0000 + buffer.readUInt32BE(at + 4) + buffer.readInt32BE(at + 23)
-      if (lastOffset >= this.fetchFrom) this.fetchFrom = lastOffset + 1
-      this.lastFetchedEpoch = buffer.readInt32BE(at + 12)
-      at += length
-    }
+  #handOut(): void {
+    if (this.#paused || !this.alive) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const each of waiting) this.#inHand.set(each, this.#give(each))
   }
 
-  #deliverSoon(): void {
-    if (this.#delivering || this.#paused || this.#queue.length === 0) return
-    this.#delivering = this.#deliver().finally(() => {
-      this.#delivering = undefined
-      this.#deliverSoon()
-    })
-  }
-
-  async #deliver(): Promise<void> {
-    let walk: BatchWalk | undefined
-    const arrays = this.#arrays.take()
+  async #give(each: InFeed): Promise<void> {
     try {
-      while (this.alive && this.#queue.length > 0) {
-        const fetched = this.#queue[0]
-        if (fetched.asked > this.delivered) {
-          this.#startOver()
-          return
-        }
-        walk ??= new BatchWalk({
-          buffer: fetched.buffer,
-          start: fetched.part.start,
-          end: fetched.part.end,
-          position: this.delivered,
-          aborted: fetched.part.aborted,
-          name: this.key,
-          unpackedBytesMax: this.#unpackedBytesMax,
-        })
-        if (!walk.next(arrays)) {
-          walk = undefined
-          this.#drop(fetched)
-          continue
-        }
-        // The receiver may be given memory of a reply that the queue lets go meanwhile.
-        fetched.held.hold()
-        try {
-          await this.#handlers.block(this.#blockOf(arrays, fetched.part))
-        } finally {
-          fetched.held.release()
-        }
-        if (!this.alive) return
-        this.delivered = arrays.nextOffset
-        if (this.delivered > this.#damagedAt) this.#damagedAt = -1
-        await nextTurn()
-        if (this.#paused) {
-          // What is left of this reply is walked again from where the receiver stands.
-          return
-        }
-      }
+      const answer = this.#handlers.records(each.fetched, this.#last)
+      this.#last = answer
+      const { nextOffset, damage } = await answer
+      if (!this.alive || each.isVoid) return
+      this.delivered = nextOffset
+      if (this.delivered > this.#damagedAt) this.#damagedAt = -1
+      if (damage) this.#failed(damage)
     } catch (error) {
-      if (this.alive) this.#failed(error)
-    } finally {
-      this.#arrays.give(arrays)
-    }
-  }
-
-  #blockOf(arrays: RecordArrays, part: FetchedPartition): RecordBlock {
-    const { topic, topicId, partition } = this.partition
-    return {
-      topic,
-      topicId,
-      partition,
-      count: arrays.count,
-      bytes: arrays.bytes,
-      offsets: arrays.offsets,
-      timestamps: arrays.timestamps,
-      keyStarts: arrays.keyStarts,
-      keyEnds: arrays.keyEnds,
-      valueStarts: arrays.valueStarts,
-      valueEnds: arrays.valueEnds,
-      headerStarts: arrays.headerStarts,
-      headerEnds: arrays.headerEnds,
-      startOffset: arrays.startOffset,
-      nextOffset: arrays.nextOffset,
-      filtered: arrays.filtered,
-      logEnd: part.lastStableOffset >= 0 ? part.lastStableOffset : part.highWatermark,
-    }
-  }
-
-  #failed(error: unknown): void {
-    if (!isMillraceError(error, 'record-damaged')) {
+      if (!this.alive || each.isVoid) return
       this.stop()
       this.#handlers.refused(this, error)
-      return
+    } finally {
+      this.#inHand.delete(each)
+      this.#drop(each)
     }
+  }
+
+  #failed(damage: Error): void {
     const again = this.#damagedAt === this.delivered
     this.#damagedAt = this.delivered
     if (again) this.stop()
-    else this.#startOver()
-    this.#handlers.damaged(this, error, again)
+    else {
+      this.#clear()
+      this.fetchFrom = this.delivered
+      this.lastFetchedEpoch = -1
+    }
+    this.#handlers.damaged(this, damage, again)
   }
 
-  #startOver(): void {
-    this.#clear()
-    this.fetchFrom = this.delivered
-    this.lastFetchedEpoch = -1
-    this.#handlers.delivered()
-  }
-
-  #drop(fetched: Fetched): void {
-    if (this.#queue[0] !== fetched) return
-    this.#queue.shift()
-    this.waitingBytes -= fetched.part.end - fetched.part.start
-    fetched.held.release()
+  #drop({ fetched, held }: InFeed): void {
+    this.waitingBytes -= fetched.batches.length
+    held.release()
     this.#handlers.delivered()
   }
 
   #clear(): void {
-    for (const { held } of this.#queue) held.release()
-    this.#queue.length = 0
-    this.waitingBytes = 0
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#last = undefined
+    for (const each of this.#inHand.keys()) each.isVoid = true
+    for (const each of waiting) this.#drop(each)
   }
 }

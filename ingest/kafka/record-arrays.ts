@@ -2,6 +2,8 @@
  * The arrays of one block, used again and again: they grow to the largest block seen and stay. `arena` takes the unpacked
  * bytes of small batches side by side; larger batches and uncompressed ones stay where they are.
  */
+import type { RecordBlock, TopicPartition } from './kafka-source.ts'
+
 const RECORDS_AT_FIRST = 1024
 const ARENA_AT_FIRST = 64 * 1024
 
@@ -29,6 +31,25 @@ export class RecordArrays {
     this.nextOffset = startOffset
     this.filtered = 0
     this.arenaLength = 0
+  }
+
+  /** The block without its topic-partition. */
+  view(): Omit<RecordBlock, keyof TopicPartition | 'logEnd'> {
+    return {
+      count: this.count,
+      bytes: this.bytes,
+      offsets: this.offsets,
+      timestamps: this.timestamps,
+      keyStarts: this.keyStarts,
+      keyEnds: this.keyEnds,
+      valueStarts: this.valueStarts,
+      valueEnds: this.valueEnds,
+      headerStarts: this.headerStarts,
+      headerEnds: this.headerEnds,
+      startOffset: this.startOffset,
+      nextOffset: this.nextOffset,
+      filtered: this.filtered,
+    }
   }
 
   /** Room for `count` records in all; what is there stays. */

@@ -8,8 +8,9 @@ import {
   encodeControlBatch,
   writeCrc,
 } from '../../test/harness/batch-encoder.ts'
+import type { AbortedTransaction } from './kafka-source.ts'
 import { RecordArrays } from './record-arrays.ts'
-import { type AbortedTransaction, BatchWalk } from './record-batch.ts'
+import { BatchWalk } from './record-batch.ts'
 
 type Seen = { offset: number; timestamp: number; key: string | null; value: string | null }
 type Block = { start: number; next: number; filtered: number; records: Seen[] }

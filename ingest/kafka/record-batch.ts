@@ -23,6 +23,7 @@
  */
 import { crc32c } from '@node-rs/crc32'
 import { MillraceError } from '../../schemas/errors.ts'
+import type { AbortedTransaction } from './kafka-source.ts'
 import type { RecordArrays } from './record-arrays.ts'
 import { unpack } from './record-codecs.ts'
 
@@ -39,8 +40,6 @@ const ABORT_MARKER = 0
 const SHARED_BLOCK_BATCH_BYTES_MAX = 64 * 1024
 const RECORDS_IN_BLOCK_MAX = 16_384
 const BYTES_IN_BLOCK_MAX = 4 * 1024 * 1024
-
-export type AbortedTransaction = { readonly producerId: bigint; readonly firstOffset: number }
 
 export class BatchWalk {
   readonly #buffer: Buffer

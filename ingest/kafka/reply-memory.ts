@@ -12,7 +12,9 @@ export type HeldReply = {
   release(): void
 }
 
-export function createReplyPool(bytesKeptMax: number): { take(): HeldReply } {
+export type ReplyPool = { take(): HeldReply }
+
+export function createReplyPool(bytesKeptMax: number): ReplyPool {
   const free: Buffer[] = []
 
   function take(): HeldReply {

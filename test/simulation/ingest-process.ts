@@ -3,7 +3,6 @@
  * ledger, open tick, intake, flusher, segment writer, Kafka pipeline, HTTP intake, heartbeat, upkeep. Its Kafka source, its
  * store and its catalog are simulated, and its segments are row files.
  */
-import { createDecodeBlock } from '../../ingest/decode-block.ts'
 import { createBatchBuilder } from '../../ingest/decoder/batch-builder.ts'
 import { createBlockDecoder } from '../../ingest/decoder/block-decoder.ts'
 import { createJsonDecoder } from '../../ingest/decoder/json-decoder.ts'
@@ -18,6 +17,7 @@ import { createSegmentMerger } from '../../ingest/segment-merger.ts'
 import { createSegmentWriter } from '../../ingest/segment-writer.ts'
 import { createSourceLedger } from '../../ingest/source-ledger.ts'
 import { createIngestTables, type IngestTable } from '../../ingest/tables.ts'
+import { createInlineWork } from '../../ingest/threads/work.ts'
 import { createUntilAvailable } from '../../ingest/until-available.ts'
 import { startUpkeep } from '../../ingest/upkeep.ts'
 import { keepAlive } from '../../lake/writer-heartbeat.ts'
@@ -104,13 +104,20 @@ export async function bootIngest(
     },
     onCount: (most) => intake.setLiveSegments(most),
   })
+  const work = createInlineWork({
+    world,
+    createBlockDecoder,
+    writeParquet: writeRows,
+    room: (bytes) => intake.room(bytes),
+    turn: async () => {},
+  })
   const flusher = createFlusher({
     catalog,
     store,
     world,
     writer,
     ledger,
-    segments: createSegmentWriter({ store, world, writer, writeParquet: writeRows }),
+    segments: createSegmentWriter({ store, world, writer, seal: work.seal }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
     makeRoom: (adding) => liveSegments.makeRoom(adding),
     onCommitted(tick) {
@@ -150,7 +157,7 @@ export async function bootIngest(
       recordBytesMax: RECORD_BYTES_MAX,
       world,
     }),
-    decodeBlock: createDecodeBlock({ world, createBlockDecoder }),
+    decode: work.decode,
     autoOffsetReset: 'earliest',
     catalog: bug?.pipelineCatalog?.(catalog, lake) ?? catalog,
     intake,
