@@ -17,8 +17,6 @@ import { sealSegment } from '../ingest/threads/seal-segment.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { openObjectStore } from '../lake/object-store/open.ts'
-import type { WriteParquet } from '../lake/parquet/parquet.ts'
-import { writeParquet } from '../lake/parquet/write.ts'
 import { defineTable } from '../lake/table-definition.ts'
 import { createSystemWorld } from '../runtime/system-world.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
@@ -78,12 +76,6 @@ export async function measureFiles(options: {
     const ledger = createSourceLedger()
     let encodeMs = 0
     let segmentBytes = 0
-    const timedWrite: WriteParquet = (batch, parquetOptions) => {
-      const before = process.cpuUsage()
-      const written = writeParquet(batch, parquetOptions)
-      encodeMs += cpuSince(before)
-      return written
-    }
     const flusher = createFlusher({
       catalog,
       store,
@@ -94,7 +86,12 @@ export async function measureFiles(options: {
         store,
         world,
         writer,
-        seal: async (question) => sealSegment(question, timedWrite),
+        async seal(question) {
+          const before = process.cpuUsage()
+          const sealed = sealSegment(question)
+          encodeMs += cpuSince(before)
+          return sealed
+        },
       }),
       ticksInFlightMax: 4,
       onCommitted({ segments }) {

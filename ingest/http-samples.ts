@@ -8,7 +8,6 @@ import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { footerOf } from '../lake/parquet/concat.ts'
-import { writeParquet } from '../lake/parquet/write.ts'
 import { readMergeRecord } from '../lake/rebuild/merge-record.ts'
 import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
@@ -97,7 +96,7 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
       store: parts.store,
       world,
       writer,
-      seal: async (question) => sealSegment(question, writeParquet),
+      seal: async (question) => sealSegment(question),
     })
     const troubles: (string | undefined)[] = []
     const onTrouble = (reason: string | undefined) => void troubles.push(reason)

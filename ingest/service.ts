@@ -14,7 +14,6 @@ import { createEngine } from '../lake/engine/create-engine.ts'
 import type { Engine } from '../lake/engine/engine.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { openWritersStore } from '../lake/open-lake-store.ts'
-import { writeParquet } from '../lake/parquet/write.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
 import { awaitCurrentCatalog } from '../lake/rebuild/await-current.ts'
 import { noticeOlderCatalog } from '../lake/rebuild/notice-older.ts'
@@ -138,7 +137,7 @@ export async function startIngest(options: {
       segmentsHealth.live(most)
     },
   })
-  const parts = { world, createBlockDecoder, writeParquet, room: (bytes: number) => intake.room(bytes) }
+  const parts = { world, createBlockDecoder, room: (bytes: number) => intake.room(bytes) }
   const threads = settings.ingest.threads ?? Math.min(availableParallelism(), THREADS_MAX)
   const work: IngestWork =
     threads === 0

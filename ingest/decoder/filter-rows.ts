@@ -16,8 +16,7 @@ type Run = { readonly vector: ColumnVector; readonly start: number; readonly end
 /** The rows whose entry of `keep` (one per row) is not 0. */
 export function filterRows(batch: MicroBatch, keep: Uint8Array): MicroBatch {
   invariant('one keep entry per row', keep.length >= batch.rowCount, { rows: batch.rowCount, keep: keep.length })
-  const kept: { start: number; end: number }[] = []
-  let rowCount = 0
+  const kept: BatchRows[] = []
   for (let row = 0; row < batch.rowCount; ) {
     if (keep[row] === 0) {
       row += 1
@@ -25,17 +24,31 @@ export function filterRows(batch: MicroBatch, keep: Uint8Array): MicroBatch {
     }
     const start = row
     while (row < batch.rowCount && keep[row] !== 0) row += 1
-    kept.push({ start, end: row })
-    rowCount += row - start
+    kept.push({ batch, start, end: row })
   }
-  const vectors = batch.vectors.map((vector) =>
+  return joinRows(kept.length > 0 ? kept : [{ batch, start: 0, end: 0 }], allocateFresh)
+}
+
+/** Where joined values go: cleared memory, eight bytes aligned. */
+export type Allocate = (bytes: number) => Uint8Array
+
+const allocateFresh: Allocate = (bytes) => new Uint8Array(bytes)
+
+export type BatchRows = { readonly batch: MicroBatch; readonly start: number; readonly end: number }
+
+/** Rows of several batches of one schema, joined in memory of the caller's. */
+export function joinRows(parts: readonly BatchRows[], allocate: Allocate): MicroBatch {
+  const [{ batch: first }] = parts
+  const rowCount = parts.reduce((rows, { start, end }) => rows + end - start, 0)
+  const vectors = first.vectors.map((vector, index) =>
     copyRuns(
       vector,
-      kept.map((run) => ({ ...run, vector })),
+      parts.map(({ batch, start, end }) => ({ vector: batch.vectors[index], start, end })),
       rowCount,
+      allocate,
     ),
   )
-  return { schema: batch.schema, rowCount, vectors }
+  return { schema: first.schema, rowCount, vectors }
 }
 
 /** All rows in order; the batches have one schema. A single batch is given back as it is. */
@@ -46,27 +59,22 @@ export function concatBatches(batches: readonly MicroBatch[]): MicroBatch {
     invariant('joined batches have one schema', same, { schemaId: batch.schema.schemaId })
   }
   if (batches.length === 1) return first
-  const rowCount = batches.reduce((rows, batch) => rows + batch.rowCount, 0)
-  const vectors = first.vectors.map((vector, index) =>
-    copyRuns(
-      vector,
-      batches.map((batch) => ({ vector: batch.vectors[index], start: 0, end: batch.rowCount })),
-      rowCount,
-    ),
+  return joinRows(
+    batches.map((batch) => ({ batch, start: 0, end: batch.rowCount })),
+    allocateFresh,
   )
-  return { schema: first.schema, rowCount, vectors }
 }
 
 /** `like`: any vector of the same column. */
-function copyRuns(like: ColumnVector, runs: readonly Run[], rows: number): ColumnVector {
+function copyRuns(like: ColumnVector, runs: readonly Run[], rows: number, allocate: Allocate): ColumnVector {
   const { column } = like
   const width = valueWidth(column.type.kind)
-  const validity = copyValidity(runs, rows)
+  const validity = copyValidity(runs, rows, allocate)
   const nullCount = validity ? countNulls(validity, rows) : 0
   const shared = { column, length: rows, nullCount, validity: nullCount > 0 ? validity : undefined }
-  if (width >= 0) return { ...shared, data: copyFixed(runs, width, rows), offsets: undefined }
-  const offsets = like.offsets && moveOffsets(runs, rows)
-  if (!like.children) return { ...shared, data: copyVariable(runs, offsets!), offsets }
+  if (width >= 0) return { ...shared, data: copyFixed(runs, width, rows, allocate), offsets: undefined }
+  const offsets = like.offsets && moveOffsets(runs, rows, allocate)
+  if (!like.children) return { ...shared, data: copyVariable(runs, offsets!, allocate), offsets }
   const inside = (run: Run, index: number): Run => ({
     vector: run.vector.children![index],
     start: run.vector.offsets ? run.vector.offsets[run.start] : run.start,
@@ -77,13 +85,14 @@ function copyRuns(like: ColumnVector, runs: readonly Run[], rows: number): Colum
       child,
       runs.map((run) => inside(run, index)),
       offsets ? offsets[rows] : rows,
+      allocate,
     ),
   )
   return { ...shared, data: new Uint8Array(0), offsets, children }
 }
 
-function copyFixed(runs: readonly Run[], width: number, rows: number): Uint8Array {
-  const data = new Uint8Array(dataBytes(width, rows))
+function copyFixed(runs: readonly Run[], width: number, rows: number, allocate: Allocate): Uint8Array {
+  const data = allocate(dataBytes(width, rows))
   let out = 0
   for (const { vector, start, end } of runs) {
     if (width > 0) data.set(vector.data.subarray(start * width, end * width), out * width)
@@ -93,8 +102,9 @@ function copyFixed(runs: readonly Run[], width: number, rows: number): Uint8Arra
   return data
 }
 
-function moveOffsets(runs: readonly Run[], rows: number): Int32Array {
-  const offsets = new Int32Array(rows + 1)
+function moveOffsets(runs: readonly Run[], rows: number, allocate: Allocate): Int32Array {
+  const bytes = allocate((rows + 1) * 4)
+  const offsets = new Int32Array(bytes.buffer, bytes.byteOffset, rows + 1)
   let out = 0
   for (const { vector, start, end } of runs) {
     const from = vector.offsets!
@@ -107,8 +117,8 @@ function moveOffsets(runs: readonly Run[], rows: number): Int32Array {
   return offsets
 }
 
-function copyVariable(runs: readonly Run[], offsets: Int32Array): Uint8Array {
-  const data = new Uint8Array(offsets[offsets.length - 1])
+function copyVariable(runs: readonly Run[], offsets: Int32Array, allocate: Allocate): Uint8Array {
+  const data = allocate(offsets[offsets.length - 1])
   let at = 0
   for (const { vector, start, end } of runs) {
     const bytes = vector.data.subarray(vector.offsets![start], vector.offsets![end])
@@ -118,9 +128,9 @@ function copyVariable(runs: readonly Run[], offsets: Int32Array): Uint8Array {
   return data
 }
 
-function copyValidity(runs: readonly Run[], rows: number): Uint8Array | undefined {
+function copyValidity(runs: readonly Run[], rows: number, allocate: Allocate): Uint8Array | undefined {
   if (runs.every((run) => run.vector.validity === undefined)) return undefined
-  const validity = new Uint8Array((rows + 7) >> 3)
+  const validity = allocate((rows + 7) >> 3)
   let out = 0
   for (const { vector, start, end } of runs) {
     if (vector.validity) copyBits(vector.validity, start, end, validity, out)

@@ -1,12 +1,16 @@
 /**
  * Pieces of one table → the bytes of its segment, and what the catalog is told of them: pure, on whichever thread it runs.
+ *
+ * Row group by row group: the rows of one are joined in memory that the next one uses again.
  */
 import type { NewSegment } from '../../lake/catalog/catalog.ts'
 import { checksumOf } from '../../lake/checksum.ts'
-import type { WriteParquet } from '../../lake/parquet/parquet.ts'
+import type { WrittenParquet } from '../../lake/parquet/parquet.ts'
+import { writeRowGroups } from '../../lake/parquet/write.ts'
 import type { MicroBatch } from '../../schemas/micro-batch.ts'
-import { concatBatches } from '../decoder/filter-rows.ts'
+import { type BatchRows, joinRows } from '../decoder/filter-rows.ts'
 import { touchedHours } from './touched-hours.ts'
+import { allocate, startOver } from './workspace.ts'
 
 export type SealQuestion = {
   /** At least one, of one schema, in the order of the rows. */
@@ -21,25 +25,52 @@ export type SealedSegment = Pick<NewSegment, 'bounds' | 'touched'> & {
   readonly checksum: string
 }
 
+export type WritePieces = (
+  pieces: readonly MicroBatch[],
+  keyValues: SealQuestion['keyValues'],
+) => Pick<WrittenParquet, 'bytes' | 'bounds'>
+
 const ROW_GROUP_ROWS = 122_880
 const ZSTD_LEVEL = 1
 
 export function sealSegment(
   { pieces, keyValues, eventTimeFieldId }: SealQuestion,
-  writeParquet: WriteParquet,
+  write: WritePieces = writePieces,
 ): SealedSegment {
-  const batch = concatBatches(pieces)
-  const { bytes, bounds } = writeParquet(batch, {
-    compression: 'zstd',
-    level: ZSTD_LEVEL,
-    rowGroupRows: ROW_GROUP_ROWS,
-    keyValues,
-  })
+  const { bytes, bounds } = write(pieces, keyValues)
   return {
-    rowCount: batch.rowCount,
+    rowCount: pieces.reduce((rows, piece) => rows + piece.rowCount, 0),
     bytes,
     bounds,
     checksum: checksumOf(bytes),
-    touched: touchedHours(batch, eventTimeFieldId),
+    touched: touchedHours(pieces, eventTimeFieldId),
   }
+}
+
+const writePieces: WritePieces = (pieces, keyValues) =>
+  writeRowGroups(pieces[0].schema.columns, rowGroups(pieces), { compression: 'zstd', level: ZSTD_LEVEL, keyValues })
+
+function* rowGroups(pieces: readonly MicroBatch[]): Generator<MicroBatch> {
+  let parts: BatchRows[] = []
+  let rows = 0
+  for (const batch of pieces) {
+    for (let start = 0; start < batch.rowCount; ) {
+      const end = Math.min(batch.rowCount, start + ROW_GROUP_ROWS - rows)
+      parts.push({ batch, start, end })
+      rows += end - start
+      start = end
+      if (rows < ROW_GROUP_ROWS) continue
+      yield joined(parts)
+      parts = []
+      rows = 0
+    }
+  }
+  if (rows > 0) yield joined(parts)
+}
+
+function joined(parts: readonly BatchRows[]): MicroBatch {
+  const [{ batch, start, end }] = parts
+  if (parts.length === 1 && start === 0 && end === batch.rowCount) return batch
+  startOver()
+  return joinRows(parts, allocate)
 }

@@ -3,7 +3,7 @@
  * when there are too many hours, and "all" when there are too many days.
  */
 import type { NewSegment } from '../../lake/catalog/catalog.ts'
-import type { MicroBatch } from '../../schemas/micro-batch.ts'
+import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
 
 /** More hours than this are told as days, more days as "all". */
 const TOUCHED_MAX = 64
@@ -14,12 +14,16 @@ const TWO_32 = 4294967296
 const SAFE_HIGH = 2 ** 21
 
 /** The bounded set of event-time hours that the rows touch; rows without an event time touch nothing. */
-export function touchedHours(batch: MicroBatch, eventTimeFieldId: number | undefined): NewSegment['touched'] {
-  const vector = batch.vectors.find((each) => each.column.fieldId === eventTimeFieldId)
-  if (!vector) return { grain: 'all', values: [] }
-  const hours = distinct(vector, MICROS_PER_HOUR)
+export function touchedHours(
+  pieces: readonly MicroBatch[],
+  eventTimeFieldId: number | undefined,
+): NewSegment['touched'] {
+  const index = pieces[0].schema.columns.findIndex((column) => column.fieldId === eventTimeFieldId)
+  if (index < 0) return { grain: 'all', values: [] }
+  const vectors = pieces.map((piece) => piece.vectors[index])
+  const hours = distinct(vectors, MICROS_PER_HOUR)
   if (hours) return { grain: 'hour', values: hours }
-  const days = distinct(vector, MICROS_PER_DAY)
+  const days = distinct(vectors, MICROS_PER_DAY)
   return days ? { grain: 'day', values: days } : { grain: 'all', values: [] }
 }
 
@@ -32,9 +36,15 @@ function ordinalOf(high: number, low: number, unitMicros: number): number {
   return Number((micros - remainder) / unit)
 }
 
-/** Sorted ordinals, or undefined when there are more than `TOUCHED_MAX`. Reads int64 halves: no bigint a row. */
-function distinct(vector: MicroBatch['vectors'][number], unitMicros: number): number[] | undefined {
+/** Sorted ordinals, or undefined when there are more than `TOUCHED_MAX`. */
+function distinct(vectors: readonly ColumnVector[], unitMicros: number): number[] | undefined {
   const ordinals = new Set<number>()
+  for (const vector of vectors) if (!addDistinct(vector, unitMicros, ordinals)) return undefined
+  return [...ordinals].sort((a, b) => a - b)
+}
+
+/** False: too many. Reads int64 halves: no bigint a row. */
+function addDistinct(vector: ColumnVector, unitMicros: number, ordinals: Set<number>): boolean {
   const { length, validity, data, column } = vector
   const words = new Int32Array(data.buffer, data.byteOffset, data.byteLength >> 2)
   const isDate = column.type.kind === 'date'
@@ -47,7 +57,7 @@ function distinct(vector: MicroBatch['vectors'][number], unitMicros: number): nu
     if (ordinal === last) continue
     last = ordinal
     ordinals.add(ordinal)
-    if (ordinals.size > TOUCHED_MAX) return undefined
+    if (ordinals.size > TOUCHED_MAX) return false
   }
-  return [...ordinals].sort((a, b) => a - b)
+  return true
 }

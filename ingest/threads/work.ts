@@ -2,13 +2,12 @@
  * Decoding and sealing, wherever they are done: `worker-pool.ts` on worker threads, `createInlineWork` on the thread that asks.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { WriteParquet } from '../../lake/parquet/parquet.ts'
 import type { World } from '../../runtime/world.ts'
 import type { BlockDecoder, CreateBlockDecoder, DecodePlan } from '../decoder/decode-plan.ts'
 import { createReplyPool, type ReplyPool } from '../kafka/reply-memory.ts'
 import type { Decode } from '../kafka-pipeline.ts'
 import { decodeUnit } from './decode-unit.ts'
-import { type SealedSegment, type SealQuestion, sealSegment } from './seal-segment.ts'
+import { type SealedSegment, type SealQuestion, sealSegment, type WritePieces } from './seal-segment.ts'
 
 export type IngestWork = {
   decode: Decode
@@ -28,17 +27,21 @@ export const UNPACKED_BYTES_MAX = 256 * 1024 * 1024
 export type WorkParts = {
   readonly world: World
   readonly createBlockDecoder: CreateBlockDecoder
-  readonly writeParquet: WriteParquet
 }
 
 /** @param room resolves when so many bytes more may be held */
 export function createInlineWork({
   world,
   createBlockDecoder,
-  writeParquet,
   room,
+  write,
   turn = nextTurn,
-}: WorkParts & { room(bytes: number): Promise<void>; turn?(): Promise<unknown> }): IngestWork {
+}: WorkParts & {
+  room(bytes: number): Promise<void>
+  /** Another format of segments, and no pauses: for simulations. */
+  write?: WritePieces
+  turn?(): Promise<unknown>
+}): IngestWork {
   /** The newest plan's decoder of each pipeline. */
   const decoders = new Map<string, { readonly number: number; readonly decoder: BlockDecoder }>()
 
@@ -59,7 +62,7 @@ export function createInlineWork({
       const arrivedMicros = Number(world.clock.nowMicros())
       return decodeUnit(decoderOf(plan), { unit, from, source, arrivedMicros, isFinal }, UNPACKED_BYTES_MAX)
     },
-    seal: async (question) => sealSegment(question, writeParquet),
+    seal: async (question) => sealSegment(question, write),
     replies: createReplyPool,
     bytesHeld: 0,
     fetchedBytes: 0,

@@ -2,7 +2,6 @@
  * What a worker does with a message: decodes and seals, one job after the other, and answers. No clock, no files, no sockets:
  * whatever it needs is in the job. A job that throws is a bug; it is told, and the others go on.
  */
-import type { WriteParquet } from '../../lake/parquet/parquet.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
 import type { BlockDecoder, CreateBlockDecoder, DecodeNeeds } from '../decoder/decode-plan.ts'
 import { decodeUnit } from './decode-unit.ts'
@@ -16,9 +15,8 @@ export function createWorkerJobs(components: {
   arena: SharedArrayBuffer
   unpackedBytesMax: number
   createBlockDecoder: CreateBlockDecoder
-  writeParquet: WriteParquet
 }): (message: ToWorker, answer: (answer: Answer) => void) => void {
-  const { arena, unpackedBytesMax, createBlockDecoder, writeParquet } = components
+  const { arena, unpackedBytesMax, createBlockDecoder } = components
   const decoders = new Map<number, BlockDecoder>()
 
   const memoryOf = ({ memory }: Pick<Place, 'memory'>) => memory ?? arena
@@ -48,7 +46,7 @@ export function createWorkerJobs(components: {
         ? piece.batch
         : new SharedBatch(schema, { ...piece, memory: memoryOf(piece.place), start: piece.place.start }),
     )
-    return sealSegment({ ...question, pieces: batches }, writeParquet)
+    return sealSegment({ ...question, pieces: batches })
   }
 
   function answerTo(job: DecodeJob | SealJob): Answer {

@@ -6,7 +6,6 @@ import type { FromWorker, ToWorker, WorkerData } from './messages.ts'
 enableCompileCache()
 // After the cache is on, so that this code comes out of it as well.
 const { createBlockDecoder } = await import('../decoder/block-decoder.ts')
-const { writeParquet } = await import('../../lake/parquet/write.ts')
 const { createWorkerJobs } = await import('./worker-jobs.ts')
 
 /** Answers to small jobs wait for each other; beyond this they are sent at once. */
@@ -14,7 +13,7 @@ const ANSWERS_BYTES = 64 * 1024
 
 const port = parentPort!
 const { arena, unpackedBytesMax } = workerData as WorkerData
-const run = createWorkerJobs({ arena, unpackedBytesMax, createBlockDecoder, writeParquet })
+const run = createWorkerJobs({ arena, unpackedBytesMax, createBlockDecoder })
 
 let answers: FromWorker['answers'][number][] = []
 let bytes = 0

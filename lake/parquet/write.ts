@@ -9,12 +9,13 @@
 
 import { type Field, isNested } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
+import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import type { ColumnBounds } from '../catalog/catalog.ts'
 import { type EncodedChunk, encodeChunk } from './chunk-pages.ts'
 import { checkVector } from './column-values.ts'
 import { type LeafPath, leafLevels, leavesOf } from './nested-levels.ts'
 import { encodeLeaf } from './nested-pages.ts'
-import type { WriteParquet } from './parquet.ts'
+import type { WriteParquet, WriteParquetOptions, WrittenParquet } from './parquet.ts'
 import { PHYSICAL, physicalOf, writeSchema } from './schema-elements.ts'
 import { ThriftWriter } from './thrift.ts'
 import { type Extremes, footerStatistics, icebergBounds, widen } from './value-bounds.ts'
@@ -25,24 +26,55 @@ export const CREATED_BY = 'millrace version 1.0.0 (build 0)'
 type WrittenGroup = { readonly rowCount: number; readonly start: number; readonly chunks: readonly EncodedChunk[] }
 
 export const writeParquet: WriteParquet = (batch, options) => {
-  const { columns } = batch.schema
-  invariant('parquet-columns', batch.vectors.length === columns.length, {
-    columns: columns.length,
-    vectors: batch.vectors.length,
-  })
-  invariant('parquet-row-group-rows', Number.isInteger(options.rowGroupRows) && options.rowGroupRows > 0, {
-    rowGroupRows: options.rowGroupRows,
-  })
-  for (const vector of batch.vectors) checkVector(vector, batch.rowCount)
+  const { rowGroupRows } = options
+  invariant('parquet-row-group-rows', Number.isInteger(rowGroupRows) && rowGroupRows > 0, { rowGroupRows })
+  checkBatch(batch)
+  return writeGroups(batch.schema.columns, rowGroupsOf(batch, rowGroupRows), options)
+}
 
+type GroupRows = { readonly batch: MicroBatch; readonly from: number; readonly to: number }
+
+function* rowGroupsOf(batch: MicroBatch, rowGroupRows: number): Generator<GroupRows> {
+  for (let from = 0; from < batch.rowCount; from += rowGroupRows) {
+    yield { batch, from, to: Math.min(batch.rowCount, from + rowGroupRows) }
+  }
+}
+
+/** Each batch becomes a row group; its memory may be used again when the next one is asked for. */
+export function writeRowGroups(
+  columns: readonly Field[],
+  batches: Iterable<MicroBatch>,
+  options: Omit<WriteParquetOptions, 'rowGroupRows'>,
+): WrittenParquet {
+  function* groups(): Generator<GroupRows> {
+    for (const batch of batches) {
+      checkBatch(batch)
+      yield { batch, from: 0, to: batch.rowCount }
+    }
+  }
+  return writeGroups(columns, groups(), options)
+}
+
+function checkBatch({ schema, vectors, rowCount }: MicroBatch): void {
+  const { length } = schema.columns
+  invariant('parquet-columns', vectors.length === length, { columns: length, vectors: vectors.length })
+  for (const vector of vectors) checkVector(vector, rowCount)
+}
+
+function writeGroups(
+  columns: readonly Field[],
+  given: Iterable<GroupRows>,
+  options: Omit<WriteParquetOptions, 'rowGroupRows'>,
+): WrittenParquet {
   const parts: Uint8Array[] = [MAGIC]
   const groups: WrittenGroup[] = []
   const leaves = columns.flatMap((column) => leavesOf(column))
   const columnBytes = new Array<number>(columns.length).fill(0)
   let position = MAGIC.length
-  for (let from = 0; from < batch.rowCount; from += options.rowGroupRows) {
-    const to = Math.min(batch.rowCount, from + options.rowGroupRows)
+  let rowCount = 0
+  for (const { batch, from, to } of given) {
     const start = position
+    rowCount += to - from
     const chunks: EncodedChunk[] = []
     batch.vectors.forEach((vector, i) => {
       const own = isNested(vector.column.type)
@@ -58,7 +90,7 @@ export const writeParquet: WriteParquet = (batch, options) => {
     invariant('parquet-leaves', chunks.length === leaves.length, { leaves: leaves.length, chunks: chunks.length })
     groups.push({ rowCount: to - from, start, chunks })
   }
-  const footer = footerBytes(columns, leaves, groups, batch.rowCount, options.keyValues)
+  const footer = footerBytes(columns, leaves, groups, rowCount, options.keyValues)
   const tail = new Uint8Array(4)
   new DataView(tail.buffer).setUint32(0, footer.length, true)
   parts.push(footer, tail, MAGIC)

@@ -5,6 +5,7 @@
  */
 import { createBatchBuilder } from '../../ingest/decoder/batch-builder.ts'
 import { createBlockDecoder } from '../../ingest/decoder/block-decoder.ts'
+import { concatBatches } from '../../ingest/decoder/filter-rows.ts'
 import { createJsonDecoder } from '../../ingest/decoder/json-decoder.ts'
 import { createFlusher } from '../../ingest/flusher.ts'
 import { createHttpIntake, type HttpIntake, httpPipeline } from '../../ingest/http-intake.ts'
@@ -45,6 +46,7 @@ const TICKS_IN_FLIGHT_MAX = 4
 const RECORD_BYTES_MAX = 1000
 const MERGED_BYTES_MAX = 50_000
 const MERGE_WINS_SHARE = 4
+const ROW_GROUP_ROWS = 122_880
 
 export async function bootIngest(
   lake: Lake,
@@ -107,7 +109,8 @@ export async function bootIngest(
   const work = createInlineWork({
     world,
     createBlockDecoder,
-    writeParquet: writeRows,
+    write: (pieces, keyValues) =>
+      writeRows(concatBatches(pieces), { compression: 'none', level: 0, rowGroupRows: ROW_GROUP_ROWS, keyValues }),
     room: (bytes) => intake.room(bytes),
     turn: async () => {},
   })
