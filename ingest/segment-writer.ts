@@ -107,24 +107,23 @@ export function createSegmentWriter(components: {
       }))
     },
 
-    async write({ sealed, path, sources, keyValues }) {
-      const { table, schemaId, eventTimeFieldId } = sealed
-      const pieces = sealed.pieces.map(({ batch }) => batch)
-      const { bytes, rowCount, checksum, bounds, touched } = await seal({ pieces, keyValues, eventTimeFieldId })
+    async write({ sealed: batch, path, sources, keyValues }) {
+      const { table, schemaId, eventTimeFieldId } = batch
+      const pieces = batch.pieces.map(({ batch }) => batch)
+      const { bytes, release, ...told } = await seal({ pieces, keyValues, eventTimeFieldId })
+      const fileBytes = bytes.length
       world.crashPoint('ingest/before-segment-file')
       const info = await putOwnFile(store, path, bytes)
+      release?.()
       world.crashPoint('ingest/after-segment-file')
       return {
+        ...told,
         tableId: table.tableId,
         schemaId,
         path,
-        rowCount,
-        bytes: bytes.length,
+        bytes: fileBytes,
         etag: info.etag,
-        checksum,
-        bounds,
         sources,
-        touched,
       }
     },
   }

@@ -12,9 +12,11 @@ import { type Column, HIDDEN_COLUMNS, isHidden, type TableSchema } from '../../s
 import { ColumnBuilder } from './column-builder.ts'
 import type { BatchBuilder } from './decoder.ts'
 import { type GeneralValue, setGeneralValue } from './general-value.ts'
+import { sealedOffsets, sealMemory } from './seal-memory.ts'
 
 const FIRST_ROWS = 256
 const FIRST_VARIABLE_BYTES = 4096
+const EMPTY = new Int32Array(0)
 
 export class ColumnarBatchBuilder implements BatchBuilder {
   readonly schema: TableSchema
@@ -146,13 +148,14 @@ export class ColumnarBatchBuilder implements BatchBuilder {
 
   private sealSource(): ColumnVector {
     const rows = this.rowCount
-    const offsets = new Int32Array(rows + 1)
+    const offsets = sealedOffsets(EMPTY, rows + 1)
+    offsets[0] = 0
     let total = 0
     for (let row = 0; row < rows; row += 1) {
       total += this.sources[this.sourceOfRow[row]].length
       offsets[row + 1] = total
     }
-    const data = new Uint8Array(total)
+    const data = sealMemory(total)
     for (let row = 0; row < rows; ) {
       const index = this.sourceOfRow[row]
       let end = row + 1

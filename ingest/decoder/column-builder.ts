@@ -15,6 +15,7 @@ import { type ColumnKind, childFields } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import type { Column } from '../../schemas/table-schema.ts'
+import { sealedCopy, sealedOffsets } from './seal-memory.ts'
 
 const VARIABLE_BYTES_MAX = 0x7fffffff
 const STRUCT_WIDTH = -2
@@ -242,9 +243,9 @@ export class ColumnBuilder {
       column: this.column,
       length: rows,
       nullCount,
-      validity: nullCount > 0 ? this.validity.slice(0, (rows + 7) >> 3) : undefined,
-      data: this.data.slice(0, used),
-      offsets: this.hasOffsets ? this.offsets.slice(0, rows + 1) : undefined,
+      validity: nullCount > 0 ? sealedCopy(this.validity, (rows + 7) >> 3) : undefined,
+      data: sealedCopy(this.data, used),
+      offsets: this.hasOffsets ? sealedOffsets(this.offsets, rows + 1) : undefined,
       ...(this.children.length > 0
         ? { children: this.children.map((child) => child.seal(this.childRows(rows))) }
         : undefined),

@@ -26,7 +26,7 @@ export function filterRows(batch: MicroBatch, keep: Uint8Array): MicroBatch {
     while (row < batch.rowCount && keep[row] !== 0) row += 1
     kept.push({ batch, start, end: row })
   }
-  return joinRows(kept.length > 0 ? kept : [{ batch, start: 0, end: 0 }], allocateFresh)
+  return joinRows(kept.length > 0 ? kept : [{ batch, start: 0, end: 0 }])
 }
 
 /** Where joined values go: cleared memory, eight bytes aligned. */
@@ -36,19 +36,20 @@ const allocateFresh: Allocate = (bytes) => new Uint8Array(bytes)
 
 export type BatchRows = { readonly batch: MicroBatch; readonly start: number; readonly end: number }
 
-/** Rows of several batches of one schema, joined in memory of the caller's. */
-export function joinRows(parts: readonly BatchRows[], allocate: Allocate): MicroBatch {
-  const [{ batch: first }] = parts
-  const rowCount = parts.reduce((rows, { start, end }) => rows + end - start, 0)
-  const vectors = first.vectors.map((vector, index) =>
-    copyRuns(
-      vector,
-      parts.map(({ batch, start, end }) => ({ vector: batch.vectors[index], start, end })),
-      rowCount,
-      allocate,
-    ),
-  )
-  return { schema: first.schema, rowCount, vectors }
+/** One column of rows of several batches of one schema, joined in memory of the caller's. */
+export function joinColumn(parts: readonly BatchRows[], index: number, allocate: Allocate): ColumnVector {
+  const runs = parts.map(({ batch, start, end }) => ({ vector: batch.vectors[index], start, end }))
+  return copyRuns(runs[0].vector, runs, countRows(parts), allocate)
+}
+
+export function countRows(parts: readonly BatchRows[]): number {
+  return parts.reduce((rows, { start, end }) => rows + end - start, 0)
+}
+
+function joinRows(parts: readonly BatchRows[]): MicroBatch {
+  const { schema } = parts[0].batch
+  const vectors = schema.columns.map((_, index) => joinColumn(parts, index, allocateFresh))
+  return { schema, rowCount: countRows(parts), vectors }
 }
 
 /** All rows in order; the batches have one schema. A single batch is given back as it is. */
@@ -59,10 +60,7 @@ export function concatBatches(batches: readonly MicroBatch[]): MicroBatch {
     invariant('joined batches have one schema', same, { schemaId: batch.schema.schemaId })
   }
   if (batches.length === 1) return first
-  return joinRows(
-    batches.map((batch) => ({ batch, start: 0, end: batch.rowCount })),
-    allocateFresh,
-  )
+  return joinRows(batches.map((batch) => ({ batch, start: 0, end: batch.rowCount })))
 }
 
 /** `like`: any vector of the same column. */

@@ -20,6 +20,8 @@ import type { ReplyPool } from './reply-memory.ts'
 
 const PARTITION_BYTES_MIN = 256 * 1024
 const REQUEST_BYTES_MIN = 64 * 1024
+/** A reply comes in small pieces that lie about until it is whole: larger ones cost memory and save nothing. */
+const REPLY_BYTES_MAX = 2 * 1024 * 1024
 /** A batch beyond this was never accepted by a broker: its length is damaged. */
 const BATCH_BYTES_MAX = 1024 * 1024 * 1024
 const FULL_POLL_MS = 20
@@ -85,7 +87,7 @@ export function createLeaderFetcher(components: {
     const inOrder = cut.length === 0 ? rotated : [...cut, ...rotated.filter((feed) => feed.cutBatchBytes === 0)]
     return {
       leftOut: wanting.length < feeds.length,
-      bytesMax: Math.floor(Math.max(Math.min(room, share / 2), cut[0]?.cutBatchBytes ?? 0)),
+      bytesMax: Math.floor(Math.max(Math.min(room, share / 2, REPLY_BYTES_MAX), cut[0]?.cutBatchBytes ?? 0)),
       wanted: inOrder.map((feed) => ({
         feed,
         offset: feed.fetchFrom,

@@ -41,6 +41,8 @@ const SHARED_BLOCK_BATCH_BYTES_MAX = 64 * 1024
 const RECORDS_IN_BLOCK_MAX = 16_384
 const BYTES_IN_BLOCK_MAX = 4 * 1024 * 1024
 
+const NOTHING = new Uint8Array(0)
+
 export class BatchWalk {
   readonly #buffer: Buffer
   readonly #end: number
@@ -51,7 +53,9 @@ export class BatchWalk {
   #abortedNext = 0
   #at: number
   #unpackedAt = -1
-  #unpacked: Uint8Array = new Uint8Array(0)
+  #unpacked: Uint8Array = NOTHING
+  /** What the last block's bytes are, if they are of the walk's own making. */
+  #lent: Uint8Array = NOTHING
   /** Next offset wanted. */
   position: number
   /** Whole size of the cut batch at the end, once the walk stands before it; 0 when there is none. */
@@ -80,6 +84,7 @@ export class BatchWalk {
 
   /** Fills the arrays with the next block. False: nothing is left. */
   next(into: RecordArrays): boolean {
+    this.#letGoLent()
     into.reset(this.position)
     let inPlaceFrom = -1
     while (this.#hasWholeBatch()) {
@@ -116,6 +121,8 @@ export class BatchWalk {
           body = ownBlock ? unpacked : into.arena
           bodyEnd = bodyStart + unpacked.length
           this.#unpackedAt = -1
+          this.#lent = unpacked
+          if (!ownBlock) this.#letGoLent()
         } else {
           if (inPlaceFrom >= 0 && batchEnd - inPlaceFrom > BYTES_IN_BLOCK_MAX) break
           if (inPlaceFrom < 0) inPlaceFrom = bodyStart
@@ -150,6 +157,18 @@ export class BatchWalk {
       this.#pass(at, batchEnd, lastOffset, into)
     }
     return into.nextOffset > into.startOffset
+  }
+
+  /**
+   * Memory of the last block, which nobody needs any more: at 200 bytes a record much of it would wait for the garbage
+   * collector.
+   */
+  #letGoLent(): void {
+    const { buffer } = this.#lent
+    const isOurs =
+      buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize && buffer !== this.#buffer.buffer
+    if (isOurs) buffer.transfer(0)
+    this.#lent = NOTHING
   }
 
   #pass(at: number, batchEnd: number, lastOffset: number, into: RecordArrays): void {

@@ -27,7 +27,7 @@ export type DecodeJob = Omit<UnitQuestion, 'unit'> & {
 export type PlacedPiece =
   | {
       readonly kind: 'shared'
-      readonly place: Omit<Place, 'length'>
+      readonly memory: Place['memory']
       readonly rowCount: number
       readonly layout: BatchLayout
     }
@@ -47,13 +47,12 @@ export type ToWorker = {
   readonly jobs: readonly (DecodeJob | SealJob)[]
 }
 
-/** Pieces one behind the other from the start of `into`, or of `overflow`. */
+/** Pieces in `into`, or all of them in `overflow`; `bytes` of it are theirs. */
 export type DecodedAway = Omit<DecodedUnit, 'pieces' | 'damage'> & {
   readonly pieces: readonly {
     readonly tableId: number
     readonly schemaId: number
     readonly rowCount: number
-    readonly at: number
     readonly layout: BatchLayout
   }[]
   readonly bytes: number

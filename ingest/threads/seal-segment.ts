@@ -1,14 +1,14 @@
 /**
  * Pieces of one table → the bytes of its segment, and what the catalog is told of them: pure, on whichever thread it runs.
  *
- * Row group by row group: the rows of one are joined in memory that the next one uses again.
+ * Row group by row group, column by column: the values of one are joined in memory that the next one uses again.
  */
 import type { NewSegment } from '../../lake/catalog/catalog.ts'
 import { checksumOf } from '../../lake/checksum.ts'
 import type { WrittenParquet } from '../../lake/parquet/parquet.ts'
-import { writeRowGroups } from '../../lake/parquet/write.ts'
-import type { MicroBatch } from '../../schemas/micro-batch.ts'
-import { type BatchRows, joinRows } from '../decoder/filter-rows.ts'
+import { type RowGroupColumns, writeRowGroups } from '../../lake/parquet/write.ts'
+import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
+import { type BatchRows, joinColumn } from '../decoder/filter-rows.ts'
 import { touchedHours } from './touched-hours.ts'
 import { allocate, startOver } from './workspace.ts'
 
@@ -23,6 +23,8 @@ export type SealedSegment = Pick<NewSegment, 'bounds' | 'touched'> & {
   readonly rowCount: number
   readonly bytes: Uint8Array
   readonly checksum: string
+  /** Gives the bytes' memory back. */
+  release?(): void
 }
 
 export type WritePieces = (
@@ -50,7 +52,7 @@ export function sealSegment(
 const writePieces: WritePieces = (pieces, keyValues) =>
   writeRowGroups(pieces[0].schema.columns, rowGroups(pieces), { compression: 'zstd', level: ZSTD_LEVEL, keyValues })
 
-function* rowGroups(pieces: readonly MicroBatch[]): Generator<MicroBatch> {
+function* rowGroups(pieces: readonly MicroBatch[]): Generator<RowGroupColumns> {
   let parts: BatchRows[] = []
   let rows = 0
   for (const batch of pieces) {
@@ -60,17 +62,22 @@ function* rowGroups(pieces: readonly MicroBatch[]): Generator<MicroBatch> {
       rows += end - start
       start = end
       if (rows < ROW_GROUP_ROWS) continue
-      yield joined(parts)
+      yield { rowCount: rows, vectors: joined(parts) }
       parts = []
       rows = 0
     }
   }
-  if (rows > 0) yield joined(parts)
+  if (rows > 0) yield { rowCount: rows, vectors: joined(parts) }
 }
 
-function joined(parts: readonly BatchRows[]): MicroBatch {
+function* joined(parts: readonly BatchRows[]): Generator<ColumnVector> {
   const [{ batch, start, end }] = parts
-  if (parts.length === 1 && start === 0 && end === batch.rowCount) return batch
-  startOver()
-  return joinRows(parts, allocate)
+  if (parts.length === 1 && start === 0 && end === batch.rowCount) {
+    yield* batch.vectors
+    return
+  }
+  for (let index = 0; index < batch.schema.columns.length; index += 1) {
+    startOver()
+    yield joinColumn(parts, index, allocate)
+  }
 }

@@ -3,7 +3,7 @@
  *
  *   layout, for each vector and then its children:  length, nullCount, data at, bytes, validity at, offsets at
  *
- * Places count from the region's start; -1: absent. Everything begins at a multiple of eight.
+ * Places count from the buffer's start; -1: absent. Everything begins at a multiple of eight.
  */
 import { childFields } from '../../schemas/column-type.ts'
 import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
@@ -15,7 +15,6 @@ export type BatchLayout = readonly number[]
 /** Where a batch lies. */
 export type SharedRows = {
   readonly memory: SharedArrayBuffer
-  readonly start: number
   readonly rowCount: number
   readonly layout: BatchLayout
 }
@@ -31,17 +30,38 @@ function vectorBytes({ data, validity, offsets, children = [] }: ColumnVector): 
   return children.reduce((bytes, child) => bytes + vectorBytes(child), own)
 }
 
-/** Copies the batch to `start`, where there is room for `sharedBytes`. */
-export function shareBatch(batch: MicroBatch, memory: SharedArrayBuffer, start: number): BatchLayout {
+/** A stretch of shared memory that is filled from its beginning. */
+export class SharedStretch {
+  readonly memory: SharedArrayBuffer
+  readonly #end: number
+  /** Where the next bytes go. */
+  at: number
+
+  constructor(memory: SharedArrayBuffer, start: number, length: number) {
+    this.memory = memory
+    this.at = start
+    this.#end = start + length
+  }
+
+  take(bytes: number): Uint8Array | undefined {
+    const start = this.at
+    if (start + aligned(bytes) > this.#end) return undefined
+    this.at = start + aligned(bytes)
+    return new Uint8Array(this.memory, start, bytes)
+  }
+}
+
+/** Where the batch lies in the stretch, its values copied there unless they are there already. undefined: they do not fit. */
+export function shareBatch(batch: MicroBatch, stretch: SharedStretch): BatchLayout | undefined {
   const layout: number[] = []
-  const target = new Uint8Array(memory, start)
-  let at = 0
+  let isFull = false
   const put = (bytes: ArrayBufferView | undefined): number => {
     if (bytes === undefined) return -1
-    target.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), at)
-    const place = at
-    at += aligned(bytes.byteLength)
-    return place
+    if (bytes.buffer === stretch.memory) return bytes.byteOffset
+    const target = stretch.take(bytes.byteLength)
+    isFull ||= target === undefined
+    target?.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    return target?.byteOffset ?? -1
   }
   const add = (vector: ColumnVector): void => {
     const { length, nullCount, data, validity, offsets, children = [] } = vector
@@ -49,7 +69,7 @@ export function shareBatch(batch: MicroBatch, memory: SharedArrayBuffer, start: 
     children.forEach(add)
   }
   batch.vectors.forEach(add)
-  return layout
+  return isFull ? undefined : layout
 }
 
 /** Rows that lie in shared memory. Views of their columns are made when somebody on this thread wants them. */
@@ -57,7 +77,6 @@ export class SharedBatch implements HeldBatch, SharedRows {
   readonly schema: TableSchema
   readonly rowCount: number
   readonly memory: SharedArrayBuffer
-  readonly start: number
   readonly layout: BatchLayout
   readonly heldBytes: number
   readonly release: () => void
@@ -67,7 +86,6 @@ export class SharedBatch implements HeldBatch, SharedRows {
     this.schema = schema
     this.rowCount = rows.rowCount
     this.memory = rows.memory
-    this.start = rows.start
     this.layout = rows.layout
     this.heldBytes = heldBytes
     this.release = release
@@ -79,7 +97,7 @@ export class SharedBatch implements HeldBatch, SharedRows {
   }
 
   #view(): ColumnVector[] {
-    const { memory, start, layout } = this
+    const { memory, layout } = this
     let next = 0
     const view = (column: Column): ColumnVector => {
       const [length, nullCount, dataAt, dataBytes, validityAt, offsetsAt] = layout.slice(next, next + NUMBERS)
@@ -89,9 +107,9 @@ export class SharedBatch implements HeldBatch, SharedRows {
         column,
         length,
         nullCount,
-        data: new Uint8Array(memory, start + dataAt, dataBytes),
-        validity: validityAt < 0 ? undefined : new Uint8Array(memory, start + validityAt, (length + 7) >> 3),
-        offsets: offsetsAt < 0 ? undefined : new Int32Array(memory, start + offsetsAt, length + 1),
+        data: new Uint8Array(memory, dataAt, dataBytes),
+        validity: validityAt < 0 ? undefined : new Uint8Array(memory, validityAt, (length + 7) >> 3),
+        offsets: offsetsAt < 0 ? undefined : new Int32Array(memory, offsetsAt, length + 1),
         ...(children.length > 0 ? { children } : undefined),
       }
     }

@@ -3,11 +3,12 @@
  * whatever it needs is in the job. A job that throws is a bug; it is told, and the others go on.
  */
 import { isMillraceError } from '../../schemas/errors.ts'
-import type { BlockDecoder, CreateBlockDecoder, DecodeNeeds } from '../decoder/decode-plan.ts'
+import type { BlockDecoder, CreateBlockDecoder, DecodedPiece, DecodeNeeds } from '../decoder/decode-plan.ts'
+import { sealInto } from '../decoder/seal-memory.ts'
 import { decodeUnit } from './decode-unit.ts'
 import type { DecodedAway, DecodeJob, ErrorFacts, FromWorker, Place, SealJob, ToWorker } from './messages.ts'
 import { type SealedSegment, sealSegment } from './seal-segment.ts'
-import { SharedBatch, shareBatch, sharedBytes } from './shared-batch.ts'
+import { SharedBatch, SharedStretch, shareBatch, sharedBytes } from './shared-batch.ts'
 
 type Answer = FromWorker['answers'][number]
 
@@ -25,26 +26,24 @@ export function createWorkerJobs(components: {
     const decoder = decoders.get(plan)
     if (!decoder) throw new Error(`plan ${plan} was not told`)
     const bytes = new Uint8Array(memoryOf(batches), batches.start, batches.length)
-    const decoded = decodeUnit(decoder, { ...question, unit: { ...fetched, batches: bytes } }, unpackedBytesMax)
+    const place = new SharedStretch(memoryOf(into), into.start, into.length)
+    const decoded = sealInto(
+      (length) => place.take(length),
+      () => decodeUnit(decoder, { ...question, unit: { ...fetched, batches: bytes } }, unpackedBytesMax),
+    )
     if (decoded.kind === 'needs') return decoded
+    const damage = decoded.damage && errorFacts(decoded.damage)
+    const pieces = placed(decoded.pieces, place)
+    if (pieces) return { ...decoded, pieces, bytes: place.at - into.start, overflow: undefined, damage }
     const needed = decoded.pieces.reduce((sum, { batch }) => sum + sharedBytes(batch), 0)
-    const overflow = needed > into.length ? new SharedArrayBuffer(needed) : undefined
-    const memory = overflow ?? memoryOf(into)
-    let at = 0
-    const pieces = decoded.pieces.map(({ tableId, schemaId, batch }) => {
-      const layout = shareBatch(batch, memory, (overflow ? 0 : into.start) + at)
-      const piece = { tableId, schemaId, rowCount: batch.rowCount, at, layout }
-      at += sharedBytes(batch)
-      return piece
-    })
-    return { ...decoded, pieces, bytes: at, overflow, damage: decoded.damage && errorFacts(decoded.damage) }
+    const overflow = new SharedArrayBuffer(needed)
+    const all = placed(decoded.pieces, new SharedStretch(overflow, 0, needed)) ?? []
+    return { ...decoded, pieces: all, bytes: needed, overflow, damage }
   }
 
   function seal({ schema, pieces, ...question }: SealJob): SealedSegment {
     const batches = pieces.map((piece) =>
-      piece.kind === 'own'
-        ? piece.batch
-        : new SharedBatch(schema, { ...piece, memory: memoryOf(piece.place), start: piece.place.start }),
+      piece.kind === 'own' ? piece.batch : new SharedBatch(schema, { ...piece, memory: memoryOf(piece) }),
     )
     return sealSegment({ ...question, pieces: batches })
   }
@@ -65,6 +64,16 @@ export function createWorkerJobs(components: {
     for (const number of forget) decoders.delete(number)
     for (const job of jobs) answer(answerTo(job))
   }
+}
+
+function placed(pieces: readonly DecodedPiece[], stretch: SharedStretch): DecodedAway['pieces'] | undefined {
+  const all: DecodedAway['pieces'][number][] = []
+  for (const { tableId, schemaId, batch } of pieces) {
+    const layout = shareBatch(batch, stretch)
+    if (!layout) return undefined
+    all.push({ tableId, schemaId, rowCount: batch.rowCount, layout })
+  }
+  return all
 }
 
 export function errorFacts(error: unknown): ErrorFacts {

@@ -18,6 +18,7 @@ import type { DecodeNeeds, DecodePlan } from '../decoder/decode-plan.ts'
 import type { FetchedRecords } from '../kafka/kafka-source.ts'
 import type { HeldReply, ReplyPool } from '../kafka/reply-memory.ts'
 import { createArena, type Region } from './arena.ts'
+import { collectYoung } from './collect-young.ts'
 import type { DecodedUnit } from './decode-unit.ts'
 import type {
   DecodedAway,
@@ -45,9 +46,11 @@ const GROWTH_AT_FIRST = 10
 const GROWTH_HEADROOM = 1.25
 const GROWTH_MEMORY = 0.8
 /** Of the ceiling: what is held has holes in it. Pages that nobody needed take no memory. */
-const ARENA_SHARE = 1.25
+const ARENA_SHARE = 1.1
 const ARENA_BYTES_MAX = 4 * 1024 ** 3
-const HEAP_MIB = { old: 192, young: 16 }
+/** Fetched between two collections of what they came in. */
+const COLLECT_BYTES = 16 * 1024 * 1024
+const HEAP_MIB = { old: 48, young: 4 }
 
 type Job = { readonly cost: number; readonly isUrgent: boolean } & (
   | {
@@ -88,6 +91,7 @@ export function createWorkerPool(
   const newest = new Map<string, number>()
   let ids = 0
   let fetchedBytes = 0
+  let sinceCollected = 0
   let isClosing = false
   let isPumping = false
 
@@ -175,7 +179,7 @@ export function createWorkerPool(
       if (thread.messages[0] === 0) thread.messages.shift()
       if (answer.kind === 'failed') job.failed(errorOf(answer.error))
       else if (answer.kind === 'decoded' && job.kind === 'decode') job.done(answer.result)
-      else if (answer.kind === 'sealed' && job.kind === 'seal') job.done(answer.result)
+      else if (answer.kind === 'sealed' && job.kind === 'seal') job.done(releasable(answer.result))
     }
     pump()
   }
@@ -253,8 +257,8 @@ export function createWorkerPool(
       holders -= 1
       if (holders === 0) free(held)
     }
-    const pieces = placed.map(({ tableId, schemaId, rowCount, at, layout }) => {
-      const rows = { memory: held.memory, start: held.start + at, rowCount, layout }
+    const pieces = placed.map(({ tableId, schemaId, rowCount, layout }) => {
+      const rows = { memory: held.memory, rowCount, layout }
       const share = Math.ceil(held.length / placed.length)
       return { tableId, schemaId, batch: new SharedBatch(schemaOf(plan, tableId, schemaId), rows, share, release) }
     })
@@ -270,6 +274,11 @@ export function createWorkerPool(
           memory(length) {
             region = arena.allocate(length)
             fetchedBytes += region.length
+            sinceCollected += length
+            if (sinceCollected > COLLECT_BYTES) {
+              sinceCollected = 0
+              collectYoung()
+            }
             return Buffer.from(region.memory, region.start, length)
           },
           hold() {
@@ -321,8 +330,8 @@ export function createWorkerPool(
 
   function placePiece(batch: SealQuestionPiece): PlacedPiece {
     if (!(batch instanceof SharedBatch)) return { kind: 'own', batch }
-    const { memory, start, rowCount, layout } = batch
-    return { kind: 'shared', place: { memory: memory === arena.memory ? undefined : memory, start }, rowCount, layout }
+    const { memory, rowCount, layout } = batch
+    return { kind: 'shared', memory: memory === arena.memory ? undefined : memory, rowCount, layout }
   }
 }
 
@@ -334,6 +343,12 @@ function schemaOf(plan: DecodePlan, tableId: number, schemaId: number) {
     if (deadLetters.tableId === tableId && deadLetters.schema.schemaId === schemaId) return deadLetters.schema
   }
   throw new MillraceError('internal', `plan ${plan.number} has no table ${tableId} with schema ${schemaId}`)
+}
+
+/** Its bytes came as a buffer of their own, which is freed at once when they are written. */
+function releasable(sealed: SealedSegment): SealedSegment {
+  const { buffer } = sealed.bytes
+  return buffer instanceof ArrayBuffer ? { ...sealed, release: () => void buffer.transfer(0) } : sealed
 }
 
 function errorOf({ code, message, facts, stack }: ErrorFacts): Error {

@@ -1,10 +1,10 @@
 /**
- * Memory that is used again for every row group that this thread seals: fresh memory for each would have to be cleared, and
+ * Memory that is used again for every column of a row group that this thread seals: fresh memory for each would have to be cleared, and
  * would lie about until the garbage collector comes by.
  */
-const BYTES_AT_FIRST = 4 * 1024 * 1024
+const BYTES_AT_FIRST = 1024 * 1024
 /** Larger than that it is let go after use. */
-const BYTES_KEPT_MAX = 32 * 1024 * 1024
+const BYTES_KEPT_MAX = 16 * 1024 * 1024
 
 let memory = new ArrayBuffer(0)
 let used = 0
@@ -14,7 +14,7 @@ let wanted = BYTES_AT_FIRST
 export function startOver(): void {
   // What did not fit last time came from elsewhere: next time it does.
   if (wanted > memory.byteLength && wanted <= BYTES_KEPT_MAX) memory = new ArrayBuffer(wanted)
-  wanted = BYTES_AT_FIRST
+  wanted = Math.max(BYTES_AT_FIRST, memory.byteLength)
   used = 0
 }
 

@@ -9,7 +9,7 @@
 
 import { type Field, isNested } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
-import type { MicroBatch } from '../../schemas/micro-batch.ts'
+import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
 import type { ColumnBounds } from '../catalog/catalog.ts'
 import { type EncodedChunk, encodeChunk } from './chunk-pages.ts'
 import { checkVector } from './column-values.ts'
@@ -32,25 +32,32 @@ export const writeParquet: WriteParquet = (batch, options) => {
   return writeGroups(batch.schema.columns, rowGroupsOf(batch, rowGroupRows), options)
 }
 
-type GroupRows = { readonly batch: MicroBatch; readonly from: number; readonly to: number }
+/** Rows [from, to) of the vectors, one for each column. */
+type GroupRows = { readonly vectors: Iterable<ColumnVector>; readonly from: number; readonly to: number }
 
-function* rowGroupsOf(batch: MicroBatch, rowGroupRows: number): Generator<GroupRows> {
-  for (let from = 0; from < batch.rowCount; from += rowGroupRows) {
-    yield { batch, from, to: Math.min(batch.rowCount, from + rowGroupRows) }
+function* rowGroupsOf({ vectors, rowCount }: MicroBatch, rowGroupRows: number): Generator<GroupRows> {
+  for (let from = 0; from < rowCount; from += rowGroupRows) {
+    yield { vectors, from, to: Math.min(rowCount, from + rowGroupRows) }
   }
 }
 
-/** Each batch becomes a row group; its memory may be used again when the next one is asked for. */
+/** Rows of one row group: its columns in order, each of which is made when it is written. */
+export type RowGroupColumns = { readonly rowCount: number; readonly vectors: Iterable<ColumnVector> }
+
+/** A vector's memory may be used again when the next one is asked for. */
 export function writeRowGroups(
   columns: readonly Field[],
-  batches: Iterable<MicroBatch>,
+  rowGroups: Iterable<RowGroupColumns>,
   options: Omit<WriteParquetOptions, 'rowGroupRows'>,
 ): WrittenParquet {
-  function* groups(): Generator<GroupRows> {
-    for (const batch of batches) {
-      checkBatch(batch)
-      yield { batch, from: 0, to: batch.rowCount }
+  function* checked({ rowCount, vectors }: RowGroupColumns): Generator<ColumnVector> {
+    for (const vector of vectors) {
+      checkVector(vector, rowCount)
+      yield vector
     }
+  }
+  function* groups(): Generator<GroupRows> {
+    for (const group of rowGroups) yield { vectors: checked(group), from: 0, to: group.rowCount }
   }
   return writeGroups(columns, groups(), options)
 }
@@ -72,11 +79,12 @@ function writeGroups(
   const columnBytes = new Array<number>(columns.length).fill(0)
   let position = MAGIC.length
   let rowCount = 0
-  for (const { batch, from, to } of given) {
+  for (const { vectors, from, to } of given) {
     const start = position
     rowCount += to - from
     const chunks: EncodedChunk[] = []
-    batch.vectors.forEach((vector, i) => {
+    let column = 0
+    for (const vector of vectors) {
       const own = isNested(vector.column.type)
         ? leafLevels(vector, from, to).map((leaf) => encodeLeaf(leaf, options))
         : [encodeChunk(vector, from, to, options)]
@@ -84,9 +92,10 @@ function writeGroups(
         chunks.push(chunk)
         for (const part of chunk.parts) parts.push(part)
         position += chunk.bytes
-        columnBytes[i] += chunk.bytes
+        columnBytes[column] += chunk.bytes
       }
-    })
+      column += 1
+    }
     invariant('parquet-leaves', chunks.length === leaves.length, { leaves: leaves.length, chunks: chunks.length })
     groups.push({ rowCount: to - from, start, chunks })
   }
