@@ -247,7 +247,7 @@ export function createIngestTables(components: {
 
     return (samples) => {
       // Copied: the caller's buffers may be reused while we wait for more.
-      for (const sample of samples.slice(0, enough - collected.length)) collected.push(sample.slice())
+      for (const sample of samples.slice(0, enough - collected.length)) collected.push(new Uint8Array(sample))
       // Samples that said nothing end their round, and the next ones begin another.
       round ??= settle().finally(() => {
         round = undefined

@@ -81,7 +81,7 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
     const key = keys && firstOf(keys)
     if (key) fields.push(...keyFields(key.columns, prefix))
     const names = new Set<string>()
-    const samples = Array.from(recordsOf(block, first, values), (record) => record.slice())
+    const samples = Array.from(recordsOf(block, first, values), (record) => new Uint8Array(record))
     const distinct = fields.filter(({ name }) => !names.has(name.toLowerCase()) && names.add(name.toLowerCase()))
     return { kind: 'needs', schemas: [], columns: [], topics: [{ topic: block.topic, fields: distinct, samples }] }
   }

@@ -78,6 +78,8 @@ export function createWorkerPool(
     /** Memory was given back. */
     onFreed(): void
     onDeath(error: Error): void
+    /** What the threads run. */
+    program?: URL
   },
 ): IngestWork {
   const { threads: threadCount, world, room } = components
@@ -103,7 +105,7 @@ export function createWorkerPool(
   function startThreads(): void {
     while (threads.length < threadCount) {
       const workerData: WorkerData = { arena: arena.memory, unpackedBytesMax: UNPACKED_BYTES_MAX }
-      const worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      const worker = new Worker(components.program ?? new URL('./worker.ts', import.meta.url), {
         name: `ingest-${threads.length + 1}`,
         workerData,
         resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB.old, maxYoungGenerationSizeMb: HEAP_MIB.young },
