@@ -300,6 +300,10 @@ export function handPicked(random: Random): readonly Case[] {
     }
     cases.push({ plans: [plan('Filter', {}, when)], records: TOPICS.map((topic) => plain({ topic })) })
   }
+  for (let i = 0; i < 150; i += 1) {
+    const settings = { regex: randomRegex(random, 2), replacement: random.pick(['x', '$0-$0']) }
+    cases.push({ plans: [plan('RegexRouter', settings)], records: TOPICS.map((topic) => plain({ topic })) })
+  }
   for (const format of FORMATS) {
     const times = Array.from({ length: 40 }, () => randomRecord(random).timestamp)
     cases.push({
@@ -354,6 +358,67 @@ export function handPicked(random: Random): readonly Case[] {
     cases.push({ plans: [plan('Cast$Value', { spec: target })], records: TEXTS.map((value) => plain({ value })) })
   }
   return cases
+}
+
+const ATOMS = [
+  'a',
+  'b',
+  'o',
+  'r',
+  '.',
+  '\\.',
+  '\\w',
+  '\\d',
+  '\\W',
+  '[a-c]',
+  '[^a-c]',
+  '[a-z&&[^bo]]',
+  '[\\w&&[^\\d]]',
+  '[._-]',
+  '\\p{Lower}',
+  '\\P{Alpha}',
+  '\\Q.\\E',
+  '^',
+  '$',
+  '\\b',
+  '[a[x-z]]',
+  '\\x61',
+  '-',
+] as const
+const QUANTIFIERS = [
+  '',
+  '',
+  '',
+  '*',
+  '+',
+  '?',
+  '*?',
+  '+?',
+  '??',
+  '*+',
+  '++',
+  '?+',
+  '{1,2}',
+  '{2}',
+  '{1,}+',
+  '{0,3}?',
+] as const
+const GROUPS = ['(', '(', '(?:', '(?=', '(?!', '(?>', '(?i)', '(?i:', '(?<n>', '(?-i:', '(?s)'] as const
+
+function randomRegex(random: Random, depth: number): string {
+  const part = (): string => {
+    if (depth === 0 || random.chance(0.6)) {
+      const each = random.pick(ATOMS)
+      return /^(?:\^|\$|\\b)$/.test(each) ? each : each + random.pick(QUANTIFIERS)
+    }
+    const opening = random.pick(GROUPS)
+    if (opening === '(?i)' || opening === '(?s)') return opening + randomRegex(random, depth - 1)
+    const name = opening === '(?<n>' ? `(?<n${random.int(1e6)}>` : opening
+    // Not repeated: the languages differ where a repetition matches nothing.
+    return `${name}${randomRegex(random, depth - 1)})`
+  }
+  const sequence = () => Array.from({ length: 1 + random.int(4) }, part).join('')
+  return Array.from({ length: random.chance(0.25) ? 2 : 1 }, sequence).join('|')
 }
 
 const TIME_TEXTS = [

@@ -254,7 +254,8 @@ function setNumber(reader: Reader, letter: string, count: number, digits: string
 
 /** `Number.intValue`: of a long its lowest 32 bits, of a larger number the nearest int. */
 function toInt(digits: string): number {
-  const value = BigInt(digits)
+  const significant = digits.replace(/^(-?)0+(?=\d)/, '$1')
+  const value = significant.length > 20 ? (digits.startsWith('-') ? -(2n ** 64n) : 2n ** 64n) : BigInt(significant)
   if (BigInt.asIntN(64, value) === value) return Number(BigInt.asIntN(32, value))
   return value > 0n ? 2 ** 31 - 1 : -(2 ** 31)
 }

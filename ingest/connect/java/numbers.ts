@@ -13,6 +13,8 @@ const INT64_MAX = 2n ** 63n - 1n
 const INT64_MIN = -(2n ** 63n)
 /** More zeros than a double or a long can have: what lies beyond is told without computing it. */
 const POWER_MAX = 400
+/** Longer texts of floats are not looked at digit by digit: no record may take that long. */
+const EXACT_TEXT_MAX = 2000
 
 export const INTEGER_BITS = { int8: 8, int16: 16, int32: 32, int64: 64 } as const
 export type IntegerType = keyof typeof INTEGER_BITS
@@ -59,6 +61,7 @@ export function parseFloat32(text: string): number | undefined {
   const float = Math.fround(double)
   if (float === double || !Number.isFinite(float)) return float
   // Rounding twice goes wrong only when the double lies halfway between two floats and the text does not.
+  if (text.length > EXACT_TEXT_MAX) return float
   const other = neighbour(float, double > float)
   if (float + (other - float) / 2 !== double) return float
   const exact = parseDecimal(javaTrim(text).replace(/[fFdD]$/, ''))

@@ -38,7 +38,7 @@ export const CLASS_ESCAPES: Readonly<Record<string, string>> = {
 }
 
 /** At `\p` or `\P`. */
-export function namedClass(cursor: Cursor): string {
+export function namedClass(cursor: Cursor, isIgnoreCase: boolean): string {
   const found = /\\[pP](?:\{([^}]*)\}|(.))/suy
   found.lastIndex = cursor.at
   const match = found.exec(cursor.text)
@@ -46,7 +46,7 @@ export function namedClass(cursor: Cursor): string {
   const isNegated = cursor.text[cursor.at + 1] === 'P'
   cursor.at += match[0].length
   const name = match[1] ?? match[2]
-  const ascii = ASCII[name]
+  const ascii = ASCII[isIgnoreCase && (name === 'Lower' || name === 'Upper') ? 'Alpha' : name]
   if (ascii !== undefined) return `[${isNegated ? '^' : ''}${ascii}]`
   const plain = name.startsWith('Is') ? name.slice(2) : name
   for (const property of [plain, `Script=${plain}`, `gc=${plain}`, name.replace(/^(?:sc|script)=/i, 'Script=')]) {

@@ -4,13 +4,15 @@
  *   Java                                       JavaScript (flag v)
  *   (a)  \1                                    (?<g1>a)  \k<g1>: by name, since the next line adds groups
  *   a*+  (?>a)                                 (?=(?<a1>a*))\k<a1>: what a lookahead captured is not given back
- *   (?i)a|b  (?i:a)                            (?i:a)|(?i:b)
+ *   (?i)a[b-d]  (?i:a)                         [aA][b-dB-D]: written out, since V8 lets classes within (?i:) leak
  *   [a-c[x-z]&&[^b]]                           [[a-cx-z]&&[^b]]
  *   \Q..\E  \x{41}  \07  \cA  \A \z \Z         the characters, ^ and $
  *   \d \w \s \h \v \R  \p{Alpha} \p{javaLowerCase}   ASCII classes, written out
  *
  * Not translated, and refused with the reason: the flag `x`, `\G`, `\X`, `\N{..}`, classes of blocks (`\p{InGreek}`). A
- * reference to a group that took no part matches nothing here, and fails in Java.
+ * reference to a group that took no part matches nothing here, and fails in Java. A group within a repeated one is forgotten when a
+ * repetition does without it; Java remembers it from the one before. A repeated group that can match nothing (`(a?)*`) may stop
+ * at another place.
  */
 import { CLASS_ESCAPES, type Cursor, namedClass, RegexProblem, readCharacter } from './regex-escapes.ts'
 
@@ -92,18 +94,21 @@ type Translation = {
   readonly names: ReadonlyMap<string, number>
 }
 
+type Flags = { readonly i: boolean; readonly s: boolean }
+
 type Frame = {
   /** Where in `output` its opening stands. */
   readonly start: number
   readonly closing: string
-  /** Inline flags in force: closed before `|` and `)`, opened again after `|`. */
-  readonly flags: string[]
+  /** In force before the group, and again after it. */
+  readonly outer: Flags
 }
 
 /** State of one translation. `output` holds pieces; the last atom are those from `atom` on (-1: nothing to repeat). */
 type State = Cursor & {
   readonly output: string[]
   atom: number
+  flags: Flags
   groupCount: number
   atomicCount: number
   readonly names: Map<string, number>
@@ -118,15 +123,15 @@ function translate(pattern: string): Translation {
     at: 0,
     output: [],
     atom: -1,
+    flags: { i: false, s: false },
     groupCount: 0,
     atomicCount: 0,
     names: new Map(),
-    frames: [{ start: 0, closing: '', flags: [] }],
+    frames: [],
     groupsInAll: countGroups(pattern),
   }
   while (state.at < pattern.length) step(state)
-  if (state.frames.length > 1) throw new RegexProblem(`group is not closed at the end of the pattern`)
-  state.output.push(')'.repeat(state.frames[0].flags.length))
+  if (state.frames.length > 0) throw new RegexProblem(`group is not closed at the end of the pattern`)
   return { source: state.output.join(''), groupCount: state.groupCount, names: state.names }
 }
 
@@ -142,13 +147,11 @@ function step(state: State) {
       return openGroup(state)
     case ')':
       return closeGroup(state)
-    case '|': {
-      const { flags } = state.frames.at(-1)!
+    case '|':
       state.at += 1
-      state.output.push(`${')'.repeat(flags.length)}|${flags.map((each) => `(?${each}:`).join('')}`)
+      state.output.push('|')
       state.atom = -1
       return
-    }
     case '*':
     case '+':
     case '?':
@@ -158,6 +161,8 @@ function step(state: State) {
       state.at += 1
       return atom(state, readClass(state))
     case '.':
+      state.at += 1
+      return atom(state, state.flags.s ? '[^]' : '.')
     case '^':
     case '$':
       state.at += 1
@@ -165,7 +170,7 @@ function step(state: State) {
     case '\\':
       return readEscape(state)
     default:
-      return atom(state, literal(plainCharacter(state)))
+      return atom(state, character(state, plainCharacter(state)))
   }
 }
 
@@ -177,6 +182,12 @@ function atom(state: State, source: string): void {
 function literal(codePoint: number): string {
   const char = String.fromCodePoint(codePoint)
   return /[A-Za-z0-9_]/.test(char) ? char : `\\u{${codePoint.toString(16)}}`
+}
+
+/** Java folds ASCII letters only. */
+function character(state: State, codePoint: number): string {
+  const own = literal(codePoint)
+  return state.flags.i && /^[A-Za-z]$/.test(own) ? `[${own.toLowerCase()}${own.toUpperCase()}]` : own
 }
 
 function plainCharacter(state: State): number {
@@ -209,35 +220,29 @@ function openGroup(state: State) {
   FLAGS.lastIndex = at
   const flags = FLAGS.exec(text)
   if (flags === null) throw new RegexProblem(`group at ${at} is of an unknown or untranslated kind`)
-  const spelled = jsFlags(flags[1], flags[2] ?? '')
-  if (flags[3] === ':') return pushFrame(state, flags[0].length, `(?${spelled}:`, ')')
-  state.at += flags[0].length
-  if (spelled === '') return
-  state.output.push(`(?${spelled}:`)
-  state.frames.at(-1)!.flags.push(spelled)
+  const outer = state.flags
+  const [, on, off = '', end] = flags
+  const set = (flag: 'i' | 's') => (on.includes(flag) || outer[flag]) && !off.includes(flag)
+  if (end === ':') pushFrame(state, flags[0].length, '(?:', ')')
+  else state.at += flags[0].length
+  // `d`, `m` (line ends) and `u` (folding beyond ASCII) change nothing for names of topics.
+  state.flags = { i: set('i'), s: set('s') }
   state.atom = -1
 }
 
 function pushFrame(state: State, length: number, opening: string, closing: string): void {
   state.at += length
-  state.frames.push({ start: state.output.length, closing, flags: [] })
+  state.frames.push({ start: state.output.length, closing, outer: state.flags })
   state.output.push(opening)
   state.atom = -1
 }
 
-/** `d` (line ends) and `u` (folding beyond ASCII) change nothing for names of topics. */
-function jsFlags(on: string, off: string): string {
-  const only = (flags: string) => [...new Set(flags.replaceAll(/[du]/g, ''))]
-  const taken = only(off)
-  const kept = only(on).filter((flag) => !taken.includes(flag))
-  return kept.join('') + (taken.length === 0 ? '' : `-${taken.join('')}`)
-}
-
 function closeGroup(state: State): void {
-  const frame = state.frames.pop()!
-  if (state.frames.length === 0) throw new RegexProblem(`) at ${state.at} closes nothing`)
+  const frame = state.frames.pop()
+  if (frame === undefined) throw new RegexProblem(`) at ${state.at} closes nothing`)
   state.at += 1
-  state.output.push(')'.repeat(frame.flags.length), frame.closing)
+  state.flags = frame.outer
+  state.output.push(frame.closing)
   atom(state, state.output.splice(frame.start).join(''))
 }
 
@@ -269,7 +274,7 @@ function readEscape(state: State) {
     const end = text.indexOf('\\E', state.at + 2)
     const quoted = text.slice(state.at + 2, end < 0 ? text.length : end)
     state.at = end < 0 ? text.length : end + 2
-    for (const each of quoted) atom(state, literal(each.codePointAt(0)!))
+    for (const each of quoted) atom(state, character(state, each.codePointAt(0)!))
     return
   }
   if (/[1-9]/.test(char)) return backReference(state)
@@ -291,8 +296,8 @@ function readEscape(state: State) {
     state.at += 2
     return atom(state, char === 'R' ? CLASS_ESCAPES.R : `[${CLASS_ESCAPES[char]}]`)
   }
-  if (char === 'p' || char === 'P') return atom(state, namedClass(state))
-  atom(state, literal(readCharacter(state)))
+  if (char === 'p' || char === 'P') return atom(state, namedClass(state, state.flags.i))
+  atom(state, character(state, readCharacter(state)))
 }
 
 const ASSERTIONS: Readonly<Record<string, string>> = { A: '^', z: '$', Z: '$', b: '\\b', B: '\\B' }
@@ -305,7 +310,7 @@ function backReference(state: State): void {
   while (length < all.length && Number(all.slice(0, length + 1)) <= state.groupsInAll) length += 1
   const group = Number(all.slice(0, length))
   state.at += 1 + length
-  atom(state, group > state.groupsInAll ? '(?!)' : `\\k<g${group}>`)
+  atom(state, group > state.groupsInAll ? '(?:(?!))' : `\\k<g${group}>`)
 }
 
 /** After `[`: to its `]`. Operands of `&&` become classes of their own. */
@@ -347,21 +352,33 @@ function classItem(state: State): string {
       const end = text.indexOf('\\E', state.at + 2)
       const quoted = text.slice(state.at + 2, end < 0 ? text.length : end)
       state.at = end < 0 ? text.length : end + 2
-      return [...quoted].map((each) => literal(each.codePointAt(0)!)).join('')
+      return [...quoted].map((each) => character(state, each.codePointAt(0)!)).join('')
     }
-    if (char === 'p' || char === 'P') return namedClass(state)
+    if (char === 'p' || char === 'P') return namedClass(state, state.flags.i)
     if (char !== undefined && char !== 'R' && CLASS_ESCAPES[char] !== undefined) {
       state.at += 2
       return `[${CLASS_ESCAPES[char]}]`
     }
   }
   const low = classCharacter(state)
-  if (text[state.at] !== '-' || text[state.at + 1] === ']' || text[state.at + 1] === '[') return literal(low)
+  if (text[state.at] !== '-' || text[state.at + 1] === ']' || text[state.at + 1] === '[') return character(state, low)
   if (text[state.at + 1] === undefined) throw new RegexProblem('unclosed character class')
   state.at += 1
   const high = classCharacter(state)
   if (high < low) throw new RegexProblem(`illegal range in a character class at ${state.at}`)
+  return range(low, high) + (state.flags.i ? otherCase(low, high, 'A', 'a') + otherCase(low, high, 'a', 'A') : '')
+}
+
+function range(low: number, high: number): string {
   return `${literal(low)}-${literal(high)}`
+}
+
+/** Of the letters from `first` on that lie in the range, those in the other case. */
+function otherCase(low: number, high: number, first: string, other: string): string {
+  const start = first.charCodeAt(0)
+  const shift = other.charCodeAt(0) - start
+  const [from, to] = [Math.max(low, start), Math.min(high, start + 25)]
+  return from > to ? '' : range(from + shift, to + shift)
 }
 
 function classCharacter(state: State): number {
