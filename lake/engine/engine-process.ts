@@ -17,6 +17,7 @@
  * internal error: this process then exits, so that the parent starts a fresh one), the parent (channel closed: exit).
  */
 import { mkdirSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import {
   type DuckDBConnection,
   DuckDBInstance,
@@ -101,6 +102,8 @@ async function start(given: EngineSettings): Promise<void> {
     await connection.run('SET GLOBAL lock_configuration = true')
     connection.closeSync()
     send({ kind: 'ready' })
+    // This process is killed in the end, too late to keep what was compiled.
+    flushCompileCache()
   } catch (error) {
     const { code, message, facts } = asMillraceError(error)
     send({ kind: 'unusable', failure: { code, message, facts } })
