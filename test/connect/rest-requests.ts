@@ -11,8 +11,11 @@ export type RestRequest = {
   readonly body?: unknown
   readonly contentType?: string
   /** Asked again until the connector's state and its tasks' are this. */
-  readonly until?: { readonly connector: string; readonly tasks?: readonly string[] }
+  readonly until?: { readonly connector: string; readonly tasks?: readonly string[] } | { readonly offsets: number }
 }
+
+/** In each topic-partition of `orders`. */
+export const RECORDS = 10
 
 type Target = { readonly className: string; readonly own: Readonly<Record<string, string>> }
 
@@ -107,7 +110,7 @@ export function restRequests({ className, own }: Target): readonly RestRequest[]
     put('resume', '/connectors/c1/resume'),
     get('resumed', status, running),
     put('resume again', '/connectors/c1/resume'),
-    get('offsets while running', '/connectors/c1/offsets'),
+    get('offsets while running', '/connectors/c1/offsets', { offsets: 2 }),
     {
       name: 'alter offsets while running',
       method: 'PATCH',
@@ -151,6 +154,19 @@ export function restRequests({ className, own }: Target): readonly RestRequest[]
       path: '/connectors/c1/offsets',
       body: '{"offsets": ',
     },
+    {
+      name: 'alter offsets',
+      method: 'PATCH',
+      path: '/connectors/c1/offsets',
+      body: offset(0, { kafka_offset: RECORDS }),
+    },
+    {
+      name: 'alter offsets, both as texts',
+      method: 'PATCH',
+      path: '/connectors/c1/offsets',
+      body: offset('1', { kafka_offset: String(RECORDS) }),
+    },
+    { name: 'reset offsets', method: 'DELETE', path: '/connectors/c1/offsets' },
     put('pause a stopped one', '/connectors/c1/pause'),
     get('paused after stop', status, { connector: 'PAUSED' }),
     put('resume a paused one', '/connectors/c1/resume'),
@@ -282,6 +298,7 @@ function parsed(text: string): unknown {
 }
 
 function isSettled(body: unknown, until: NonNullable<RestRequest['until']>): boolean {
+  if ('offsets' in until) return (body as { offsets?: unknown[] }).offsets?.length === until.offsets
   const { connector, tasks } = body as { connector?: { state: string }; tasks?: { state: string }[] }
   if (connector?.state !== until.connector) return false
   return until.tasks === undefined || tasks?.map(({ state }) => state).join() === until.tasks.join()
