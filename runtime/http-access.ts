@@ -2,7 +2,8 @@
  * Who may call what. A route declares the right it needs (`config: { right: 'read' }`); one that declares nothing needs
  * `admin`, so that forgetting is safe; `open` needs none. `admin` includes `write`, which includes `read`.
  *
- *   tokens in the settings      `Authorization: Bearer <token>`, compared in constant time
+ *   tokens in the settings      `Authorization: Bearer <token>`, compared in constant time; or Basic with any user and the
+ *                               token as the password, for clients that know nothing else (those of Kafka Connect)
  *   none, loopback address      open, but only for programs of this machine: a web page in a browser must not reach it,
  *                               neither across origins (Origin) nor under a name that points here (Host)
  */
@@ -51,8 +52,8 @@ export function createAccess(tokens: readonly Token[]): Access {
         checkLocalCaller(request)
         return
       }
-      const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')
-      const token = bearer ? findToken(bearer[1]) : undefined
+      const text = tokenText(request.headers.authorization ?? '')
+      const token = text === undefined ? undefined : findToken(text)
       if (!token) {
         const found = request.headers.authorization === undefined ? 'none' : 'one that is not known'
         throw new MillraceError('unauthorized', `expected a bearer token, found ${found}`)
@@ -71,6 +72,16 @@ export function checkTableAccess(request: FastifyRequest, table: string): void {
   if (token?.tables && !token.tables.includes(table)) {
     throw new MillraceError('forbidden', `token "${token.name}" may not use table "${table}"`, { facts: { table } })
   }
+}
+
+function tokenText(authorization: string): string | undefined {
+  const bearer = /^Bearer +(\S+) *$/i.exec(authorization)
+  if (bearer) return bearer[1]
+  const basic = /^Basic +([A-Za-z0-9+/=]+) *$/i.exec(authorization)
+  if (!basic) return undefined
+  const pair = Buffer.from(basic[1], 'base64').toString()
+  const colon = pair.indexOf(':')
+  return colon < 0 ? undefined : pair.slice(colon + 1)
 }
 
 function checkLocalCaller(request: FastifyRequest): void {

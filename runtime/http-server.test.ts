@@ -42,6 +42,9 @@ const token = (name: string, rights: Token['rights'], tables?: string[]): Token 
   rights,
   tables,
 })
+const basic = (user: string, password: string) => ({
+  authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
+})
 const bearer = (name: string) => ({ authorization: `Bearer ${name}-0123456789abcdef` })
 
 describe('health', () => {
@@ -85,6 +88,10 @@ describe('who may call', () => {
   it.each([
     ['GET', '/read', {}, 401],
     ['GET', '/read', { authorization: 'Bearer wrong' }, 401],
+    ['GET', '/read', basic('me', 'wrong'), 401],
+    ['GET', '/read', { authorization: 'Basic !' }, 401],
+    ['GET', '/read', { authorization: `Basic ${Buffer.from('no colon').toString('base64')}` }, 401],
+    ['GET', '/read', basic('anybody', bearer('reader').authorization.slice('Bearer '.length)), 200],
     ['GET', '/read', { authorization: 'Basic reader-0123456789abcdef' }, 401],
     ['GET', '/read', bearer('reader'), 200],
     ['GET', '/read', bearer('writer'), 200],

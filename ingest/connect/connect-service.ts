@@ -17,7 +17,6 @@ import type { IngestWork } from '../threads/work.ts'
 import { checkConnector } from './config/check-connector.ts'
 import type { ConfigProperties } from './config/config-value.ts'
 import type { ConnectorConfig } from './config/connector-config.ts'
-import type { CheckTransforms } from './config/transforms.ts'
 import { createConnectorOffsets } from './connector-offsets.ts'
 import { kafkaSettings } from './kafka-settings.ts'
 import { type ConnectorMeasures, createConnectApi } from './rest/connect-api.ts'
@@ -54,7 +53,7 @@ export function createConnectService(components: {
   const { env } = process
   let here = ''
 
-  const check = (properties: ConfigProperties) => checkConnector(properties, checkKnownTransforms)
+  const check = (properties: ConfigProperties) => checkConnector(properties, checkTransforms)
   function configOf({ properties }: { readonly properties: ConfigProperties }): ConnectorConfig {
     const { config, errors } = check(properties)
     if (config) return config
@@ -71,6 +70,9 @@ export function createConnectService(components: {
     tasksMaxOf: ({ properties }) => check(properties).config?.tasksMax ?? 1,
     startTask,
     traceOf,
+    async onState(name, state, detail) {
+      await catalog.tellTask(writer, name, state, detail)
+    },
   })
 
   let clusterId: string | undefined
@@ -133,11 +135,4 @@ export function createConnectService(components: {
       return asked.length === 0 ? undefined : Math.min(...asked)
     },
   }
-}
-
-/** The decoder does not run transforms yet: they are checked, and refused. */
-const checkKnownTransforms: CheckTransforms = (properties) => {
-  const checked = checkTransforms(properties)
-  if (checked.plans.length === 0) return checked
-  return { ...checked, problems: [{ name: 'transforms', message: 'transforms are not known to this release yet' }] }
 }

@@ -8,9 +8,7 @@
  * was taken, so nothing is lost and it resumes there. Nothing that is logged or told has a secret in it.
  */
 
-import type { Writer } from '../../lake/catalog/catalog.ts'
 import type { Connector } from '../../lake/catalog/connectors.ts'
-import type { PipelineStatusPart } from '../../lake/catalog/pipeline-status.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
@@ -38,8 +36,6 @@ const NEEDS_A_HUMAN =
 
 export function createStartTask(components: {
   settings: Pick<Settings, 'kafka' | 'connect' | 'ingest' | 'tables'>
-  catalog: Pick<PipelineStatusPart, 'tellTask'>
-  writer: Writer
   world: World
   tables: IngestTables
   pipelines: Pipelines
@@ -47,7 +43,7 @@ export function createStartTask(components: {
   check: (properties: Connector['properties']) => CheckedConnector
   env: Readonly<Record<string, string | undefined>>
 }): { startTask: StartTask; traceOf(connector: string, error: unknown): string } {
-  const { settings, catalog, writer, tables, pipelines, check, env } = components
+  const { settings, tables, pipelines, check, env } = components
   /** Also of tasks that failed: what they tell is told later. */
   const secretsOf = new Map<string, Secrets>()
 
@@ -139,10 +135,8 @@ export function createStartTask(components: {
       await turn.catch(() => {})
       await pipelines.stop(name)
       await registries.close()
-      await catalog.tellTask(writer, name, undefined)
     }
 
-    await catalog.tellTask(writer, name, isPaused ? 'paused' : 'running')
     try {
       if (config.topics.kind === 'list') await run(config.topics.names)
       else {

@@ -84,8 +84,10 @@ export function createSupervisor(components: {
   startTask: StartTask
   /** What a failure is told as, without secrets. */
   traceOf: (connector: string, error: unknown) => string
+  /** For those who show how pipelines fare; undefined: no longer here. */
+  onState: (connector: string, state: 'running' | 'paused' | 'failed' | undefined, detail?: string) => Promise<void>
 }): Supervisor {
-  const { catalog, writer, world, health, worker, tasksMaxOf, startTask, traceOf } = components
+  const { catalog, writer, world, health, worker, tasksMaxOf, startTask, traceOf, onState } = components
   const { clock } = world
   const lanes = new Map<string, Lane>()
   const stopping = new AbortController()
@@ -232,10 +234,18 @@ export function createSupervisor(components: {
       lane.task = task
       lane.trace = undefined
       health.component(`connector ${lane.name}`).healthy()
+      await tellState(lane.name, isPaused ? 'paused' : 'running')
       tell()
     } catch (error) {
-      noteFailure(lane, error)
+      await noteFailure(lane, error)
     }
+  }
+
+  /** Only shown: what cannot be told now is told with the next change. */
+  async function tellState(...told: Parameters<typeof onState>): Promise<void> {
+    await onState(...told).catch((error: unknown) => {
+      world.log.warn('the state of a connector was not told', { connector: told[0], error })
+    })
   }
 
   /** A task that ran ends itself. */
@@ -248,11 +258,11 @@ export function createSupervisor(components: {
     if (clock.monotonicMs() - lane.startedMs > STEADY_MS) lane.failures = 0
     step(lane, async () => {
       await end(lane)
-      noteFailure(lane, error)
+      await noteFailure(lane, error)
     })
   }
 
-  function noteFailure(lane: Lane, error: unknown): void {
+  async function noteFailure(lane: Lane, error: unknown): Promise<void> {
     lane.failures += 1
     const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (lane.failures - 1), RETRY_MAX_MS)
     lane.retryAtMs = clock.monotonicMs() + pauseMs * (0.75 + world.random.float() / 2)
@@ -261,6 +271,7 @@ export function createSupervisor(components: {
     health.component(`connector ${lane.name}`).degraded(`task ${lane.taskId} failed: ${reason}`)
     // The first of a row is worth a line; its repetitions are in the status.
     if (lane.failures === 1) world.log.error('a task failed', { connector: lane.name, task: lane.taskId, reason })
+    await tellState(lane.name, 'failed', reason)
   }
 
   async function end(lane: Lane): Promise<void> {
@@ -274,6 +285,7 @@ export function createSupervisor(components: {
   async function leave(lane: Lane, isOurs: boolean): Promise<void> {
     await end(lane)
     health.remove(`connector ${lane.name}`)
+    await tellState(lane.name, undefined)
     if (isOurs) await catalog.releaseTask(writer, lane.name)
     lanes.delete(lane.name)
   }
@@ -284,6 +296,7 @@ export function createSupervisor(components: {
     else lane.task.resume()
     lane.own.isPaused = isPaused
     isDirty = true
+    void tellState(lane.name, isPaused ? 'paused' : 'running')
   }
 
   /** What every task does, and that it lives. */

@@ -17,22 +17,39 @@ const HASH_DIGITS = 12
 
 export type PythonScript = { readonly file: string } | { readonly text: string }
 
+/** Another environment, for what does not go with the readers. */
+export type PythonEnvironment = {
+  /** Path of its requirements. */
+  readonly requirements?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** The environment's interpreter, after making the environment when there is none. */
-export async function pythonBinary(): Promise<string> {
-  const hash = createHash('sha256').update(readFileSync(REQUIREMENTS)).digest('hex').slice(0, HASH_DIGITS)
-  const folder = await cachedFolder({ name: `python-${hash}`, build: buildEnvironment })
+export async function pythonBinary(requirements = REQUIREMENTS): Promise<string> {
+  const hash = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, HASH_DIGITS)
+  const folder = await cachedFolder({ name: `python-${hash}`, build: (made) => buildEnvironment(made, requirements) })
   return join(folder, 'bin', 'python')
 }
 
 /** Runs a script with text arguments (`sys.argv[1:]`) and gives what its last line says. */
-export async function runPython(script: PythonScript, args: readonly string[] = []): Promise<unknown> {
-  const command = await pythonBinary()
+export async function runPython(
+  script: PythonScript,
+  args: readonly string[] = [],
+  environment: PythonEnvironment = {},
+): Promise<unknown> {
+  const command = await pythonBinary(environment.requirements)
   const program = 'file' in script ? [script.file] : ['-c', script.text]
   const stdout = await runToEnd({
     name: 'file' in script ? `python ${script.file}` : 'python script',
     command,
     args: [...program, ...args],
-    env: { PYTHONDONTWRITEBYTECODE: '1', PYTHONUTF8: '1', PYTHONPATH: undefined, PYTHONHOME: undefined },
+    env: {
+      ...environment.env,
+      PYTHONDONTWRITEBYTECODE: '1',
+      PYTHONUTF8: '1',
+      PYTHONPATH: undefined,
+      PYTHONHOME: undefined,
+    },
   })
   const lastLine = stdout.trimEnd().split('\n').at(-1) ?? ''
   try {
@@ -59,7 +76,7 @@ print(json.dumps([str(file) for file in folder.rglob(sys.argv[1] + '.duckdb_exte
   return found[0]
 }
 
-async function buildEnvironment(folder: string): Promise<void> {
+async function buildEnvironment(folder: string, requirements: string): Promise<void> {
   try {
     await runToEnd({ name: 'python3 -m venv', command: 'python3', args: ['-m', 'venv', folder] })
   } catch (cause) {
@@ -70,6 +87,6 @@ async function buildEnvironment(folder: string): Promise<void> {
   await runToEnd({
     name: 'pip install',
     command: join(folder, 'bin', 'python'),
-    args: ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', '-r', REQUIREMENTS],
+    args: ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', '-r', requirements],
   })
 }

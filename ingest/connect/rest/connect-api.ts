@@ -84,7 +84,8 @@ export function createConnectApi(components: ConnectApiComponents) {
   }
 
   async function statusOf(seen: ConnectorWithTasks) {
-    return statusView(seen, here(), await measures(seen.connector.name))
+    const warnings = [...new Set(seen.tasks.filter(({ isLive }) => isLive).flatMap((task) => task.warnings))]
+    return statusView(seen, here(), { ...(await measures(seen.connector.name)), warnings })
   }
 
   return {
