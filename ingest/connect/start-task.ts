@@ -53,6 +53,7 @@ export function createStartTask(components: {
     if (!config) {
       throw new MillraceError('settings-invalid', errors.map(({ message }) => message).join('\n'))
     }
+    refuseUnknown(config)
     const secrets = createSecrets({ env, folders: settings.connect.secretsFolders })
     secretsOf.set(name, secrets)
     const world = { ...components.world, log: maskedLog(components.world.log.child({ connector: name }), secrets) }
@@ -231,6 +232,15 @@ function routesOf(config: ConnectorConfig, topics: readonly string[]): Record<st
       topic,
       [...new Set(config.table.templates.map((template) => tableNameOf(template, topic)))],
     ]),
+  )
+}
+
+/** What is asked for is done, or said not to be: nothing is left out without a word. */
+function refuseUnknown({ errors }: ConnectorConfig): void {
+  if (errors.deadLetterTopic === undefined) return
+  throw new MillraceError(
+    'settings-invalid',
+    'errors.deadletterqueue.topic.name: dead letters are kept in the table beside the rows (<table>__dead_letters); this release does not copy them to a topic',
   )
 }
 

@@ -189,6 +189,102 @@ test('topics that match a pattern are read, also those that come later, each int
   await rest('DELETE', '/connectors/regions')
 })
 
+test('converters, keys, headers and transforms as a Connect sink has them', async () => {
+  await kafka.createTopic('sales', 1)
+  await kafka.createTopic('lines', 1)
+  const envelope = (id: number, price: number) => ({
+    schema: {
+      type: 'struct',
+      fields: [
+        { field: 'id', type: 'int64', optional: false },
+        { field: 'price', type: 'double', optional: true },
+      ],
+    },
+    payload: { id, price },
+  })
+  const records = [1, 2, 3].map((id) => ({ key: `k${id}`, value: JSON.stringify(envelope(id, id / 2)) }))
+  await producer.send('sales', 0, records)
+  await create('sales', {
+    topics: 'sales',
+    'key.converter': 'org.apache.kafka.connect.storage.StringConverter',
+    'value.converter': 'org.apache.kafka.connect.json.JsonConverter',
+    'value.converter.schemas.enable': 'true',
+    'millrace.key.prefix': 'key_',
+    transforms: 'route,mark,drop',
+    'transforms.route.type': 'org.apache.kafka.connect.transforms.RegexRouter',
+    'transforms.route.regex': '(.*)',
+    'transforms.route.replacement': 'routed-$1',
+    'transforms.mark.type': 'org.apache.kafka.connect.transforms.InsertField$Value',
+    'transforms.mark.static.field': 'origin',
+    'transforms.mark.static.value': 'shop',
+    'transforms.drop.type': 'org.apache.kafka.connect.transforms.Filter',
+    'transforms.drop.predicate': 'isTombstone',
+    predicates: 'isTombstone',
+    'predicates.isTombstone.type': 'org.apache.kafka.connect.transforms.predicates.RecordIsTombstone',
+  })
+  await rowsOf('routed_sales', 3)
+  const { data } = await millrace.sql('SELECT key, id::INTEGER, price, origin FROM routed_sales ORDER BY id')
+  expect(data).toEqual([
+    ['k1', 1, 0.5, 'shop'],
+    ['k2', 2, 1, 'shop'],
+    ['k3', 3, 1.5, 'shop'],
+  ])
+  await rest('DELETE', '/connectors/sales')
+
+  await producer.send('lines', 0, [{ value: '7;"a;b"' }, { value: '8;' }])
+  await create('lines', {
+    topics: 'lines',
+    'millrace.value.format': 'csv',
+    'millrace.value.csv.fields': 'id,name',
+    'millrace.value.csv.delimiter': ';',
+    'millrace.columns': 'id long required, name string',
+  })
+  await rowsOf('lines', 2)
+  expect((await millrace.sql('SELECT id::INTEGER, name FROM lines ORDER BY id')).data).toEqual([
+    [7, 'a;b'],
+    [8, null],
+  ])
+  await rest('DELETE', '/connectors/lines')
+})
+
+test('offsets: moved while stopped, and never doubled unless asked for in words', async () => {
+  await kafka.createTopic('moved', 1)
+  await produce('moved', 0, 10)
+  await create('moved', { topics: 'moved' })
+  await rowsOf('moved', 10)
+  const at = (offset: number | null) => ({
+    offsets: [
+      {
+        partition: { kafka_topic: 'moved', kafka_partition: 0 },
+        offset: offset === null ? null : { kafka_offset: offset },
+      },
+    ],
+  })
+  expect((await rest('PATCH', '/connectors/moved/offsets', at(4))).status).toBe(400)
+  await rest('PUT', '/connectors/moved/stop')
+  const back = await rest('PATCH', '/connectors/moved/offsets', at(4))
+  expect(back).toEqual({ status: 200, body: { message: expect.stringContaining('are not read again') } })
+  expect((await rest('PATCH', '/connectors/moved/offsets', at(99))).status).toBe(400)
+  const other = { offsets: [{ partition: { kafka_topic: 'orders', kafka_partition: 0 }, offset: { kafka_offset: 1 } }] }
+  expect((await rest('PATCH', '/connectors/moved/offsets', other)).status).toBe(400)
+  await produce('moved', 0, 10)
+  // Five of the new ones are skipped, by a human's will.
+  expect((await rest('PATCH', '/connectors/moved/offsets', at(15))).body).toEqual({
+    message: 'The offsets for this connector have been altered successfully',
+  })
+  await rest('PUT', '/connectors/moved/resume')
+  await rowsOf('moved', 15)
+  await rest('PUT', '/connectors/moved/stop')
+  const twice = await rest('PATCH', '/connectors/moved/offsets?allowDuplicates=true', at(0))
+  expect(twice.body).toEqual({ message: 'The offsets for this connector have been altered successfully' })
+  await rest('PUT', '/connectors/moved/resume')
+  await rowsOf('moved', 35)
+  expect(
+    (await millrace.sql('SELECT count(DISTINCT (_source, _partition, _offset))::INTEGER FROM moved')).data,
+  ).toEqual([[35]])
+  await rest('DELETE', '/connectors/moved')
+})
+
 test('errors.tolerance=none: a bad record fails the task with a trace, nothing is lost, and a fix lets it go on', async () => {
   await kafka.createTopic('strict', 1)
   await producer.send('strict', 0, [{ value: '{"id": 1}' }, { value: 'not JSON' }, { value: '{"id": 2}' }])
