@@ -11,6 +11,7 @@ import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
 import type { LiveSegments } from './live-segments.ts'
+import type { PlanKeeper } from './schema-keeper.ts'
 import type { StatusTeller } from './status-teller.ts'
 import type { IngestTables } from './tables.ts'
 
@@ -26,7 +27,11 @@ export function startUpkeep(components: {
   world: World
   liveSegments: LiveSegments
   tables: Pick<IngestTables, 'refresh'>
-  running: () => readonly { readonly pipeline: KafkaPipeline; readonly source: KafkaSource }[]
+  running: () => readonly {
+    readonly pipeline: KafkaPipeline
+    readonly source: KafkaSource
+    readonly keeper: Pick<PlanKeeper, 'plan'>
+  }[]
 }): { stop(): Promise<void> } {
   const { teller, catalog, writer, world, liveSegments, tables, running } = components
   const stopping = new AbortController()
@@ -55,6 +60,12 @@ export function startUpkeep(components: {
     }
   }
 
+  async function refresh(): Promise<void> {
+    await tables.refresh()
+    // Health hears what is well again also where no records come.
+    for (const { keeper } of running()) keeper.plan()
+  }
+
   async function every(ms: number, run: () => Promise<void>): Promise<void> {
     while (!stopping.signal.aborted) {
       await world.clock.sleep(ms, stopping.signal).catch(() => {})
@@ -65,7 +76,7 @@ export function startUpkeep(components: {
 
   const loops = [
     every(TOUCH_EVERY_MS, touchIdle),
-    every(REFRESH_EVERY_MS, () => tables.refresh()),
+    every(REFRESH_EVERY_MS, refresh),
     every(LOOK_EVERY_MS, look),
     every(TELL_EVERY_MS, () => teller.tell()),
   ]

@@ -151,15 +151,16 @@ export async function bootIngest(
   const table = await tables.open(TABLE)
   lake.model.tableOpened(table.ready!.feed.table.tableId, table.deadLetters.table.tableId)
   await catalog.bindPipeline(httpPipeline(TABLE), tables.tableIds([TABLE]), [])
+  const keeper = createSchemaKeeper({
+    pipeline: PIPELINE,
+    topics: [TOPIC],
+    tables: [table],
+    recordBytesMax: RECORD_BYTES_MAX,
+    world,
+  })
   const made = createKafkaPipeline({
     name: PIPELINE,
-    keeper: createSchemaKeeper({
-      pipeline: PIPELINE,
-      topics: [TOPIC],
-      tables: [table],
-      recordBytesMax: RECORD_BYTES_MAX,
-      world,
-    }),
+    keeper,
     decode: work.decode,
     autoOffsetReset: 'earliest',
     catalog: bug?.pipelineCatalog?.(catalog, lake) ?? catalog,
@@ -197,7 +198,7 @@ export async function bootIngest(
       world,
       liveSegments,
       tables: still,
-      running: () => [{ pipeline: made, source }],
+      running: () => [{ pipeline: made, source, keeper }],
     })
   }
   opened({ process, table, http: bug?.httpIntake?.(http, intake) ?? http, pipeline: made, intake })
