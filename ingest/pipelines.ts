@@ -59,6 +59,8 @@ export type Pipelines = {
   becameStale(keys: readonly SourceKey[]): void
   /** For a pipeline's keeper: health says why records of its topics become dead letters. */
   onRefused(name: string): (reasons: readonly string[]) => void
+  /** Likewise: why its schema registry does not answer; records that need a schema wait. undefined: it does. */
+  onRegistry(name: string): (reason: string | undefined) => void
 }
 
 const NO_LIMIT: RateLimits = { rowsMax: undefined, bytesMax: undefined }
@@ -147,6 +149,7 @@ export function createPipelines(components: {
       health.remove(`pipeline ${name}`)
       health.remove(`pipeline ${name} positions`)
       health.remove(`pipeline ${name} schemas`)
+      health.remove(`pipeline ${name} registry`)
     },
     async addTables(name, names) {
       const routes = routesOf.get(name)
@@ -165,6 +168,11 @@ export function createPipelines(components: {
       const component = health.component(`pipeline ${name} schemas`)
       if (reasons.length === 0) component.healthy()
       else component.degraded(`records become dead letters: ${reasons.join('; ')}`)
+    },
+    onRegistry: (name) => (reason) => {
+      const component = health.component(`pipeline ${name} registry`)
+      if (reason === undefined) component.healthy()
+      else component.degraded(`records wait for their schema: ${reason}`)
     },
     becameStale(keys) {
       for (const key of keys) running.get(key.pipeline)?.pipeline.becameStale(key)

@@ -107,7 +107,11 @@ export function createStartTask(components: {
         },
         findSchema: registries.find,
         onRefused: pipelines.onRefused(name),
-        onTrouble: noteTrouble('registry'),
+        onTrouble(reason) {
+          const told = reason === undefined ? undefined : secrets.mask(reason)
+          noteTrouble('registry')(told)
+          pipelines.onRegistry(name)(told)
+        },
       })
       const { source } = await pipelines.start({
         name,

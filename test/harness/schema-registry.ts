@@ -65,7 +65,8 @@ async function ownRegistry(): Promise<SchemaRegistry> {
         '-XX:TieredStopAtLevel=1',
         '-Dquarkus.http.host=127.0.0.1',
         `-Dquarkus.http.port=${port}`,
-        `-Dquarkus.datasource.jdbc.url=jdbc:h2:file:${join(folder, 'schemas')}`,
+        // Written before it answers: a registered schema outlives a kill.
+        `-Dquarkus.datasource.jdbc.url=jdbc:h2:file:${join(folder, 'schemas')};WRITE_DELAY=0`,
         '-jar',
         jar,
       ],
