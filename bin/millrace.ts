@@ -13,6 +13,8 @@ import { addColumnsCommand } from './commands/columns.ts'
 import { addDeadLettersCommand } from './commands/dead-letters.ts'
 import { addDecideCommand } from './commands/decide.ts'
 import { addDemoCommand } from './commands/demo.ts'
+import { addOffsetsCommand } from './commands/offsets.ts'
+import { addReconcileCommand } from './commands/reconcile.ts'
 import { addServiceCommands } from './commands/service.ts'
 import { addSettingsCommand } from './commands/settings.ts'
 import { addSqlCommand } from './commands/sql.ts'
@@ -48,6 +50,8 @@ addCatalogCommand(program)
 addColumnsCommand(program)
 addDecideCommand(program)
 addDeadLettersCommand(program)
+addOffsetsCommand(program)
+addReconcileCommand(program)
 addSettingsCommand(program)
 addTlsCommand(program)
 addTokenCommand(program)

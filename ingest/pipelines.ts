@@ -43,6 +43,9 @@ export type RunningPipeline = {
   readonly source: KafkaSource
   readonly keeper: PlanKeeper
   readonly flushIntervalMs: number | undefined
+  readonly kafka: KafkaSourceSettings
+  readonly groupId: string
+  readonly work: PipelineDefinition['work']
 }
 
 export type Pipelines = {
@@ -127,7 +130,8 @@ export function createPipelines(components: {
       routesOf.set(name, routes)
       pipeline.attach(source)
       const started = { name, topics: Object.keys(routes), tables: [...topicsOfTables(routes).keys()] }
-      const made = { ...started, pipeline, source, keeper, flushIntervalMs: definition.flushIntervalMs }
+      const { kafka, groupId, work, flushIntervalMs } = definition
+      const made = { ...started, pipeline, source, keeper, flushIntervalMs, kafka, groupId, work }
       running.set(name, made)
       await catalog.tellTask(writer, name, 'running')
       // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.

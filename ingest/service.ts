@@ -27,6 +27,7 @@ import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
 
+import { createBackfills } from './backfill.ts'
 import { addColumnRoutes } from './columns-door.ts'
 import { createConnectService } from './connect/connect-service.ts'
 import { createDeadLetters } from './dead-letters/replay.ts'
@@ -44,6 +45,7 @@ import { createIntake } from './intake.ts'
 import { createLiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
 
+import { pipelineMeasures } from './pipeline-measures.ts'
 import { createPipelines } from './pipelines.ts'
 import { createSchemaKeeper } from './schema-keeper.ts'
 
@@ -319,7 +321,7 @@ export async function startIngest(options: {
     tables,
     pipelines,
     work,
-    measures: async () => ({}),
+    measures: async (name) => pipelineMeasures(await catalog.pipelineFacts(), name),
   })
 
   const heartbeat = keepAlive({ catalog, writer, world, leasesMs: settings.leasesMs, health, onFatal })
@@ -333,7 +335,25 @@ export async function startIngest(options: {
     running: pipelines.running,
     trouble: () => trouble,
   })
-  const upkeep = startUpkeep({ teller, catalog, writer, world, liveSegments, tables, running: pipelines.running })
+  const backfills = createBackfills({
+    catalog,
+    intake,
+    ledger,
+    health,
+    world,
+    running: pipelines.running,
+    count: counted.count,
+  })
+  const upkeep = startUpkeep({
+    teller,
+    backfills,
+    catalog,
+    writer,
+    world,
+    liveSegments,
+    tables,
+    running: pipelines.running,
+  })
   const url = await server.listen()
   await connect.start(workerOf(url))
 
@@ -359,6 +379,7 @@ export async function startIngest(options: {
       await closeDoor()
       await deadLetters.close()
       await upkeep.stop()
+      await backfills.stop()
       await connect.stop()
       await Promise.all(pipelines.running().map(({ name }) => pipelines.stop(name)))
       await intake.stop()

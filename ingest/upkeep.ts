@@ -7,6 +7,7 @@
 import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
 import type { World } from '../runtime/world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
+import type { Backfills } from './backfill.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
 import type { KafkaPipeline } from './kafka-pipeline.ts'
@@ -22,6 +23,7 @@ const TELL_EVERY_MS = 2000
 
 export function startUpkeep(components: {
   teller: StatusTeller
+  backfills?: Pick<Backfills, 'look'>
   catalog: Catalog
   writer: Writer
   world: World
@@ -33,7 +35,7 @@ export function startUpkeep(components: {
     readonly keeper: Pick<PlanKeeper, 'plan'>
   }[]
 }): { stop(): Promise<void> } {
-  const { teller, catalog, writer, world, liveSegments, tables, running } = components
+  const { teller, backfills, catalog, writer, world, liveSegments, tables, running } = components
   const stopping = new AbortController()
 
   async function touchIdle(): Promise<void> {
@@ -52,6 +54,7 @@ export function startUpkeep(components: {
 
   async function look(): Promise<void> {
     await liveSegments.count()
+    await backfills?.look()
     for (const { pipeline, source } of running()) {
       await source.commitAdvisory(pipeline.committedPositions()).catch(() => {})
       for (const partition of source.assignments()) {

@@ -214,9 +214,17 @@ function gapsOf(stretches: readonly Coverage[]): OffsetRange[] {
   })
 }
 
-function offsetRows(place: Place, { moves }: PipelineFacts): SystemRow[] {
+/** Those that the topic goes to; of a topic that nobody bound by name, all of the pipeline's. */
+function tablesOf({ pipeline, topic }: Place, { bindings }: PipelineFacts): string[] {
+  const own = bindings.filter((each) => each.pipeline === pipeline && !each.table.endsWith(DEAD_LETTERS_SUFFIX))
+  const named = own.filter((each) => each.topic === topic)
+  return distinct((named.length > 0 ? named : own).map(({ table }) => table))
+}
+
+function offsetRows(place: Place, facts: PipelineFacts): SystemRow[] {
+  const { moves } = facts
   const { pipeline, topic, partition, stretches } = place
-  const common = { pipeline, topic, partition }
+  const common = { pipeline, topic, partition, tables: tablesOf(place, facts) }
   const covered = stretches.map(
     (each): SystemRow => ({
       ...common,

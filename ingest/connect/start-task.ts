@@ -119,6 +119,7 @@ export function createStartTask(components: {
         routes,
         keeper,
         autoOffsetReset: config!.consumer.autoOffsetReset ?? settings.kafka.autoOffsetReset,
+        rate: config!.rate,
         kafka,
         world,
         work,

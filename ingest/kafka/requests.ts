@@ -138,10 +138,10 @@ export type ListedOffset = {
   readonly offset: number
 }
 
-/** read_committed: the latest offset is the last stable one. */
+/** read_committed: the latest offset is the last stable one. A timestamp: of the first record that is not older; -1 for none. */
 export async function requestOffsets(
   link: BrokerLink,
-  at: typeof LATEST | typeof EARLIEST,
+  at: typeof LATEST | typeof EARLIEST | number,
   partitions: readonly { topic: string; partition: number; leaderEpoch: number }[],
 ): Promise<ListedOffset[]> {
   const topics = [...Map.groupBy(partitions, (each) => each.topic)]

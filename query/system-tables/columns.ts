@@ -68,6 +68,7 @@ export const SYSTEM_TABLES = {
     topic: 'VARCHAR',
     partition: 'INTEGER',
     source: 'VARCHAR',
+    tables: 'VARCHAR[]',
     kind: 'VARCHAR',
     range_start: 'BIGINT',
     range_end: 'BIGINT',
