@@ -20,7 +20,12 @@ import type { InferOptions } from './infer-schema.ts'
 /** How bytes of a key or a value are to be read; `formats/` has a reader for each. */
 export type ConverterPlan =
   /** `schemas.enable`: each record is `{schema, payload}` as Connect's JsonConverter writes it. */
-  | { readonly format: 'json'; readonly envelope: boolean }
+  | {
+      readonly format: 'json'
+      readonly envelope: boolean
+      /** `replace.null.with.default` is false: the default of a field's schema does not stand for null. */
+      readonly nullStays?: boolean
+    }
   /** With a registry: magic byte and schema id before each record; without: `schema` (JSON text, `.avsc`, `.proto`) for all. */
   | {
       readonly format: 'json-schema' | 'avro' | 'protobuf'

@@ -89,7 +89,7 @@ function fail(reason: string): number {
 export function createWriters(converter: ConverterPlan, plan: DecodePlan): Writers {
   switch (converter.format) {
     case 'json':
-      return converter.envelope ? envelopeWriters() : oneWriter(PLAIN_JSON)
+      return converter.envelope ? envelopeWriters(converter.nullStays !== true) : oneWriter(PLAIN_JSON)
     case 'string':
     case 'bytes':
     case 'csv':
@@ -166,7 +166,7 @@ function registryWriters(converter: SchemaConverter, plan: DecodePlan): Writers 
   }
 }
 
-function envelopeWriters(): Writers {
+function envelopeWriters(hasDefaults: boolean): Writers {
   const list: Writer[] = []
   const indexes = new Map<string, number>()
   let lastSchema: Uint8Array | undefined
@@ -179,7 +179,7 @@ function envelopeWriters(): Writers {
     const text = Buffer.from(bytes.subarray(schemaStart, schemaEnd)).toString('utf8')
     let index = indexes.get(text)
     if (index === undefined) {
-      list.push(openEnvelope(text, list.length + 1))
+      list.push(openEnvelope(text, list.length + 1, hasDefaults))
       index = list.length - 1
       indexes.set(text, index)
     }
@@ -228,13 +228,13 @@ function envelopeWriters(): Writers {
 /** Beyond this many schemas in envelopes a table would change all the time; each costs memory for as long as the plan. */
 const ENVELOPE_SCHEMAS_MAX = 10_000
 
-function openEnvelope(text: string, number: number): Writer {
+function openEnvelope(text: string, number: number, hasDefaults: boolean): Writer {
   if (number > ENVELOPE_SCHEMAS_MAX) return unreadable(`more than ${ENVELOPE_SCHEMAS_MAX} schemas in envelopes`)
   const parsed = readJson(Buffer.from(text))
   if ('problem' in parsed) return unreadable(parsed.problem)
   if (parsed.value === null) return PLAIN_JSON
   return openWriter(() => {
-    const schema = connectSchemaOf(parsed.value)!
+    const schema = connectSchemaOf(parsed.value, hasDefaults)!
     const version = schema.version === undefined ? '' : ` version ${schema.version}`
     return openConnectJson(schema, `${schema.name ?? 'schema'}${version} of the envelope (${textHash(text)})`)
   })

@@ -61,8 +61,9 @@ function readClass(findings: Findings, property: string, given: string | undefin
     case 'json': {
       // As with Kafka Connect: who names the class gets its default, which is true.
       const enable = readFlag(findings, `${property}.schemas.enable`)
-      checkNullDefault(findings, property)
-      return { plan: { format, envelope: enable ?? given !== undefined }, registry: undefined }
+      const nullStays = readFlag(findings, `${property}.replace.null.with.default`) === false
+      const envelope = enable ?? given !== undefined
+      return { plan: { format, envelope, ...(nullStays ? { nullStays } : undefined) }, registry: undefined }
     }
     case 'avro':
     case 'protobuf':
@@ -77,13 +78,6 @@ function readClass(findings: Findings, property: string, given: string | undefin
     }
     default:
       return { plan: { format: 'bytes' }, registry: undefined }
-  }
-}
-
-function checkNullDefault(findings: Findings, property: string): void {
-  const name = `${property}.replace.null.with.default`
-  if (readFlag(findings, name) === true) {
-    findings.warn(name, 'a null stays null where the record has one, whatever default its schema gives')
   }
 }
 

@@ -41,8 +41,11 @@ export class MisfitValue {
   }
 }
 
-/** The `schema` of an envelope; undefined for null. Throws `conversion-failed` for what is none. */
-export function connectSchemaOf(json: JsonValue, depth = 0): ConnectSchema | undefined {
+/**
+ * The `schema` of an envelope; undefined for null. `hasDefaults` false: those of fields are left out, and null stays null. Throws
+ * `conversion-failed` for what is none.
+ */
+export function connectSchemaOf(json: JsonValue, hasDefaults = true, depth = 0): ConnectSchema | undefined {
   if (json === null) return undefined
   if (!isJsonObject(json)) throw notASchema('expected an object')
   if (depth > DEPTH_MAX) throw notASchema(`nested deeper than ${DEPTH_MAX}`)
@@ -62,16 +65,20 @@ export function connectSchemaOf(json: JsonValue, depth = 0): ConnectSchema | und
     parameters: isJsonObject(parameters)
       ? new Map([...parameters].map(([key, value]) => [key, typeof value === 'string' ? value : jsonText(value)]))
       : undefined,
-    fields: type === 'struct' ? structFields(json, depth) : undefined,
-    keySchema: type === 'map' ? inner(json, 'keys', depth) : undefined,
+    fields: type === 'struct' ? structFields(json, hasDefaults, depth) : undefined,
+    keySchema: type === 'map' ? inner(json, 'keys', hasDefaults, depth) : undefined,
     valueSchema:
-      type === 'map' ? inner(json, 'values', depth) : type === 'array' ? inner(json, 'items', depth) : undefined,
+      type === 'map'
+        ? inner(json, 'values', hasDefaults, depth)
+        : type === 'array'
+          ? inner(json, 'items', hasDefaults, depth)
+          : undefined,
   })
   if (bare.name === DECIMAL && !/^-?\d{1,5}$/.test(bare.parameters?.get('scale') ?? '')) {
     throw notASchema('a Decimal without the parameter "scale"')
   }
   const fallback = json.get('default') ?? null
-  if (fallback === null) return bare
+  if (fallback === null || !hasDefaults) return bare
   try {
     return bare.with({ defaultValue: connectValue(bare, fallback, '') })
   } catch (misfit) {
@@ -80,7 +87,7 @@ export function connectSchemaOf(json: JsonValue, depth = 0): ConnectSchema | und
   }
 }
 
-function structFields(json: JsonObject, depth: number) {
+function structFields(json: JsonObject, hasDefaults: boolean, depth: number) {
   const fields = json.get('fields')
   if (!isJsonArray(fields)) throw notASchema('a struct without "fields"')
   const names = new Set<string>()
@@ -89,14 +96,14 @@ function structFields(json: JsonObject, depth: number) {
     if (typeof name !== 'string' || names.has(name))
       throw notASchema('a struct with a field that has no name of its own')
     names.add(name)
-    return { name, schema: required(connectSchemaOf(field, depth + 1)) }
+    return { name, schema: required(connectSchemaOf(field, hasDefaults, depth + 1)) }
   })
 }
 
-function inner(json: JsonObject, key: string, depth: number): ConnectSchema {
+function inner(json: JsonObject, key: string, hasDefaults: boolean, depth: number): ConnectSchema {
   const schema = json.get(key)
   if (schema === undefined) throw notASchema(`expected "${key}"`)
-  return required(connectSchemaOf(schema, depth + 1))
+  return required(connectSchemaOf(schema, hasDefaults, depth + 1))
 }
 
 function required(schema: ConnectSchema | undefined): ConnectSchema {
