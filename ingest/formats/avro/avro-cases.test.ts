@@ -133,7 +133,7 @@ describe('columns of an Avro schema', () => {
     [record({ a: [] }), /a union without types/],
     [record({ a: { type: 'fixed', name: 'F', size: -1 } }), /expected a size from 0/],
     [record({ a: { type: 'enum', name: 'E', symbols: [] } }), /expected "symbols"/],
-    [record({ 'a b': 'int' }), /expected an object with a name/],
+    [record({ '': 'int' }), /expected an object with a name/],
     [{ type: 'record', name: 'R' }, /expected "fields" as a list/],
     [record({}), /a record without fields/],
     [
@@ -344,6 +344,16 @@ describe('malformed Avro', () => {
     expect(decodeOne(list, 'x: int', bytes)).toEqual({ x: 4 })
     expect(decodeOne(list, 'l: list<long>, x: int', Buffer.from([3, 6, 2, 4, 1, 2, 6, 0, 8]))).toBe(
       'field "l": a block of another length than it says at byte 4',
+    )
+  })
+
+  it('lists that would take much more memory than the record has bytes are refused', () => {
+    const wide = Array.from({ length: 300 }, (_, index) => `c${index}: decimal(38,0)`).join(', ')
+    const list = record({ l: { type: 'array', items: record({ a: 'boolean' }, 'I') } })
+    const bytes = Buffer.concat([Buffer.from([0xc0, 0x84, 0x3d]), Buffer.alloc(500_000, 1), Buffer.from([0])])
+    expect(decodeOne(list, 'l: list<struct<a: boolean>>', bytes)).toMatchObject({ l: { length: 500_000 } })
+    expect(decodeOne(list, `l: list<struct<a: boolean, ${wide}>>`, bytes)).toBe(
+      'field "l": more list items than fit in 128 MiB at byte 3',
     )
   })
 

@@ -30,6 +30,7 @@ import {
   textPut,
 } from '../binary/put-values.ts'
 import { dropRepeatedKeys } from '../binary/repeated-keys.ts'
+import { RECORD_MEMORY_MAX, TOO_MUCH_MEMORY } from '../binary/slot-memory.ts'
 import { markMissing, rowBuilder, type Target } from '../format.ts'
 import { readJsonText } from './avro-json.ts'
 import { type AvroType, shortName } from './avro-type.ts'
@@ -79,6 +80,7 @@ const PUT_STRING = textPut({ kind: 'string' })
 
 /** Whether a null was written since a decoder began its record. */
 let wroteNull = false
+let memoryLeft = 0
 let viewed: Uint8Array = new Uint8Array(0)
 let view: DataView = new DataView(viewed.buffer)
 
@@ -108,6 +110,7 @@ export function createAvroDecoder(
     const builders = batch.user
     const row = batch.rowCount
     wroteNull = false
+    memoryLeft = RECORD_MEMORY_MAX
     let at = start
     for (let index = 0; index < count; index += 1) {
       const slot = slots[index]
@@ -379,6 +382,8 @@ function readBlocks(
     if (position < 0) return position
     const stop = blockEnd
     if (blockCount === 0) break
+    memoryLeft -= blockCount * node.itemMemory
+    if (memoryLeft < 0) return fail(node, TOO_MUCH_MEMORY, position)
     for (let left = blockCount; left > 0; left -= 1) {
       builder.childSlot(slot)
       if (isMap) {

@@ -17,6 +17,7 @@ import { type ColumnType, type Field, formatColumnType } from '../../../schemas/
 import { MillraceError } from '../../../schemas/errors.ts'
 import { matchFields } from '../../../schemas/match-fields.ts'
 import { bytesPut, floatPut, type IntegerUnit, integerPut, NO_PUT, textPut } from '../binary/put-values.ts'
+import { slotBytes } from '../binary/slot-memory.ts'
 import { memberNames } from './avro-columns.ts'
 import { type AvroLogical, type AvroRecord, type AvroType, shortName, valueOfOptional } from './avro-type.ts'
 
@@ -67,6 +68,8 @@ export class ReadNode {
   size = 0
   /** Fewest bytes of an item. */
   itemBytes = 0
+  /** Memory that an item takes in the column; 0: it is only skipped. */
+  itemMemory = 0
   scale = 0
   symbols: readonly Uint8Array[] = []
   required = false
@@ -228,6 +231,7 @@ function planItems(
     if (isMap && to.kind === 'map' && to.key.type.kind === 'string') inner = to.value
     else if (!isMap && to.kind === 'list') inner = to.element
     else throw mismatch(node, type.kind)
+    node.itemMemory = slotBytes(inner) + (isMap ? slotBytes({ ...inner, type: { kind: 'string' } }) : 0)
   }
   node.kids = [planRead(items, inner, `${path}${isMap ? '{}' : '[]'}`)]
   return node

@@ -297,12 +297,7 @@ describe('Protobuf values in columns of other types', () => {
     ],
     ['google.protobuf.Value a = 1;', 'a: json', [10, 6, 50, 4, 10, 2, 32, 0], '[false]'],
     ['google.type.Date a = 1;', 'a: date', [10, 7, 8, 0xb2, 0x0f, 16, 1, 24, 2], 1],
-    [
-      'google.type.Date a = 1;',
-      'a: date',
-      [10, 7, 8, 0xb2, 0x0f, 16, 2, 24, 30],
-      /a date that is none \(1970, 2, 30\)/,
-    ],
+    ['google.type.Date a = 1;', 'a: date', [10, 7, 8, 0xb2, 0x0f, 16, 2, 24, 30], /a date that is none/],
     ['google.type.TimeOfDay a = 1;', 'a: time', [10, 4, 8, 1, 16, 2], 3_720_000_000n],
   ])('%s in %s: %o → %o', (fields, columns, bytes, expected) => {
     const imports =
@@ -335,7 +330,7 @@ describe('Protobuf values in columns of other types', () => {
     expect(put(text, 'a: decimal(5,2)', [10, 3, 10, 1, 0xff])).toEqual({ a: -1n })
     expect(put(text, 'a: decimal(7,3)', [10, 3, 10, 1, 0xff])).toEqual({ a: -10n })
     expect(put(text, 'a: decimal(5,2)', [10, 5, 10, 1, 0xff, 24, 1])).toBe(
-      'field "a": expected decimal(5,2), found a decimal of scale 1 at byte 2',
+      'field "a": expected decimal(5,2), found a decimal of another scale at byte 2',
     )
   })
 
@@ -433,6 +428,17 @@ describe('malformed Protobuf', () => {
       0x78, 1, 0x79, 0, 0, 0, 0, 0, 0, 0, 0, 0x7a, 1, 0, 0x7b, 8, 1, 0x83, 1, 0x84, 1, 0x7c, 0x7d, 0, 0, 0, 0, 8, 9,
     ]
     expect(put(text, columns, bytes)).toMatchObject({ n: 9n, s: '', l: [] })
+  })
+
+  it('lists that would take much more memory than the record has bytes are refused', () => {
+    const wide = Array.from({ length: 300 }, (_, index) => `c${index}: decimal(38,0)`).join(', ')
+    const list = message('repeated I l = 1; message I { bool a = 1; }')
+    const bytes = Buffer.concat(Array.from({ length: 100_000 }, () => Buffer.from([10, 0])))
+    const row = decodeOne(open(list), table('l: list<struct<a: boolean>>'), bytes)
+    expect(row).toMatchObject({ l: { length: 100_000 } })
+    expect(decodeOne(open(list), table(`l: list<struct<a: boolean, ${wide}>>`), bytes)).toMatch(
+      /^field "l": more list items than fit in 128 MiB/,
+    )
   })
 
   it('values nested in values without end', () => {

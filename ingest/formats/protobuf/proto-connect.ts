@@ -165,7 +165,7 @@ function valueReader(field: ProtoField, parts: Partial<SchemaParts>): Reader {
         schema: new ConnectSchema({ ...parts, type: 'bytes', name: DECIMAL, version: 1, parameters }),
         read(value) {
           const [bytes, , ownScale] = (value as ProtoValues).values
-          if (ownScale !== undefined && ownScale !== scale) stop(field.name, `a decimal of scale ${ownScale}`, 0)
+          if (ownScale !== undefined && ownScale !== scale) stop(field.name, 'a decimal of another scale', 0)
           const span = (bytes ?? Buffer.alloc(0)) as Buffer
           return new Decimal(
             signedOf(span, 0, span.length) ?? stop(field.name, 'a decimal of too many digits', 0),

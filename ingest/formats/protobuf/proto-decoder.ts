@@ -16,6 +16,7 @@ import type { TableSchema } from '../../../schemas/table-schema.ts'
 import type { ColumnBuilder } from '../../decoder/column-builder.ts'
 import type { BatchBuilder, DecodeFailure, Decoder } from '../../decoder/decoder.ts'
 import { dropRepeatedKeys } from '../binary/repeated-keys.ts'
+import { RECORD_MEMORY_MAX, TOO_MUCH_MEMORY } from '../binary/slot-memory.ts'
 import { rowBuilder, type Target } from '../format.ts'
 import { fieldJson } from './proto-json.ts'
 import {
@@ -49,6 +50,7 @@ import {
 
 /** Whether a null was written since a decoder began its record. */
 let wroteNull = false
+let memoryLeft = 0
 
 export function createProtoDecoder(type: ProtoMessage, schema: TableSchema, targets: readonly Target[]): Decoder {
   const root = planMessage(
@@ -63,6 +65,7 @@ export function createProtoDecoder(type: ProtoMessage, schema: TableSchema, targ
     const batch = rowBuilder(target, schema)
     const row = batch.rowCount
     wroteNull = false
+    memoryLeft = RECORD_MEMORY_MAX
     beginMessage(root)
     let at = readMessage(root, batch.user, row, bytes, start, end)
     if (at >= 0) at = endMessage(root, batch.user, row, at)
@@ -213,6 +216,8 @@ function readMany(
   const { next } = node
   if (node.seen[index] === 0) next[index] = builder.beginList(row)
   const wire = tag & 7
+  memoryLeft -= field.itemMemory
+  if (memoryLeft < 0) return fail(field.path, TOO_MUCH_MEMORY, at)
   if (field.hold === MAP) {
     if (wire !== LENGTH) return wrongWire(field, wire, at)
     const from = readLength(field.path, bytes, at, end)
@@ -238,6 +243,8 @@ function readMany(
   let position = from
   let slot = next[index]
   while (position < to) {
+    memoryLeft -= field.itemMemory
+    if (memoryLeft < 0) return fail(field.path, TOO_MUCH_MEMORY, position)
     builder.childSlot(slot)
     position = readValue(inner, elements, slot, bytes, position, to)
     if (position < 0) return position
@@ -342,10 +349,13 @@ function endMessage(node: MessageNode, builders: readonly ColumnBuilder[], row: 
     if (seen[index] === 1) {
       if (field.hold === SINGLE) {
         if (field.code === MESSAGE && endMessage(field.message!, builder.children, row, at) < 0) return -1
+        // Nothing holds on to the block.
+        if (field.code === SPECIAL) node.pending[index] = undefined
       } else if (field.hold === LIST) builder.endList(row, next[index])
       else if (field.hold === MAP) builder.endList(row, dropRepeatedKeys(builder, builder.beginList(row), next[index]))
       else {
         if (putJson(node, index, field, builder, row, at) < 0) return -1
+        node.pieces[index] = []
         continue
       }
     } else if (field.presence) {

@@ -17,6 +17,7 @@ import { type Field, formatColumnType } from '../../../schemas/column-type.ts'
 import { MillraceError } from '../../../schemas/errors.ts'
 import { matchFields, numberedIn } from '../../../schemas/match-fields.ts'
 import { bytesPut, floatPut, integerPut, NO_PUT, textPut } from '../binary/put-values.ts'
+import { slotBytes } from '../binary/slot-memory.ts'
 import { isMapField, type ProtoField, type ProtoMessage, type WellKnown, wellKnownOf } from './proto-type.ts'
 import { FIXED32, FIXED64, GROUP, LENGTH, VARINT } from './proto-wire.ts'
 
@@ -93,6 +94,8 @@ export class FieldNode {
   /** Inside of a wrapper. */
   inner: FieldNode | undefined
   symbols: ReadonlyMap<number, Uint8Array> = new Map()
+  /** LIST and MAP: memory that an item takes in the column. */
+  itemMemory = 0
   /** Where an absent one is null. */
   presence: boolean
   /** The column's. */
@@ -198,6 +201,7 @@ function planField(field: ProtoField, column: Field | undefined, slot: number, p
     if (column.type.kind !== 'map') throw mismatch(node, 'map')
     node.wire = LENGTH
     const { key, value } = column.type
+    node.itemMemory = slotBytes(key) + slotBytes(value)
     const keyField = { ...plainField(field), name: 'key', number: 1, kind: field.keyKind!, keyKind: undefined }
     node.key = planValue(
       { ...keyField, message: undefined, enumType: undefined, fallback: zeroOf(field.keyKind!) },
@@ -212,6 +216,7 @@ function planField(field: ProtoField, column: Field | undefined, slot: number, p
     node.hold = LIST
     if (column.type.kind !== 'list') throw mismatch(node, 'a repeated field')
     node.inner = planValue(plainField(field), column.type.element, `${path}[]`)
+    node.itemMemory = slotBytes(column.type.element)
     node.code = node.inner.code
     node.wire = node.inner.wire
     return node

@@ -57,7 +57,7 @@ function putTimestamp(field: FieldNode, builder: ColumnBuilder, row: number, byt
     }
   }
   if (seconds < SECONDS_MIN || seconds > SECONDS_MAX || nanos < 0 || nanos > NANOS_MAX) {
-    return fail(field.path, `a timestamp out of range (${seconds} s, ${nanos} ns)`, 0)
+    return fail(field.path, 'a timestamp out of range', 0)
   }
   const days = Math.floor(seconds / 86_400)
   builder.setDayMicros(row, days, (seconds - days * 86_400) * 1_000_000 + Math.floor(nanos / 1000))
@@ -87,7 +87,7 @@ function putGeneral(field: FieldNode, builder: ColumnBuilder, row: number, bytes
     else {
       const [value, , ownScale] = message.values
       const { scale } = field.field.decimal!
-      if (ownScale !== undefined && ownScale !== scale) stop(field.path, `a decimal of scale ${ownScale}`, 0)
+      if (ownScale !== undefined && ownScale !== scale) stop(field.path, 'a decimal of another scale', 0)
       const unscaled = (value ?? new Uint8Array(0)) as Uint8Array
       if (!putDecimalBytes(builder, row, unscaled, 0, unscaled.length, scale)) stop(field.path, putProblem, 0)
     }
