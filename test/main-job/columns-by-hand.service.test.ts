@@ -2,9 +2,11 @@
 // under the column that they came for, and what was dropped never comes back (by field id, never by name).
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
+import { duckdbExtensionFile, runPython } from '../harness/python.ts'
 import { checkCommand } from '../lake/check-lake.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'bin', 'millrace.ts')
@@ -66,6 +68,31 @@ async function compacted(): Promise<void> {
   expect((await compactor.stop()).code).toBe(0)
 }
 
+/** The newest snapshot as pyiceberg and DuckDB read it, by its metadata alone. */
+const FOREIGN = `
+import json, sys, duckdb
+from pyiceberg.table import StaticTable
+metadata, avro, iceberg = sys.argv[1:]
+def plain(row):
+    home = row['home']
+    keys = ['id', 'places', 'carrier', 'price', 'gate']
+    return [None if row[key] is None else str(row[key]) for key in keys] + [home and home.get(key) for key in ['city', 'street', 'zip']]
+rows = sorted(StaticTable.from_metadata(metadata).scan().to_arrow().to_pylist(), key=lambda row: row['id'])
+connection = duckdb.connect()
+for extension in [avro, iceberg]: connection.execute(f"LOAD '{extension}'")
+found = connection.execute(f"SELECT id, places, carrier, price, gate, home FROM iceberg_scan('{metadata}') ORDER BY id").fetchall()
+other = [dict(zip(['id', 'places', 'carrier', 'price', 'gate', 'home'], row)) for row in found]
+print(json.dumps({'pyiceberg': [plain(row) for row in rows], 'duckdb': [plain(row) for row in other]}))
+`
+
+async function foreignRows(): Promise<unknown> {
+  const database = new DatabaseSync(join(millrace.folder, 'data', 'catalog.sqlite'), { readOnly: true })
+  const row = database.prepare("SELECT metadata_location FROM tables WHERE name = 'flights'").get()
+  database.close()
+  const extensions = [await duckdbExtensionFile('avro'), await duckdbExtensionFile('iceberg')]
+  return runPython({ text: FOREIGN }, [String(row?.metadata_location), ...extensions])
+}
+
 test.each(['live segments', 'data files', 'data files of each schema'])(
   'rows in %s keep their values',
   async (where) => {
@@ -102,13 +129,15 @@ test.each(['live segments', 'data files', 'data files of each schema'])(
     await settle(true)
 
     const home = 'home.city, home.street, home.zip'
-    expect(await rows(`id, places, carrier, price::VARCHAR, gate, ${home}`)).toEqual([
+    const expected = [
       ['1', '100', 'A', '1.50', null, 'Oslo', null, null],
       ['2', '200', 'B', '2.50', null, 'Bonn', null, null],
       ['3', '5000000000', null, '123456.75', null, 'Rome', 'S', null],
       ['4', '4', 'D', null, null, 'Kyiv', null, null],
       ['5', '5', 'E', null, '55', null, null, 'Z5'],
-    ])
+    ]
+    expect(await rows(`id, places, carrier, price::VARCHAR, gate, ${home}`)).toEqual(expected)
+    if (where !== 'live segments') expect(await foreignRows()).toEqual({ pyiceberg: expected, duckdb: expected })
     expect(await columns('list')).toBe(
       [
         'id       long required',
