@@ -140,7 +140,7 @@ export async function startIngest(options: {
     },
   })
   const parts = { world, createBlockDecoder, room: (bytes: number) => intake.room(bytes) }
-  const threads = settings.ingest.threads ?? Math.min(availableParallelism(), THREADS_MAX)
+  const threads = settings.ingest.threads ?? Math.max(1, Math.min(availableParallelism() - 1, THREADS_MAX))
   const work: IngestWork =
     threads === 0
       ? createInlineWork(parts)

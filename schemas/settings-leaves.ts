@@ -226,14 +226,14 @@ export const LEAVES = {
   }),
   'ingest.threads': integerOrAuto({
     description:
-      'Worker threads of ingest that unpack and decode records and write segments. `auto`: as many as cores, at most 8. 0: all of it on the main thread.',
+      'Worker threads of ingest that unpack and decode records and write segments. `auto`: one less than cores, at least 1, at most 8. 0: all of it on the main thread.',
     min: 0,
     max: 64,
   }),
   'ingest.memory.max': bytes({
     description:
       'Bytes that ingest holds in memory: fetched records that wait, and rows until they are committed. At it, sources pause; nothing is dropped.',
-    fallback: 128 * MiB,
+    fallback: 96 * MiB,
     min: 8 * MiB,
     max: TiB,
   }),

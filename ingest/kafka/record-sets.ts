@@ -8,7 +8,7 @@
 import type { FetchedPartition } from './fetch-request.ts'
 import { BATCH_HEADER_BYTES } from './record-batch.ts'
 
-const SET_BYTES = 512 * 1024
+const SET_BYTES = 256 * 1024
 const CUT_BATCH_BYTES_UNKNOWN = 1024 * 1024
 const LENGTH_END = 12
 

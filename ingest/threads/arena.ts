@@ -17,7 +17,8 @@ export type Region = {
 
 export type Arena = {
   readonly memory: SharedArrayBuffer
-  allocate(bytes: number): Region
+  /** `isBrief`: given back soon. Such regions lie at the other end, so that they leave no holes between those that stay. */
+  allocate(bytes: number, isBrief?: boolean): Region
   /** A buffer that came into being elsewhere counts from now on. */
   adopt(memory: SharedArrayBuffer): Region
   /** Gives back what lies behind the first `bytes`. */
@@ -71,14 +72,16 @@ export function createArena(bytesMax: number): Arena {
 
   return {
     memory,
-    allocate(bytes) {
+    allocate(bytes, isBrief = false) {
       const length = Math.max(ALIGNMENT, aligned(bytes))
       bytesUsed += length
-      const index = holes.findIndex(({ start, end }) => end - start >= length)
+      const fits = ({ start, end }: Hole) => end - start >= length
+      const index = isBrief ? holes.findLastIndex(fits) : holes.findIndex(fits)
       if (index < 0) return { memory: new SharedArrayBuffer(length), start: 0, length }
       const hole = holes[index]
-      const { start } = hole
-      hole.start += length
+      const start = isBrief ? hole.end - length : hole.start
+      if (isBrief) hole.end = start
+      else hole.start += length
       if (hole.start === hole.end) holes.splice(index, 1)
       return { memory, start, length }
     },

@@ -18,7 +18,6 @@ import type { DecodeNeeds, DecodePlan } from '../decoder/decode-plan.ts'
 import type { FetchedRecords } from '../kafka/kafka-source.ts'
 import type { HeldReply, ReplyPool } from '../kafka/reply-memory.ts'
 import { createArena, type Region } from './arena.ts'
-import { collectYoung } from './collect-young.ts'
 import type { DecodedUnit } from './decode-unit.ts'
 import type {
   DecodedAway,
@@ -42,14 +41,12 @@ const MESSAGE_BYTES = 256 * 1024
 /** Of a whole unit, as fetched: a message there and back takes longer than decoding it. */
 const TINY_BYTES = 4 * 1024
 /** Bytes of rows to bytes fetched, until a pipeline has shown its own. */
-const GROWTH_AT_FIRST = 10
+const GROWTH_AT_FIRST = 6
 const GROWTH_HEADROOM = 1.25
 const GROWTH_MEMORY = 0.8
 /** Of the ceiling: what is held has holes in it. Pages that nobody needed take no memory. */
-const ARENA_SHARE = 1.1
+const ARENA_SHARE = 1.5
 const ARENA_BYTES_MAX = 4 * 1024 ** 3
-/** Fetched between two collections of what they came in. */
-const COLLECT_BYTES = 16 * 1024 * 1024
 const HEAP_MIB = { old: 48, young: 4 }
 
 type Job = { readonly cost: number; readonly isUrgent: boolean } & (
@@ -93,7 +90,6 @@ export function createWorkerPool(
   const newest = new Map<string, number>()
   let ids = 0
   let fetchedBytes = 0
-  let sinceCollected = 0
   let isClosing = false
   let isPumping = false
 
@@ -274,13 +270,8 @@ export function createWorkerPool(
         let holders = 1
         return {
           memory(length) {
-            region = arena.allocate(length)
+            region = arena.allocate(length, true)
             fetchedBytes += region.length
-            sinceCollected += length
-            if (sinceCollected > COLLECT_BYTES) {
-              sinceCollected = 0
-              collectYoung()
-            }
             return Buffer.from(region.memory, region.start, length)
           },
           hold() {
