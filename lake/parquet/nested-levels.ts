@@ -16,10 +16,6 @@ import { invariant } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 
 export type LeafLevels = {
-  readonly vector: ColumnVector
-  /** Slots of the leaf's vector. */
-  readonly from: number
-  readonly to: number
   readonly count: number
   readonly definitions: Int32Array
   /** undefined outside lists and maps. */
@@ -58,7 +54,7 @@ function walk(vector: ColumnVector, entries: Entries, place: Place, leaves: Leaf
   endNulls(vector, entries, definition)
   const here = { ...place, definition }
   if (!isNested(type)) {
-    leaves.push(leafOf(vector, entries, here))
+    leaves.push(leafOf(entries, here))
     return
   }
   const children = vector.children!
@@ -146,21 +142,30 @@ function entriesInside(vector: ColumnVector, entries: Entries, place: Place): En
   return made
 }
 
-function leafOf(vector: ColumnVector, entries: Entries, place: Place): LeafLevels {
-  const { count, slots, definitions, repetitions } = entries
+function leafOf({ count, slots, definitions, repetitions }: Entries, place: Place): LeafLevels {
   let present = 0
   for (let i = 0; i < count; i++) if (slots[i] >= 0) present++
-  return {
-    vector,
-    from: place.from,
-    to: place.to,
-    count,
-    definitions,
-    repetitions,
-    definitionMax: place.definition,
-    repetitionMax: place.repetition,
-    present,
-  }
+  return { count, definitions, repetitions, definitionMax: place.definition, repetitionMax: place.repetition, present }
+}
+
+/** The slots that rows `[from, to)` have in each leaf, in the same order. */
+export function leafSlots(
+  vector: ColumnVector,
+  from: number,
+  to: number,
+): { readonly vector: ColumnVector; readonly from: number; readonly to: number }[] {
+  const { children, offsets } = vector
+  if (children === undefined) return [{ vector, from, to }]
+  const [start, end] = offsets === undefined ? [from, to] : [offsets[from], offsets[to]]
+  return children.flatMap((child) => leafSlots(child, start, end))
+}
+
+/** At least as many as any leaf has level entries for these rows. */
+export function entriesWithin({ children, offsets }: ColumnVector, from: number, to: number): number {
+  if (children === undefined) return to - from
+  const [start, end] = offsets === undefined ? [from, to] : [offsets[from], offsets[to]]
+  const inside = Math.max(...children.map((child) => entriesWithin(child, start, end)))
+  return offsets === undefined ? inside : to - from + inside
 }
 
 export type LeafPath = {

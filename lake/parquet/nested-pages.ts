@@ -1,12 +1,15 @@
 /**
- * The chunk of one leaf of a nested column. Values are encoded as those of flat columns are (`chunk-pages.ts`); its data
- * pages begin with their levels:
+ * The chunks of a nested column, one for each of its leaves. Values are encoded as those of flat columns are
+ * (`chunk-pages.ts`); data pages begin with their levels:
  *
  *   data page body   4-byte length, repetition levels (inside lists and maps); 4-byte length, definition levels; the values
  *
- * A page begins where a row does.
+ * Levels take 12 bytes an entry while they are made, and a record of 1 MiB can have half a million entries in a list. So rows are
+ * taken a window at a time, all leaves together, and what a window leaves behind are its pages. A page begins where a row does.
  */
+import type { Field } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
+import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import { bitWidthOf, hybridBytesMax, writeHybrid } from './bit-packing.ts'
 import {
   chooseEncoder,
@@ -16,37 +19,97 @@ import {
   findDistinct,
   PAGE_BYTES,
   PAGE_ROWS,
+  type Page,
   type ValueEncoder,
   WORKSPACE_KEPT_MAX,
   workspace,
 } from './chunk-pages.ts'
 import { type PresentValues, presentValues } from './column-values.ts'
-import type { LeafLevels } from './nested-levels.ts'
+import { entriesWithin, type LeafLevels, leafLevels, leafSlots } from './nested-levels.ts'
 import type { WriteParquetOptions } from './parquet.ts'
-import { extremesOf } from './value-bounds.ts'
+import { type Extremes, extremesOf } from './value-bounds.ts'
 
-export function encodeLeaf(
-  leaf: LeafLevels,
+const WINDOW_ENTRIES_MAX = 1 << 20
+
+/** What a leaf has so far. */
+type OpenChunk = {
+  readonly column: Field
+  readonly values: PresentValues
+  readonly extremes: Extremes
+  readonly encoder: ValueEncoder
+  readonly hasDictionary: boolean
+  readonly pages: Page[]
+  entries: number
+  /** Values in its pages. */
+  written: number
+}
+
+/** In the order of the leaves in the file's schema. */
+export function encodeNested(
+  vector: ColumnVector,
+  from: number,
+  to: number,
   options: Pick<WriteParquetOptions, 'compression' | 'level'>,
-): EncodedChunk {
+  windowEntriesMax = WINDOW_ENTRIES_MAX,
+): EncodedChunk[] {
   workspace.clear(WORKSPACE_KEPT_MAX)
-  const { vector, from, to, count, present } = leaf
-  const values = presentValues(vector, from, to)
-  // More values than entries: a null struct, or the slots of a null list, have some.
-  invariant('parquet-null-has-no-values', values.count === present, {
-    column: vector.column.name,
-    values: values.count,
-    present,
-  })
-  const distinct = findDistinct(values)
-  const extremes = extremesOf(vector.column.type, values, distinct?.firsts.subarray(0, distinct.size))
-  const encoder = chooseEncoder(vector, values, distinct)
-  const pages = dictionaryPages(values, distinct)
-  for (const page of pageEntries(leaf, values, distinct !== undefined)) {
-    const body = dataBody(leaf, page, encoder)
-    pages.push({ isDictionary: false, count: page.end - page.start, encoding: encoder.encoding, body })
+  const chunks = leafSlots(vector, from, to).map((leaf) => openChunk(leaf.vector, leaf.from, leaf.to))
+  for (const [start, end] of windowsOf(vector, from, to, windowEntriesMax)) {
+    leafLevels(vector, start, end).forEach((levels, i) => {
+      addPages(chunks[i], levels)
+    })
   }
-  return closeChunk(pages, count, count - present, extremes, options)
+  return chunks.map(({ column, values, extremes, pages, entries, written }) => {
+    requireAll(column, values, written)
+    return closeChunk(pages, entries, entries - written, extremes, options)
+  })
+}
+
+function openChunk(vector: ColumnVector, from: number, to: number): OpenChunk {
+  const { column } = vector
+  const values = presentValues(vector, from, to)
+  const distinct = findDistinct(values)
+  return {
+    column,
+    values,
+    extremes: extremesOf(column.type, values, distinct?.firsts.subarray(0, distinct.size)),
+    encoder: chooseEncoder(vector, values, distinct),
+    hasDictionary: distinct !== undefined,
+    pages: dictionaryPages(values, distinct),
+    entries: 0,
+    written: 0,
+  }
+}
+
+/** More values than entries: a null struct, or the slots of a null list, have some. Fewer: the other way round. */
+function requireAll({ name }: Field, values: PresentValues, written: number): void {
+  invariant('parquet-null-has-no-values', values.count === written, { column: name, values: values.count, written })
+}
+
+/** Rows whose entries are not too many; a row alone may have more. */
+function* windowsOf(vector: ColumnVector, from: number, to: number, max: number): Generator<readonly [number, number]> {
+  if (to - from <= 1 || entriesWithin(vector, from, to) <= max) {
+    yield [from, to]
+    return
+  }
+  const middle = from + ((to - from) >> 1)
+  yield* windowsOf(vector, from, middle, max)
+  yield* windowsOf(vector, middle, to, max)
+}
+
+function addPages(chunk: OpenChunk, levels: LeafLevels): void {
+  for (const page of pageEntries(chunk, levels)) {
+    if (page.valueEnd > chunk.values.count) requireAll(chunk.column, chunk.values, page.valueEnd)
+    const body = dataBody(levels, page, chunk.encoder)
+    chunk.pages.push({
+      isDictionary: false,
+      count: page.end - page.start,
+      encoding: chunk.encoder.encoding,
+      body,
+    })
+  }
+  chunk.entries += levels.count
+  chunk.written += levels.present
 }
 
 type PageEntries = {
@@ -56,13 +119,14 @@ type PageEntries = {
   readonly valueEnd: number
 }
 
-function pageEntries(leaf: LeafLevels, values: PresentValues, hasDictionary: boolean): PageEntries[] {
-  const { count, definitions, repetitions, definitionMax } = leaf
+function pageEntries(chunk: OpenChunk, levels: LeafLevels): PageEntries[] {
+  const { values, hasDictionary } = chunk
+  const { count, definitions, repetitions, definitionMax } = levels
   const offsets = values.form === 'bytes' && !hasDictionary ? values.offsets : undefined
   const pages: PageEntries[] = []
   let start = 0
-  let valueStart = 0
-  let value = 0
+  let valueStart = chunk.written
+  let value = chunk.written
   for (let i = 0; i < count; i++) {
     const isFull =
       i - start >= PAGE_ROWS || (offsets !== undefined && offsets[value] - offsets[valueStart] > PAGE_BYTES)
@@ -77,15 +141,15 @@ function pageEntries(leaf: LeafLevels, values: PresentValues, hasDictionary: boo
   return pages
 }
 
-function dataBody(leaf: LeafLevels, page: PageEntries, encoder: ValueEncoder): Uint8Array {
-  const { definitions, repetitions, definitionMax, repetitionMax } = leaf
+function dataBody(levels: LeafLevels, page: PageEntries, encoder: ValueEncoder): Uint8Array {
+  const { definitions, repetitions, definitionMax, repetitionMax } = levels
   const bodyStart = workspace.length
   const entries = page.end - page.start
   encoder.write(
     (bytesMax) => {
-      const levels =
+      const levelBytesMax =
         hybridBytesMax(entries, bitWidthOf(definitionMax)) + hybridBytesMax(entries, bitWidthOf(repetitionMax))
-      workspace.reserve(8 + levels + bytesMax)
+      workspace.reserve(8 + levelBytesMax + bytesMax)
       if (repetitions !== undefined) writeLevels(repetitions, page, repetitionMax)
       if (definitionMax > 0) writeLevels(definitions, page, definitionMax)
       return workspace

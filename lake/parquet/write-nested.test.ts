@@ -142,6 +142,27 @@ test('a page begins with a row, however long the lists; values that repeat have 
   expect((await walkPages(footerOf(file), async (start, end) => file.subarray(start, end))).pages).toBeGreaterThan(5)
 })
 
+test('more list entries than are looked at together', async () => {
+  const lengths = [300_000, 0, 500_000, 1, 700_000, 600_000, 20]
+  const at = (row: number, i: number) => (i % 1000 === 7 ? null : (row * 31 + i) % 100_000)
+  const values = lengths.map((length, row) => (length === 0 ? null : Array.from({ length }, (_, i) => at(row, i))))
+  const columns = [{ name: 'l', type: type('struct<l: list<int>>'), values: values.map((l) => ({ l })) }]
+  const file = join(folder, 'many.parquet')
+  writeFileSync(file, writeParquet(sampleBatch(columns), OPTIONS).bytes)
+  const found =
+    await rows(`SELECT len(s), s[8], s[9], s[-1], list_sum(s)::BIGINT, len(list_filter(s, lambda x: x IS NULL))
+    FROM (SELECT l.l AS s FROM read_parquet('${file}'))`)
+  expect(found).toEqual(
+    lengths.map((length, row) => {
+      if (length === 0) return [null, null, null, null, null, null]
+      const list = values[row] as (number | null)[]
+      const sum = list.reduce<number>((total, each) => total + (each ?? 0), 0)
+      const nulls = list.filter((each) => each === null).length
+      return [BigInt(length), list[7] ?? null, list[8] ?? null, list[length - 1], BigInt(sum), BigInt(nulls)]
+    }),
+  )
+})
+
 test('as deep as types go', async () => {
   let text = 'int'
   let value: SampleValue = 5

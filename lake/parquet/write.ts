@@ -13,8 +13,8 @@ import type { ColumnVector, MicroBatch } from '../../schemas/micro-batch.ts'
 import type { ColumnBounds } from '../catalog/catalog.ts'
 import { type EncodedChunk, encodeChunk } from './chunk-pages.ts'
 import { checkVector } from './column-values.ts'
-import { type LeafPath, leafLevels, leavesOf } from './nested-levels.ts'
-import { encodeLeaf } from './nested-pages.ts'
+import { type LeafPath, leavesOf } from './nested-levels.ts'
+import { encodeNested } from './nested-pages.ts'
 import type { WriteParquet, WriteParquetOptions, WrittenParquet } from './parquet.ts'
 import { PHYSICAL, physicalOf, writeSchema } from './schema-elements.ts'
 import { ThriftWriter } from './thrift.ts'
@@ -86,7 +86,7 @@ function writeGroups(
     let column = 0
     for (const vector of vectors) {
       const own = isNested(vector.column.type)
-        ? leafLevels(vector, from, to).map((leaf) => encodeLeaf(leaf, options))
+        ? encodeNested(vector, from, to, options)
         : [encodeChunk(vector, from, to, options)]
       for (const chunk of own) {
         chunks.push(chunk)
