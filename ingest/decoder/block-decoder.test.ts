@@ -240,6 +240,19 @@ test('Connect envelopes: payloads by their schema, defaults, logical types, vers
   expect(needs.topics[0].fields.map(({ name }) => name)).toEqual(Object.keys(types))
 })
 
+test('a schema that differs in every record is read like any other, block after block', () => {
+  const plan = planOf([tablePlan('a', { id: 'long' })], { value: { format: 'json', envelope: true } })
+  const decoder = createBlockDecoder(plan)
+  for (let round = 0; round < 4; round += 1) {
+    const records = Array.from({ length: 150 }, (_, index) => {
+      const fields = [{ type: 'int64', optional: true, field: 'id' }]
+      return envelope({ type: 'struct', name: 'o', doc: `${round} ${index}`, optional: false, fields }, { id: index })
+    })
+    const result = decoder.decode(recordBlock('t', records), 0, 's', 5, false)
+    expect(result).toMatchObject({ kind: 'decoded', dead: 0, pieces: [{ batch: { rowCount: 150 } }] })
+  }
+})
+
 test('an envelope of a value that is no struct makes the column value', () => {
   const value = { format: 'json', envelope: true } as const
   const plan = planOf([tablePlan('a', { value: 'int' })], { value })

@@ -233,6 +233,8 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
   return {
     decode(block, first, source, arrivedMicros, isFinal) {
       const fed = tablesOf(block.topic)
+      const isRenewed = values.writers.renew()
+      if (keys?.writers.renew() || isRenewed) for (const table of tables.values()) table.forgetWriters()
       select(values, block, first, block.valueStarts, block.valueEnds)
       if (keys) select(keys, block, first, block.keyStarts, block.keyEnds)
       const needs = lacking(block, first, fed)

@@ -79,6 +79,8 @@ export function createGeneralBlock(
 
   return {
     decode(block, first, source, arrivedMicros, isFinal) {
+      values.writers.renew()
+      keys?.writers.renew()
       select(values, block, first, block.valueStarts, block.valueEnds)
       if (keys) select(keys, block, first, block.keyStarts, block.keyEnds)
       const schemas = unknownSchemas(block)

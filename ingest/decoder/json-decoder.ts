@@ -78,7 +78,7 @@ export function createJsonDecoder(schema: TableSchema, options: JsonDecoderOptio
     }
     target.prepareRow()
     const row = target.rowCount
-    beginRecord(bytes, start)
+    beginRecord(bytes, start, end)
     let position = skipSpace(bytes, start, end)
     if (position >= end) return broken('empty record', end - start)
     if (bytes[position] !== 0x7b) return notAnObject(bytes, position, start, end)

@@ -297,6 +297,17 @@ test('nested values have a bound on their depth', () => {
   expect(decodeOne('struct<a: int>', deep(999))).toMatch('nested deeper than 1000')
 })
 
+test('a record of many empty objects may not take far more memory than it has bytes', () => {
+  const names = Array.from({ length: 500 }, (_, index) => `c${index}: long`).join(', ')
+  const record = (elements: number) => `{"v":[${'{},'.repeat(elements - 1)}{}]}`
+  expect((decodeOne(`list<struct<${names}>>`, record(1000)) as unknown[]).length).toBe(1000)
+  expect(decodeOne(`list<struct<${names}>>`, record(100_000))).toMatch(
+    /^column "v": expected .*, found too many elements for the length of the record at byte 5$/,
+  )
+  const map = Array.from({ length: 20_000 }, (_, index) => `"k${index}":{}`).join(',')
+  expect(decodeOne(`map<string, struct<${names}>>`, `{"v":{${map}}}`)).toMatch('too many elements')
+})
+
 test('general values go into nested columns', () => {
   const type = parseColumnType(
     'struct<tags: list<string>, prices: map<string, decimal(9,2)>, inner: struct<n: long required>>',

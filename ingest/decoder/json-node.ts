@@ -8,7 +8,14 @@
  * A tree is used by one record at a time, and no node lies inside itself: the states can stand in the nodes.
  */
 import { type ColumnPath, formatPath } from '../../schemas/column-path.ts'
-import { type ColumnType, childFields, type Field, formatColumnType, isNested } from '../../schemas/column-type.ts'
+import {
+  type ColumnType,
+  childFields,
+  type Field,
+  fieldsWithin,
+  formatColumnType,
+  isNested,
+} from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { keysOfFields, matchFields } from '../../schemas/match-fields.ts'
 import type { RecordField } from '../../schemas/record-schema.ts'
@@ -52,6 +59,8 @@ export class JsonNode {
   readonly items: readonly JsonNode[]
   /** Of a map. */
   readonly entries: MapEntries | undefined
+  /** Of list and map: columns in which an element takes a slot. */
+  readonly slots: number
   /** Fraction digits of a decimal column beyond those of the writer's unscaled bytes. */
   readonly scaleShift: number
 
@@ -59,13 +68,15 @@ export class JsonNode {
     field: Field,
     path: ColumnPath,
     depth: number,
-    shape: JsonShape | undefined,
+    given: JsonShape | undefined,
     ignored: readonly ColumnPath[],
   ) {
     this.field = field
     this.path = formatPath(path)
     this.depth = depth
     const { type } = field
+    // What is open-ended in the records' schema is read as if they had none.
+    const shape = given?.type.kind === 'json' ? undefined : given
     const sameKind = shape?.type.kind === type.kind ? shape : undefined
     if (shape && isNested(type) && !sameKind) {
       throw new MillraceError(
@@ -83,6 +94,7 @@ export class JsonNode {
         : inside.map((each, index) => {
             return new JsonNode(each, [...path, each.name], below, sameKind?.items?.[index], ignored)
           })
+    this.slots = [...fieldsWithin(field)].length - 1
     this.scaleShift = scaleShiftOf(type, shape, this.path)
     this.entries = type.kind === 'map' ? new MapEntries() : undefined
   }

@@ -51,9 +51,18 @@ let recordStart = 0
 let viewed: Uint8Array = new Uint8Array(0)
 let view: DataView = new DataView(viewed.buffer)
 
-export function beginRecord(bytes: Uint8Array, start: number): void {
+/**
+ * A short record may hold many empty objects, each of which takes a slot in every column inside: so many values a record may make,
+ * far more than those of any that says them all.
+ */
+const SLOTS_FREE = 1_000_000
+const SLOTS_PER_BYTE = 16
+let slotsLeft = 0
+
+export function beginRecord(bytes: Uint8Array, start: number, end: number): void {
   keysUnknown = 0
   keysNew = 0
+  slotsLeft = SLOTS_FREE + SLOTS_PER_BYTE * (end - start)
   recordStart = start
   if (bytes !== viewed) look(bytes)
 }
@@ -307,6 +316,11 @@ function readSlot(
   return after
 }
 
+function refuseMany(node: JsonNode, bytes: Uint8Array, at: number): typeof REFUSED {
+  refuse('too many elements for the length of the record')
+  return refuseValue(node, bytes, at)
+}
+
 function readList(
   node: JsonNode,
   builder: ColumnBuilder,
@@ -325,6 +339,8 @@ function readList(
   }
   for (;;) {
     if (position >= end) return malformed('text ends inside an array', end)
+    slotsLeft -= node.slots
+    if (slotsLeft < 0) return refuseMany(node, bytes, at)
     builder.childSlot(slot)
     position = readSlot(element, child, slot, bytes, position, end)
     if (position < 0) return position
@@ -362,7 +378,8 @@ function readMap(
   }
   if (entries.hasReplaced) {
     entries.keepLast()
-    readEntries(node, builder, begin, bytes, at, end)
+    const again = readEntries(node, builder, begin, bytes, at, end)
+    if (again < 0) return again
   }
   builder.endList(row, begin + entries.count)
   return after
@@ -409,6 +426,8 @@ function readEntry(
   const entries = node.entries!
   const isPairs = node.code === PAIRS
   const isSkipped = entries.isReplaced(number)
+  slotsLeft -= node.slots
+  if (slotsLeft < 0) return refuseMany(node, bytes, at)
   builder.childSlot(slot)
   let position = at
   if (isPairs) {

@@ -87,6 +87,12 @@ export class TableRows {
     return name === wholeKeyColumn(prefix) || (prefix !== '' && name.startsWith(prefix))
   }
 
+  /** Writers were forgotten: what was made for them goes too. */
+  forgetWriters(): void {
+    this.values.clear()
+    this.keys.clear()
+  }
+
   prepareValue(writer: Writer): Prepared {
     let prepared = this.values.get(writer)
     if (!prepared) {

@@ -45,6 +45,9 @@ export let bodyEnd = 0
 export let writerFailure: DecodeFailure = { reason: '', column: undefined }
 export let unknownId = 0
 
+/** Each costs memory; a producer may send another schema, or name another message, in every record. */
+const WRITERS_MAX = 200
+
 export type Writers = {
   /** By their index; grows. */
   readonly list: readonly Writer[]
@@ -54,6 +57,8 @@ export type Writers = {
   readonly isFramed: boolean
   /** Index of the record's writer, or one of the above; its bytes are [bodyStart, bodyEnd). */
   select(bytes: Uint8Array, start: number, end: number): number
+  /** Between blocks: forgets all writers when there are many; whoever keeps something of them has to do the same (true). */
+  renew(): boolean
   /** Selected by a shortcut, but could not be read: the long way. undefined where there is no other. */
   readonly selectAgain: ((bytes: Uint8Array, start: number, end: number) => number) | undefined
 }
@@ -110,6 +115,7 @@ function oneWriter(writer: Writer): Writers {
     list: [writer],
     isOne: true,
     isFramed: false,
+    renew: () => false,
     selectAgain: undefined,
     select(_, start, end) {
       bodyStart = start
@@ -149,6 +155,13 @@ function registryWriters(converter: SchemaConverter, plan: DecodePlan): Writers 
     list,
     isOne: false,
     isFramed: true,
+    renew() {
+      if (list.length < WRITERS_MAX) return false
+      list.length = 0
+      indexes.clear()
+      lastId = -1
+      return true
+    },
     selectAgain: undefined,
     select(bytes, start, end) {
       const at = readFrame(bytes, start, end, hasMessage)
@@ -179,7 +192,7 @@ function envelopeWriters(hasDefaults: boolean): Writers {
     const text = Buffer.from(bytes.subarray(schemaStart, schemaEnd)).toString('utf8')
     let index = indexes.get(text)
     if (index === undefined) {
-      list.push(openEnvelope(text, list.length + 1, hasDefaults))
+      list.push(openEnvelope(text, hasDefaults))
       index = list.length - 1
       indexes.set(text, index)
     }
@@ -206,6 +219,14 @@ function envelopeWriters(hasDefaults: boolean): Writers {
     list,
     isOne: false,
     isFramed: false,
+    renew() {
+      if (list.length < WRITERS_MAX) return false
+      list.length = 0
+      indexes.clear()
+      lastSchema = undefined
+      olderSchema = undefined
+      return true
+    },
     selectAgain,
     select(bytes, start, end) {
       if (lastSchema && hasSchema(lastSchema, bytes, start, end)) {
@@ -225,11 +246,7 @@ function envelopeWriters(hasDefaults: boolean): Writers {
   }
 }
 
-/** Beyond this many schemas in envelopes a table would change all the time; each costs memory for as long as the plan. */
-const ENVELOPE_SCHEMAS_MAX = 10_000
-
-function openEnvelope(text: string, number: number, hasDefaults: boolean): Writer {
-  if (number > ENVELOPE_SCHEMAS_MAX) return unreadable(`more than ${ENVELOPE_SCHEMAS_MAX} schemas in envelopes`)
+function openEnvelope(text: string, hasDefaults: boolean): Writer {
   const parsed = readJson(Buffer.from(text))
   if ('problem' in parsed) return unreadable(parsed.problem)
   if (parsed.value === null) return PLAIN_JSON

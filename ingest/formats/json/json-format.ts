@@ -57,7 +57,7 @@ export function createWholeDecoder(
       const malformed = () => {
         return { reason: `malformed JSON: ${scanProblem} at byte ${scanProblemAt - start}`, column: undefined }
       }
-      beginRecord(bytes, start)
+      beginRecord(bytes, start, end)
       const at = skipSpace(bytes, start, end)
       let isPresent = false
       if (own && node && at < end && bytes[at] !== 0x6e) {
