@@ -11,7 +11,7 @@
  * beyond the record, more items than bytes can hold, all fail the record with its place and byte. A failure moves nothing:
  * the row under construction is written again by the next record.
  *
- * Measured (12 columns, 88 bytes, bench/decoder.ts): 0.33 CPU-s per million rows with sealing.
+ * Measured (12 columns, 58 bytes, bench/decoder.ts, sealed): 0.39 CPU-s per million rows where JSON takes 0.70.
  */
 import type { TableSchema } from '../../../schemas/table-schema.ts'
 import type { ColumnBuilder } from '../../decoder/column-builder.ts'

@@ -61,6 +61,9 @@ const VALUE_CODES = new Map<ProtoField['kind'], readonly [code: number, wire: nu
   ['message', [MESSAGE, LENGTH]],
 ])
 
+export const DIRECT_LONG = 1
+export const DIRECT_INT = 2
+
 /** How values of a field are held. */
 export const SINGLE = 0
 export const LIST = 1
@@ -86,6 +89,8 @@ export class FieldNode {
   code = 0
   wire = 0
   put = NO_PUT
+  /** Varints that lie in the column as they are read. */
+  direct = 0
   special: WellKnown | undefined
   /** MESSAGE */
   message: MessageNode | undefined
@@ -272,6 +277,8 @@ function fillValue(node: FieldNode, field: ProtoField, column: Field, path: stri
       return
     default:
       node.put = checked(node, integerPut('plain', type))
+      if (node.code === INT64 && type.kind === 'long') node.direct = DIRECT_LONG
+      if (node.code === INT32 && type.kind === 'int') node.direct = DIRECT_INT
   }
 }
 

@@ -6,6 +6,8 @@ import { putBytes, putFloat, putInteger, putKnown, putProblem, putText, putUnsig
 import {
   BOOL,
   BYTES,
+  DIRECT_INT,
+  DIRECT_LONG,
   DOUBLE,
   ENUM,
   FIXED_S32,
@@ -92,7 +94,17 @@ export function readValue(
         lower = low
         upper = high
       }
-      return putVarint(field, builder, row, lower, upper) ? after : refuse(field, at)
+      switch (field.direct) {
+        case DIRECT_LONG:
+          builder.int32[row * 2] = lower
+          builder.int32[row * 2 + 1] = upper
+          return after
+        case DIRECT_INT:
+          builder.int32[row] = lower
+          return after
+        default:
+          return putVarint(field, builder, row, lower, upper) ? after : refuse(field, at)
+      }
     }
     case LENGTH: {
       const from = readLength(field.path, bytes, at, end)
