@@ -102,6 +102,57 @@ test('two processes that meet the same new field in the same second make one col
   await expectEveryOffsetOnce(millrace, kafka, { table: 'events', topic: 'events', partitions: PARTITIONS })
 })
 
+test('renamed, dropped and added again while records come and old segments are live: old values never come back', async () => {
+  await started(
+    '  moved: { columns: { id: long required, gate: string, seats: int }, evolution: evolve }',
+    ['moved'],
+    '  moved: { topics: [moved], tables: [moved] }',
+  )
+  let sent = 0
+  const next = async (record: (id: number) => Record<string, unknown>) => {
+    const first = sent * PARTITIONS * 100
+    await sendAll('moved', 100, (id) => ({ id: first + id, ...record(first + id) }))
+    sent += 1
+    await millrace.eventually('SELECT count(*) FROM moved', (rows) => Number(rows) === sent * PARTITIONS * 100)
+  }
+  const change = async (body: Record<string, string>) => {
+    const reply = await fetch(`${millrace.url('ingest')}/v1/tables/moved/columns`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+    })
+    expect(reply.status).toBe(200)
+    // Both processes have it within a second or two; until then either schema is right for a row.
+    await new Promise((resolve) => setTimeout(resolve, 2500))
+  }
+  await next((id) => ({ gate: `old${id}`, seats: id }))
+  await change({ op: 'rename', column: 'seats', to: 'places' })
+  // Producers go on with the old name, and some take the new one.
+  await next((id) => (id % 2 === 0 ? { gate: `old${id}`, seats: id } : { gate: `old${id}`, places: id }))
+  await change({ op: 'drop', column: 'gate' })
+  await next((id) => ({ gate: `skipped${id}`, places: id }))
+  await change({ op: 'add', column: 'gate', type: 'string' })
+  await next((id) => ({ gate: `new${id}`, seats: id }))
+
+  const check = async () => {
+    const { data } = await millrace.sql(`SELECT count(*), count(gate), count(*) FILTER (WHERE gate = 'new' || id),
+      count(*) FILTER (WHERE places = id), count(DISTINCT id) FROM moved`)
+    expect(data[0].map(Number)).toEqual([1600, 400, 400, 1600, 1600])
+  }
+  expect(await columnsOf('moved')).toEqual(['id long', 'places int', 'gate string'])
+  await check()
+  const set = ['snapshot.age.ms=200', 'compaction.interval.ms=100', 'compaction.files.min=2']
+  services.push(await millrace.start('compactor', { set }))
+  const deadline = Date.now() + 60_000
+  for (let live = 1; live > 0; ) {
+    const reply = await fetch(`${millrace.url('query')}/v1/tables/moved`)
+    live = ((await reply.json()) as { segments_live: number }).segments_live
+    if (Date.now() > deadline) throw new Error(`${live} segments are still live`)
+  }
+  await check()
+  expect(Number(await millrace.value('SELECT count(*) FROM moved__dead_letters'))).toBe(0)
+  await expectEveryOffsetOnce(millrace, kafka, { table: 'moved', topic: 'moved', partitions: PARTITIONS })
+})
+
 test('a table that nobody declared goes on growing with its records', async () => {
   await started('  grown: { infer.records: 10 }', ['grown'], '  grown: { topics: [grown], tables: [grown] }')
   for (let version = 0; version < 5; version += 1) {
