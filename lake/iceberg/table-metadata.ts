@@ -30,6 +30,8 @@ export const JSON_FIELDS_PROPERTY = 'millrace.json-field-ids'
 export const REQUIRED_FIELDS_PROPERTY = 'millrace.required-field-ids'
 /** `<field id>:<number in the records' schema>`, joined by commas: what Iceberg has no place for. */
 export const SOURCE_IDS_PROPERTY = 'millrace.source-field-ids'
+/** `{"<field id>": [names before it was renamed, …]}`: records may still come with them. */
+export const FORMER_NAMES_PROPERTY = 'millrace.former-names'
 /**
  * `<CRC32C> <path>` of the metadata that this one was made from. The path stands with it, since a process of the release before
  * carries the property on as it is.
@@ -200,7 +202,13 @@ function fieldsOf(table: Table): readonly Field[] {
 function definitionProperties(table: Table): Readonly<Record<string, string>> {
   const fields = fieldsOf(table)
   const json = new Set(fields.filter(({ type }) => type.kind === 'json').map(({ fieldId }) => fieldId))
-  const required = new Set(table.schemas.flatMap(({ columns }) => unclaimedIds(columns)))
+  // As each is in the newest schema that has it: what became optional is not required any more.
+  const latest = new Map(fields.map((field) => [field.fieldId, field]))
+  const unclaimed = table.schemas.flatMap(({ columns }) => unclaimedIds(columns))
+  const required = new Set(unclaimed.filter((fieldId) => latest.get(fieldId)?.required))
+  const former = [...latest.values()].flatMap(({ fieldId, formerNames = [] }) =>
+    formerNames.length === 0 ? [] : [[fieldId, formerNames] as const],
+  )
   const sources = new Map(
     fields.flatMap(({ fieldId, sourceId }) => (sourceId === undefined ? [] : [[fieldId, sourceId]])),
   )
@@ -210,8 +218,10 @@ function definitionProperties(table: Table): Readonly<Record<string, string>> {
     [TABLE_ID_PROPERTY]: String(table.tableId),
     [TABLE_VERSION_PROPERTY]: String(table.version),
     ...(json.size === 0 ? {} : { [JSON_FIELDS_PROPERTY]: [...json].join(',') }),
-    ...(required.size === 0 ? {} : { [REQUIRED_FIELDS_PROPERTY]: [...required].join(',') }),
+    // Empty rather than absent where there were some: properties of the metadata before are carried on.
+    ...(unclaimed.length === 0 ? {} : { [REQUIRED_FIELDS_PROPERTY]: [...required].join(',') }),
     ...(sources.size === 0 ? {} : { [SOURCE_IDS_PROPERTY]: [...sources].map((pair) => pair.join(':')).join(',') }),
+    ...(former.length === 0 ? {} : { [FORMER_NAMES_PROPERTY]: JSON.stringify(Object.fromEntries(former)) }),
     ...(table.metadataChecksum === undefined
       ? {}
       : { [BASE_METADATA_PROPERTY]: `${table.metadataChecksum} ${table.metadataLocation}` }),

@@ -53,6 +53,25 @@ test('nested schemas survive metadata, and the JSON of the catalog', () => {
   )
 })
 
+test('what became optional is not required again, and a renamed field is known by the names it had', () => {
+  const type = parseColumnType('struct<x: int required>')!
+  const { fields, next } = assignFieldIds([{ fieldId: 0, name: 's', type, required: false }], FIRST_USER_FIELD_ID)
+  const before = tableOf(fields, next - 1)
+  const inside = {
+    fieldId: 17,
+    name: 'y',
+    type: { kind: 'long' },
+    required: false,
+    formerNames: ['x', 'a "b",c'],
+  } as const
+  const columns = [{ ...fields[0], name: 't', formerNames: ['s'], type: { kind: 'struct', fields: [inside] } as const }]
+  const table = { ...before, schemas: [...before.schemas, { schemaId: 1, columns: [...columns, ...HIDDEN_COLUMNS] }] }
+  const raw = withSchemas(withSchemas(firstMetadata(before, 'an-id'), before), table)
+  const shape = shapeOfMetadata(metadataOf(JSON.parse(JSON.stringify(raw))))
+  expect(shape.schemas[1]).toEqual(table.schemas[1])
+  expect(shape.properties).toEqual({})
+})
+
 test('nested types are written as Iceberg has them', () => {
   const type = parseColumnType('struct<a: list<long required>, "b c": map<string, decimal(10,2)>>')!
   const { fields } = assignFieldIds([{ fieldId: 0, name: 's', type, required: true }], FIRST_USER_FIELD_ID)

@@ -12,6 +12,7 @@ import { isJsonObject, type JsonObject } from '../iceberg/lossless-json.ts'
 import {
   BASE_METADATA_PROPERTY,
   bigintOf,
+  FORMER_NAMES_PROPERTY,
   JSON_FIELDS_PROPERTY,
   listOf,
   NAME_PROPERTY,
@@ -33,6 +34,7 @@ const OF_METADATA = new Set([
   JSON_FIELDS_PROPERTY,
   REQUIRED_FIELDS_PROPERTY,
   SOURCE_IDS_PROPERTY,
+  FORMER_NAMES_PROPERTY,
   BASE_METADATA_PROPERTY,
 ])
 
@@ -45,6 +47,7 @@ export function shapeOfMetadata(metadata: TableMetadata): TableShape {
     sources: new Map(
       partsOf(properties[SOURCE_IDS_PROPERTY]).map((pair) => pair.split(':').map(Number) as [number, number]),
     ),
+    former: new Map(Object.entries(formerNamesOf(properties)).map(([id, names]) => [Number(id), names])),
     location: metadata.location,
   }
   const tableId = properties[TABLE_ID_PROPERTY]
@@ -70,11 +73,18 @@ function partsOf(text: string | undefined): readonly string[] {
   return (text ?? '').split(',').filter((part) => part !== '')
 }
 
+/** Metadata of before columns could be renamed has none. */
+function formerNamesOf(properties: TableMetadata['properties']): Readonly<Record<string, readonly string[]>> {
+  const text = properties[FORMER_NAMES_PROPERTY]
+  return text === undefined ? {} : (JSON.parse(text) as Readonly<Record<string, readonly string[]>>)
+}
+
 /** What Iceberg's own JSON does not say of fields, by field id. */
 type Extra = {
   readonly json: ReadonlySet<number>
   readonly required: ReadonlySet<number>
   readonly sources: ReadonlyMap<number, number>
+  readonly former: ReadonlyMap<number, readonly string[]>
   /** For messages. */
   readonly location: string
 }
@@ -83,12 +93,14 @@ type Extra = {
 function fieldOf(field: JsonObject, idKey: string, type: unknown, extra: Extra): Column {
   const fieldId = Number(bigintOf(field, idKey))
   const sourceId = extra.sources.get(fieldId)
+  const formerNames = extra.former.get(fieldId)
   return {
     fieldId,
     name: String(field.name),
     type: extra.json.has(fieldId) ? { kind: 'json' } : typeOf(type, String(field.name), extra),
     required: field.required === true || extra.required.has(fieldId),
     ...(sourceId === undefined ? {} : { sourceId }),
+    ...(formerNames === undefined ? {} : { formerNames }),
   }
 }
 
