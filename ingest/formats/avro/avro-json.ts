@@ -26,6 +26,8 @@ export function readJsonText(node: ReadNode, bytes: Uint8Array, at: number, end:
     return { text: jsonOf(node.type, cursor), at: cursor.at }
   } catch (error) {
     if (error instanceof Stop) return { text: undefined, problem, at: problemAt }
+    // A text longer than the engine can hold: names of fields stand in it for every item.
+    if (error instanceof RangeError) return { text: undefined, problem: 'a value of too much JSON text', at }
     throw error
   }
 }

@@ -441,6 +441,16 @@ describe('malformed Protobuf', () => {
     )
   })
 
+  it('messages without end of which nothing came, the general way', () => {
+    const fields = Array.from({ length: 500 }, (_, index) => `int32 c${index} = ${index + 1};`).join(' ')
+    const format = open(message(`repeated I l = 1; message I { ${fields} }`))
+    const bytes = Buffer.concat(Array.from({ length: 20_000 }, () => Buffer.from([10, 0])))
+    expect(format.read(bytes, 0, bytes.length)).toMatchObject({
+      failure: { reason: expect.stringMatching(/^malformed Protobuf: more than 4000000 values/) },
+    })
+    expect(decodeOne(format, table('l: json'), bytes)).toMatch(/^field "l": more than 4000000 values/)
+  })
+
   it('values nested in values without end', () => {
     const deep = message('google.protobuf.Value a = 1;', 'import "google/protobuf/struct.proto";')
     let bytes = Buffer.from([32, 1])

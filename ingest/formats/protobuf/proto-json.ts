@@ -42,6 +42,8 @@ function attempt(make: () => string): JsonTextResult {
     return { text: make() }
   } catch (error) {
     if (error instanceof Stop) return { text: undefined, problem, at: problemAt }
+    // A text longer than the engine can hold.
+    if (error instanceof RangeError) return { text: undefined, problem: 'a value of too much JSON text', at: 0 }
     throw error
   }
 }

@@ -50,7 +50,18 @@ export class ProtoValues {
 /** Messages inside messages: as many as Protobuf's own libraries take. */
 const DEPTH_MAX = 100
 
+/** Fields of all messages in one record, those that did not come included: few bytes can say many messages. */
+export const VALUES_MAX = 4_000_000
+let valuesLeft = 0
+
+function newMessage(type: ProtoMessage, at: number): ProtoValues {
+  valuesLeft -= type.fields.length + 1
+  if (valuesLeft < 0) stop(type.name, `more than ${VALUES_MAX} values`, at)
+  return new ProtoValues(type)
+}
+
 export function readMessage(type: ProtoMessage, bytes: Uint8Array, at: number, end: number): ProtoValues {
+  valuesLeft = VALUES_MAX
   const values = new ProtoValues(type)
   mergeInto(values, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), at, end, 0)
   return values
@@ -239,14 +250,14 @@ function readValue(
   if (wire === GROUP) {
     const to = checked(groupEnd(field.name, bytes, (field.number << 3) | GROUP, at, end))
     const after = to + low
-    const inner = before instanceof ProtoValues ? before : new ProtoValues(field.message!)
+    const inner = before instanceof ProtoValues ? before : newMessage(field.message!, at)
     mergeInto(inner, bytes, at, to, depth + 1)
     return { value: inner, after }
   }
   const from = checked(readLength(field.name, bytes, at, end))
   const to = from + low
   if (field.kind === 'message') {
-    const inner = before instanceof ProtoValues ? before : new ProtoValues(field.message!)
+    const inner = before instanceof ProtoValues ? before : newMessage(field.message!, at)
     mergeInto(inner, bytes, from, to, depth + 1)
     return { value: inner, after: to }
   }
