@@ -10,7 +10,7 @@
  */
 import { isMillraceError } from '../../schemas/errors.ts'
 import { frameId, frameMessage, frameProblem, type ReadValue, readFrame, type WriterFormat } from '../formats/format.ts'
-import { connectSchemaOf, schemalessValue } from '../formats/json/connect-json.ts'
+import { connectSchemaOf, schemalessNumber } from '../formats/json/connect-json.ts'
 import {
   envelopeProblem,
   hasSchema,
@@ -21,7 +21,7 @@ import {
   splitEnvelope,
 } from '../formats/json/envelope.ts'
 import { openConnectJson } from '../formats/json/json-format.ts'
-import { readJson } from '../formats/json/read-json.ts'
+import { readJson, readTree } from '../formats/json/read-json.ts'
 import { openRegistrySchema, openSchema, openText, type SchemaConverter } from '../formats/open-writer.ts'
 import type { ConverterPlan, DecodePlan } from './decode-plan.ts'
 import type { DecodeFailure } from './decoder.ts'
@@ -64,9 +64,9 @@ export type Writers = {
 }
 
 const readPlainJson: ReadValue = (bytes, start, end) => {
-  const parsed = readJson(bytes, start, end)
+  const parsed = readTree(bytes, start, end, schemalessNumber)
   if ('problem' in parsed) return { failure: { reason: parsed.problem, column: undefined } }
-  return { schema: undefined, value: schemalessValue(parsed.value) }
+  return { schema: undefined, value: parsed.value }
 }
 
 const PLAIN_JSON: Writer = { format: undefined, read: readPlainJson, problem: undefined }

@@ -115,16 +115,15 @@ function notASchema(what: string): MillraceError {
   return new MillraceError('conversion-failed', `the envelope's schema is none of Connect's: ${what}`)
 }
 
-/** JSON without a schema. */
-export function schemalessValue(json: JsonValue): ConnectValue {
-  if (json instanceof JsonNumber) {
-    if (!/^-?\d+$/.test(json.text)) return Number(json.text)
-    const value = BigInt(json.text)
-    return BigInt.asIntN(64, value) === value ? value : Number(json.text)
+/** A number of JSON without a schema. */
+export function schemalessNumber(text: string): bigint | number {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at)
+    if (code !== 0x2d && (code < 0x30 || code > 0x39)) return Number(text)
   }
-  if (isJsonArray(json)) return json.map(schemalessValue)
-  if (isJsonObject(json)) return new Map([...json].map(([key, value]) => [key, schemalessValue(value)]))
-  return json
+  if (text.length < 16) return BigInt(Number(text))
+  const value = BigInt(text)
+  return BigInt.asIntN(64, value) === value ? value : Number(text)
 }
 
 /** Throws a `MisfitValue`. */

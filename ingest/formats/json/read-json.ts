@@ -28,8 +28,21 @@ export class JsonNumber {
 export type JsonObject = ReadonlyMap<string, JsonValue>
 export type JsonValue = null | boolean | JsonNumber | string | readonly JsonValue[] | JsonObject
 
+/** The same with other numbers. */
+export type JsonTree<N> = null | boolean | N | string | readonly JsonTree<N>[] | ReadonlyMap<string, JsonTree<N>>
+
 /** `bytes[start, end)` is one value; else `{ problem }` says why not. */
 export function readJson(bytes: Uint8Array, start = 0, end = bytes.length): { value: JsonValue } | { problem: string } {
+  return readTree(bytes, start, end, (text) => new JsonNumber(text))
+}
+
+/** Numbers as `numberOf` makes them from their text. */
+export function readTree<N>(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  numberOf: (text: string) => N,
+): { value: JsonTree<N> } | { problem: string } {
   const at = skipSpace(bytes, start, end)
   if (at >= end) return { problem: 'malformed JSON: empty record at byte 0' }
   let after = skipValue(bytes, at, end, 0)
@@ -38,7 +51,8 @@ export function readJson(bytes: Uint8Array, start = 0, end = bytes.length): { va
     if (after < end) after = problem('more text after the value', after)
   }
   if (after < 0) return { problem: `malformed JSON: ${scanProblem} at byte ${scanProblemAt - start}` }
-  return { value: readValue({ bytes, at, end }) }
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  return { value: readValue({ bytes, text, at, end, numberOf }) }
 }
 
 /** Text that is known to be JSON, or throws. */
@@ -48,10 +62,17 @@ export function parseJson(text: string): JsonValue {
   return result.value
 }
 
-type Reader = { readonly bytes: Uint8Array; at: number; readonly end: number }
+type Reader<N> = {
+  readonly bytes: Uint8Array
+  /** The same bytes. */
+  readonly text: Buffer
+  at: number
+  readonly end: number
+  readonly numberOf: (text: string) => N
+}
 
 /** The text is well-formed: `skipValue` has seen it, and bounds the depth. */
-function readValue(reader: Reader): JsonValue {
+function readValue<N>(reader: Reader<N>): JsonTree<N> {
   const { bytes, end } = reader
   switch (bytes[reader.at]) {
     case 0x7b:
@@ -72,18 +93,18 @@ function readValue(reader: Reader): JsonValue {
     default: {
       const start = reader.at
       reader.at = skipNumber(bytes, start, end)
-      return new JsonNumber(textOf(bytes, start, reader.at))
+      return reader.numberOf(reader.text.toString('latin1', start, reader.at))
     }
   }
 }
 
-function readObject(reader: Reader): JsonObject {
+function readObject<N>(reader: Reader<N>): ReadonlyMap<string, JsonTree<N>> {
   const { bytes, end } = reader
-  const made = new Map<string, JsonValue>()
+  const made = new Map<string, JsonTree<N>>()
   reader.at = skipSpace(bytes, reader.at + 1, end)
   while (bytes[reader.at] !== 0x7d) {
     if (bytes[reader.at] === 0x2c) reader.at = skipSpace(bytes, reader.at + 1, end)
-    const key = readString(reader)
+    const key = readKey(reader)
     reader.at = skipColon(bytes, reader.at, end)
     made.set(key, readValue(reader))
     reader.at = skipSpace(bytes, reader.at, end)
@@ -92,9 +113,9 @@ function readObject(reader: Reader): JsonObject {
   return made
 }
 
-function readArray(reader: Reader): JsonValue[] {
+function readArray<N>(reader: Reader<N>): JsonTree<N>[] {
   const { bytes, end } = reader
-  const made: JsonValue[] = []
+  const made: JsonTree<N>[] = []
   reader.at = skipSpace(bytes, reader.at + 1, end)
   while (bytes[reader.at] !== 0x5d) {
     if (bytes[reader.at] === 0x2c) reader.at = skipSpace(bytes, reader.at + 1, end)
@@ -105,18 +126,40 @@ function readArray(reader: Reader): JsonValue[] {
   return made
 }
 
-function readString(reader: Reader): string {
+function readString<N>(reader: Reader<N>): string {
   const { bytes, end } = reader
   const start = reader.at + 1
   const quote = skipString(bytes, start, end)
   reader.at = quote + 1
-  if (!stringHasEscape) return textOf(bytes, start, quote)
-  const decoded = new Uint8Array(quote - start)
-  return textOf(decoded, 0, decodeEscapes(bytes, start, quote, decoded, 0))
+  if (!stringHasEscape) return reader.text.toString('utf8', start, quote)
+  const decoded = Buffer.alloc(quote - start)
+  return decoded.toString('utf8', 0, decodeEscapes(bytes, start, quote, decoded, 0))
 }
 
-function textOf(bytes: Uint8Array, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('utf8')
+/** Keys are mostly those of the record before: their texts are kept, which costs half of making them again. */
+const KEYS = 256
+const KEY_BYTES_MAX = 64
+const keyTexts: string[] = Array.from({ length: KEYS }, () => '')
+const keyBytes: Uint8Array[] = Array.from({ length: KEYS }, () => new Uint8Array(0))
+
+function readKey<N>(reader: Reader<N>): string {
+  const { bytes, end } = reader
+  const start = reader.at + 1
+  const quote = skipString(bytes, start, end)
+  const length = quote - start
+  if (stringHasEscape || length === 0 || length > KEY_BYTES_MAX) return readString(reader)
+  reader.at = quote + 1
+  const place = (length * 31 + bytes[start] * 7 + bytes[quote - 1] * 17 + bytes[start + (length >> 1)]) & (KEYS - 1)
+  const known = keyBytes[place]
+  if (known.length === length) {
+    let same = 0
+    while (same < length && known[same] === bytes[start + same]) same += 1
+    if (same === length) return keyTexts[place]
+  }
+  const text = reader.text.toString('utf8', start, quote)
+  keyBytes[place] = bytes.slice(start, quote)
+  keyTexts[place] = text
+  return text
 }
 
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
