@@ -31,6 +31,8 @@ export type PipelineDefinition = {
   readonly work: Pick<IngestWork, 'decode' | 'replies'>
   readonly rate?: RateLimits
   readonly onTrouble?: (reason: string | undefined) => void
+  /** Takes secrets out of what health tells. */
+  readonly mask?: (text: string) => string
   /** undefined: as the service's settings say. */
   readonly flushIntervalMs?: number | undefined
 }
@@ -93,7 +95,7 @@ export function createPipelines(components: {
     running: () => [...running.values()],
     find: (name) => running.get(name),
     async start(definition) {
-      const { name, routes, keeper, world } = definition
+      const { name, routes, keeper, world, mask = (text: string) => text } = definition
       const component = health.component(`pipeline ${name}`)
       const positions = health.component(`pipeline ${name} positions`)
       const pipeline = createKafkaPipeline({
@@ -108,7 +110,7 @@ export function createPipelines(components: {
         world,
         onTrouble(reason) {
           if (reason === undefined) component.healthy()
-          else component.degraded(reason)
+          else component.degraded(mask(reason))
           definition.onTrouble?.(reason)
         },
         onDecision() {
@@ -136,7 +138,7 @@ export function createPipelines(components: {
       await catalog.tellTask(writer, name, 'running')
       // An absent broker is retried for ever, and said by health: the HTTP door is open meanwhile.
       source.start().catch((error: unknown) => {
-        component.unhealthy(error instanceof Error ? error.message : String(error))
+        component.unhealthy(mask(error instanceof Error ? error.message : String(error)))
         world.log.error('pipeline cannot start', { pipeline: name, error })
       })
       return made

@@ -7,6 +7,7 @@
 import type { Command } from 'commander'
 import { defineTable } from '../../lake/table-definition.ts'
 import { formatColumnType } from '../../schemas/column-type.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { withoutPassword } from '../../schemas/url-password.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
@@ -52,6 +53,7 @@ Notices are no findings: the services put right by themselves what they tell of.
 async function run(options: CheckOptions): Promise<void> {
   const { settings, file, given, secrets } = settingsOf(options)
   checkTables(settings)
+  await checkConnectors(settings)
   const source = file === undefined ? 'no file, defaults only' : file
   if (!options.json) {
     process.stdout.write(`settings are sound (${source}; ${given.size} given)\n${summary(settings)}`)
@@ -74,6 +76,16 @@ export function checkTables(settings: Pick<Settings, 'tables'>): void {
   }
 }
 
+/** Whether connectors of the settings could be put into the catalog; ingest would refuse them at its start. */
+async function checkConnectors({ connectors, pipelines }: Settings): Promise<void> {
+  if (connectors.length === 0) return
+  const { checkDeclared } = await import('../../ingest/connect/config/declared-connectors.ts')
+  const problems = checkDeclared(connectors, pipelines)
+  if (problems.length === 0) return
+  const told = problems.map(({ path, expected }) => `${path}: ${expected}`).join('\n')
+  throw new MillraceError('settings-invalid', told)
+}
+
 function summary(settings: Settings): string {
   const lines = [
     `  catalog    ${withoutPassword(settings.catalog.url)}`,
@@ -89,6 +101,9 @@ function summary(settings: Settings): string {
   }
   for (const pipeline of settings.pipelines) {
     lines.push(`  pipeline   ${pipeline.name}: ${pipeline.topics.join(', ')} → ${pipeline.tables.join(', ')}`)
+  }
+  for (const { name, properties } of settings.connectors) {
+    lines.push(`  connector  ${name}: ${properties.topics ?? properties['topics.regex'] ?? ''}`)
   }
   return `${lines.join('\n')}\n`
 }

@@ -17,6 +17,7 @@ import type { IngestWork } from '../threads/work.ts'
 import { checkConnector } from './config/check-connector.ts'
 import type { ConfigProperties } from './config/config-value.ts'
 import type { ConnectorConfig } from './config/connector-config.ts'
+import { checkDeclared, wholeProperties } from './config/declared-connectors.ts'
 import { createConnectorOffsets } from './connector-offsets.ts'
 import { kafkaSettings } from './kafka-settings.ts'
 import { type ConnectorMeasures, createConnectApi } from './rest/connect-api.ts'
@@ -51,6 +52,7 @@ export function createConnectService(components: {
 }): ConnectService {
   const { app, settings, catalog, writer, world, health, pipelines, measures } = components
   const { env } = process
+  refuseUnsound(settings)
   let here = ''
 
   const check = (properties: ConfigProperties) => checkConnector(properties, checkTransforms)
@@ -118,15 +120,7 @@ export function createConnectService(components: {
   return {
     async start(worker) {
       here = worker
-      for (const { name, properties } of settings.connectors) {
-        const whole = { 'connector.class': 'Millrace', ...properties, name }
-        const { errors } = check(whole)
-        if (errors.length > 0) {
-          const told = errors.map(({ message }) => message).join('; ')
-          throw new MillraceError('settings-invalid', `connectors.${name}: ${told}`)
-        }
-        await catalog.putConnector(name, whole)
-      }
+      for (const declared of settings.connectors) await catalog.putConnector(declared.name, wholeProperties(declared))
       supervisor.start()
     },
     stop: () => supervisor.stop(),
@@ -135,4 +129,12 @@ export function createConnectService(components: {
       return asked.length === 0 ? undefined : Math.min(...asked)
     },
   }
+}
+
+/** Before anything of them is in the catalog. */
+function refuseUnsound({ connectors, pipelines }: Pick<Settings, 'connectors' | 'pipelines'>): void {
+  const problems = checkDeclared(connectors, pipelines)
+  if (problems.length === 0) return
+  const told = problems.map(({ path, expected }) => `${path}: ${expected}`).join('\n')
+  throw new MillraceError('settings-invalid', told)
 }

@@ -28,6 +28,7 @@ import { createSecrets, maskedLog, type Secrets } from './secrets.ts'
 import type { RunningTask, StartTask } from './supervisor.ts'
 
 const INFER_RECORDS = 1000
+const TOPICS_WAIT_MS = 1_000
 /** Of bad records, under errors.log.enable. */
 const LOG_EVERY_MS = 1_000
 /** Words of brokers and TLS for what only a human can mend. */
@@ -54,6 +55,12 @@ export function createStartTask(components: {
       throw new MillraceError('settings-invalid', errors.map(({ message }) => message).join('\n'))
     }
     refuseUnknown(config)
+    if (pipelines.find(name) !== undefined) {
+      throw new MillraceError(
+        'settings-invalid',
+        `"${name}" is a pipeline of the settings too; one of them needs another name`,
+      )
+    }
     const secrets = createSecrets({ env, folders: settings.connect.secretsFolders })
     secretsOf.set(name, secrets)
     const world = { ...components.world, log: maskedLog(components.world.log.child({ connector: name }), secrets) }
@@ -106,7 +113,7 @@ export function createStartTask(components: {
           }
         },
         findSchema: registries.find,
-        onRefused: pipelines.onRefused(name),
+        onRefused: (reasons) => pipelines.onRefused(name)(reasons.map(secrets.mask)),
         onTrouble(reason) {
           const told = reason === undefined ? undefined : secrets.mask(reason)
           noteTrouble('registry')(told)
@@ -125,6 +132,7 @@ export function createStartTask(components: {
         work,
         flushIntervalMs: config!.flushIntervalMs,
         onTrouble: noteTrouble('brokers'),
+        mask: secrets.mask,
       })
       if (paused) source.pause()
     }
@@ -147,7 +155,11 @@ export function createStartTask(components: {
       if (config.topics.kind === 'list') await run(config.topics.names)
       else {
         const { topics } = config
-        const known = await topicsLike(topics.pattern, kafka)
+        const known = await topicsLike(topics.pattern, kafka).catch((error: unknown) => {
+          if (!(error instanceof MillraceError && error.kind === 'unavailable')) throw error
+          noteTrouble('topics')(error.message)
+          return []
+        })
         if (known.length > 0) await run(known)
         turn = follow(known)
       }
@@ -160,7 +172,10 @@ export function createStartTask(components: {
     async function follow(first: readonly string[]): Promise<void> {
       let known = first
       while (!stopping.signal.aborted) {
-        await world.clock.sleep(kafka.topicsRefreshMs, stopping.signal).catch(() => {})
+        // Who has none yet, or does not know, looks more often.
+        const isWaiting = known.length === 0 || troubles.has('topics')
+        const pauseMs = isWaiting ? Math.min(kafka.topicsRefreshMs, TOPICS_WAIT_MS) : kafka.topicsRefreshMs
+        await world.clock.sleep(pauseMs, stopping.signal).catch(() => {})
         if (stopping.signal.aborted || config!.topics.kind !== 'pattern') return
         try {
           const found = await topicsLike(config!.topics.pattern, kafka)

@@ -81,6 +81,15 @@ export function describeConnectors(name: string, setup: () => Promise<Connectors
       expect(changed.connector.properties.topics).toBe('x')
     })
 
+    test('of two that change what they read, the second is told, and nothing is lost', async () => {
+      const { generation } = await one.createConnector('a', PROPERTIES, 'running')
+      await one.putConnector('a', { ...PROPERTIES, x: '1' }, generation)
+      await expect(two.putConnector('a', { ...PROPERTIES, y: '1' }, generation)).rejects.toMatchObject({
+        code: 'commit-conflict',
+      })
+      expect((await two.readConnectors()).connectors[0].properties).toEqual({ ...PROPERTIES, x: '1' })
+    })
+
     test('deleted and made again, it is another generation and begins without tasks and topics', async () => {
       const { generation } = await one.createConnector('a', PROPERTIES, 'running')
       await claim(one, first)

@@ -80,10 +80,14 @@ export type Connectors = {
   readConnectors(): Promise<ConnectorsSeen>
   /** `already-exists` when the name is taken. */
   createConnector(name: string, properties: Connector['properties'], target: ConnectorTarget): Promise<Connector>
-  /** Makes or changes it; what is the same already stays as it is, generation included. */
+  /**
+   * Makes or changes it; what is the same already stays as it is, generation included. With `expected` only that generation is
+   * changed: `commit-conflict` when somebody was first.
+   */
   putConnector(
     name: string,
     properties: Connector['properties'],
+    expected?: number,
   ): Promise<{ readonly connector: Connector; readonly created: boolean }>
   /** Each of these: undefined when there is no connector of the name. */
   setConnectorTarget(name: string, target: ConnectorTarget): Promise<Connector | undefined>
@@ -105,6 +109,8 @@ export type Connectors = {
   resetTopics(connector: string): Promise<void>
 }
 
+/** Every process reads all of them when one changes. */
+export const CONNECTORS_MAX = 1_000
 /** A process renews its tasks every second or two. */
 export const TASK_SILENT_MS = 6_000
 
@@ -143,18 +149,23 @@ export function connectors({ dialect, read, write }: Transactions, random: Rando
       })
     },
 
-    putConnector: (name, properties) => {
+    putConnector: (name, properties, expected) => {
       const requestId = random.uuid()
       return write(async (tx, time) => {
         const change = await nextChange(tx)
         const known = await lockConnector(tx, dialect, name)
         const now = await time()
+        const isOwn = known?.request_id === requestId
+        if (expected !== undefined && !isOwn && known?.generation !== BigInt(expected)) {
+          throw new MillraceError('commit-conflict', `connector ${name} was changed by somebody else meanwhile`)
+        }
         if (!known) {
           const made = { name, properties, target: 'running' as const, requestId, change, now }
           return { connector: await insertConnector(tx, made), created: true }
         }
-        const created = known.request_id === requestId
-        if (known.properties_json === propertiesText(properties)) return { connector: connectorOf(known), created }
+        if (known.properties_json === propertiesText(properties)) {
+          return { connector: connectorOf(known), created: isOwn && known.created_at === known.updated_at }
+        }
         const changed = {
           properties_json: propertiesText(properties),
           generation: BigInt(change),
@@ -355,6 +366,13 @@ async function insertConnector(
   tx: Tx,
   made: Pick<Connector, 'name' | 'properties' | 'target'> & { requestId: string; change: number; now: bigint },
 ): Promise<Connector> {
+  const { count } = await tx
+    .selectFrom('connectors')
+    .select(({ fn }) => fn.countAll<bigint>().as('count'))
+    .executeTakeFirstOrThrow()
+  if (Number(count) >= CONNECTORS_MAX) {
+    throw new MillraceError('value-out-of-range', `there are ${CONNECTORS_MAX} connectors already: delete some first`)
+  }
   const inserted = await tx
     .insertInto('connectors')
     .values({

@@ -3,6 +3,7 @@
  * for all of them; those that take part follow within half a second (`supervisor.ts`).
  */
 import type { Connector, Connectors, ConnectorsSeen, RestartWhich } from '../../../lake/catalog/connectors.ts'
+import { isMillraceError } from '../../../schemas/errors.ts'
 import { type CheckedConnector, isOurClass } from '../config/check-connector.ts'
 import { type ConnectorWithTasks, infoView, restartView, statusView, tasksView, taskView } from './connector-views.ts'
 import type { ConnectorProperties, CreateRequest, OffsetRequest } from './request-bodies.ts'
@@ -42,6 +43,8 @@ export type ConnectApiComponents = {
 /** How long a stopped connector's tasks may take to give back what they have, while somebody waits for it. */
 const RELEASE_WAIT_MS = 15_000
 const RELEASE_POLL_MS = 100
+/** Of those who change one connector at the same moment each is heard. */
+const PATCH_ATTEMPTS_MAX = 10
 
 export function createConnectApi(components: ConnectApiComponents) {
   const { catalog, check, here, takenNames, measures, offsets, changed, sleep } = components
@@ -123,13 +126,19 @@ export function createConnectApi(components: ConnectApiComponents) {
     },
 
     async patchConfig(name: string, patch: Readonly<Record<string, string | null>>) {
-      const { connector } = await require(name)
-      const merged = { ...connector.properties, ...patch }
-      const kept = Object.entries(merged).filter(([, value]) => value !== null)
-      const whole = sound(name, Object.fromEntries(kept) as ConnectorProperties)
-      const answer = await catalog.putConnector(name, whole)
-      changed()
-      return infoView({ connector: answer.connector, tasks: (await find(name))?.tasks ?? [] })
+      for (let attempt = 1; ; attempt += 1) {
+        const { connector, tasks } = await require(name)
+        const merged = { ...connector.properties, ...patch }
+        const kept = Object.entries(merged).filter(([, value]) => value !== null)
+        const whole = sound(name, Object.fromEntries(kept) as ConnectorProperties)
+        try {
+          const answer = await catalog.putConnector(name, whole, connector.generation)
+          changed()
+          return infoView({ connector: answer.connector, tasks })
+        } catch (error) {
+          if (!isMillraceError(error, 'commit-conflict') || attempt >= PATCH_ATTEMPTS_MAX) throw error
+        }
+      }
     },
 
     async status(name: string) {
