@@ -157,7 +157,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         const { tables, stats } = plan
         const facts = { tables, stats }
         receiver.onState('running')
-        const sql = statement.kind === 'show-tables' ? await tableListSql(request) : statement.sql
+        const sql = (await tableListSql(statement.kind, request)) ?? statement.sql
         const result = await engine.query(
           {
             queryId: request.queryId,
@@ -187,7 +187,9 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     }
   }
 
-  async function tableListSql(request: QueryRequest): Promise<string> {
+  /** The tables that people made; with `SHOW ALL TABLES` those that tell about Millrace too. */
+  async function tableListSql(kind: Statement['kind'], request: QueryRequest): Promise<string | undefined> {
+    if (kind !== 'show-tables' && kind !== 'show-all-tables') return undefined
     const names: string[] = []
     for (const { name } of await catalog.listTables()) {
       try {
@@ -197,7 +199,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         if (!isMillraceError(error, 'forbidden')) throw error
       }
     }
-    const system = Object.keys(SYSTEM_TABLES).map((name) => `${SYSTEM_SCHEMA}.${name}`)
+    const system = kind === 'show-tables' ? [] : Object.keys(SYSTEM_TABLES).map((name) => `${SYSTEM_SCHEMA}.${name}`)
     const rows = [...names.sort(), ...system].map((name) => `(${quoteText(name)})`)
     return rows.length === 0
       ? 'SELECT NULL::VARCHAR AS name WHERE false'

@@ -167,7 +167,6 @@ describe('what may not', () => {
     '',
     '-- nothing',
     ';',
-    'SHOW ALL TABLES',
     'SHOW DATABASES',
   ])('%s', async (sql) => {
     expect(['statement-refused', 'syntax-error', 'query-invalid']).toContain(await refusal(sql))

@@ -23,7 +23,7 @@ export type TableReference = { readonly name: string; readonly position: Stateme
 
 export type Statement = {
   readonly sql: string
-  readonly kind: 'select' | 'explain' | 'describe' | 'show-tables'
+  readonly kind: 'select' | 'explain' | 'describe' | 'show-tables' | 'show-all-tables'
   /** Lower-case names of the tables read, each once, in order of appearance. */
   readonly tables: readonly TableReference[]
   /** Tables of the schema `millrace`. */
@@ -206,8 +206,9 @@ function createWalk(text: string) {
       return
     }
     const what = String(node.table_name).replaceAll('"', '').toLowerCase()
-    if (what !== 'tables' && what !== '__show_tables') refuse(`SHOW ${what} is not available`, node)
-    found.kind = 'show-tables'
+    if (what === 'tables' || what === '__show_tables') found.kind = 'show-tables'
+    else if (what === '__show_tables_expanded') found.kind = 'show-all-tables'
+    else refuse(`SHOW ${what} is not available`, node)
   }
 
   return { found, query }

@@ -51,6 +51,14 @@ function whatItHolds({ table, metadataLocation, segments, coverage }: TableVersi
   }
 }
 
+/** A schema that no file has yet (new columns of dead letters, given at the start) is in the catalog alone. */
+function asFilesTell(version: TableVersion, rebuilt: TableVersion): TableVersion {
+  const schemas = version.table.schemas.slice(0, rebuilt.table.schemas.length)
+  expect(version.segments.every(({ schemaId }) => schemaId < schemas.length)).toBe(true)
+  const ids = schemas.flatMap(({ columns }) => columns.map(({ fieldId }) => fieldId))
+  return { ...version, table: { ...version.table, schemas, lastFieldId: Math.max(...ids) } }
+}
+
 const releases = readdirSync(LAKES)
 
 test('two releases have saved a lake at least: the one before and this one', () => {
@@ -153,7 +161,9 @@ describe.each(releases)('the lake of release %s', (release) => {
       // A table without a file is made again by the ingest process that is told to.
       const withFiles = (await lake.catalog.readTables(names)).filter((each) => each.version > 0n)
       const found = await catalog.readTables(withFiles.map((each) => each.table.name))
-      expect(found.map(whatItHolds)).toEqual(withFiles.map(whatItHolds))
+      expect(found.map(whatItHolds)).toEqual(
+        withFiles.map((each, index) => whatItHolds(asFilesTell(each, found[index]))),
+      )
     } finally {
       await catalog.close()
     }
