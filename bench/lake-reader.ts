@@ -13,6 +13,8 @@ import { createSystemWorld } from '../runtime/system-world.ts'
 export type LakeProgress = {
   /** Offsets consumed and committed, over all topic-partitions. */
   readonly consumed: number
+  /** The same by topic-partition number. */
+  readonly byPartition: ReadonlyMap<number, number>
   readonly segments: readonly { readonly path: string; readonly bytes: number; readonly rowCount: number }[]
   readonly version: bigint
 }
@@ -35,9 +37,14 @@ export async function openLakeReader(configFile: string): Promise<LakeReader> {
   return {
     async progress(table) {
       const [{ segments, coverage, version }] = await catalog.readTables([table])
+      const byPartition = new Map<number, number>()
       let consumed = 0
-      for (const { ranges } of coverage) for (const { start, end } of ranges) consumed += Number(end - start)
-      return { consumed, segments, version }
+      for (const { partition, ranges } of coverage) {
+        const own = ranges.reduce((sum, { start, end }) => sum + Number(end - start), 0)
+        byPartition.set(partition, (byPartition.get(partition) ?? 0) + own)
+        consumed += own
+      }
+      return { consumed, byPartition, segments, version }
     },
     async snapshot(table) {
       const [{ metadataLocation }] = await catalog.readTables([table])
