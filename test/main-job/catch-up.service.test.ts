@@ -64,66 +64,74 @@ log.level: warn
   })
 }
 
-test('five million records behind in fifty topic-partitions, and killed on the way: never more than 512 MiB, each record once', async () => {
-  const { topic, partitions, batches } = BEHIND
-  const rows = batches * BATCH_RECORDS
-  await fill(topic, partitions, batches, (batch) => batch % partitions)
-  const millrace = await openMillrace(topic)
-  let lake: LakeReader | undefined
-  try {
-    const first = await millrace.start('ingest')
-    lake = await openLakeReader(millrace.configFile)
-    await waitForLake(lake, topic, ({ consumed }) => consumed >= rows * 0.4)
-    const firstPeak = peakMemory(first.pid)
-    await first.kill()
-    const { consumed: before } = await lake.progress(topic)
-    expect(before).toBeLessThan(rows)
-    // In the middle of it: no memory of what the one before had in hand.
-    const second = await millrace.start('ingest')
-    await waitForLake(lake, topic, ({ consumed }) => consumed >= rows)
-    const secondPeak = peakMemory(second.pid)
-    process.stdout.write(
-      `peaks of ${[firstPeak, secondPeak].map((bytes) => Math.round(bytes / 1024 ** 2)).join(' and ')} MiB\n`,
-    )
-    expect(firstPeak).toBeLessThan(MEMORY_MAX)
-    expect(secondPeak).toBeLessThan(MEMORY_MAX)
-    await second.stop()
-    const query = await millrace.start('query')
-    await expectEveryOffsetOnce(millrace, kafka, { table: topic, topic, partitions })
-    await query.stop()
-  } finally {
-    await lake?.close()
-    await millrace.close()
-  }
-}, PATIENCE_MS)
-
-test('a topic-partition with four fifths of the records uses all threads and lets the others go before', async () => {
-  const { topic, partitions, batches } = SKEWED
-  const isHot = (batch: number) => batch % 5 !== 0
-  await fill(topic, partitions, batches, (batch) => (isHot(batch) ? 0 : 1 + ((batch / 5) % (partitions - 1))))
-  const millrace = await openMillrace(topic)
-  let lake: LakeReader | undefined
-  try {
-    const ingest = await millrace.start('ingest', { set: ['ingest.threads=2'] })
-    lake = await openLakeReader(millrace.configFile)
+test(
+  'five million records behind in fifty topic-partitions, and killed on the way: never more than 512 MiB, each record once',
+  async () => {
+    const { topic, partitions, batches } = BEHIND
     const rows = batches * BATCH_RECORDS
-    const hot = batches * 0.8 * BATCH_RECORDS
-    // When the last of the others is in, the hot one is not: they did not wait behind it.
-    const { consumed, ofPartition } = await waitForOthers(lake, topic, rows - hot)
-    process.stdout.write(
-      `the others were done at ${consumed} of ${rows} records, the hot one stood at ${ofPartition(0)}\n`,
-    )
-    expect(ofPartition(0)).toBeLessThan(hot)
-    await waitForLake(lake, topic, (progress) => progress.consumed >= rows)
-    await ingest.stop()
-    const query = await millrace.start('query')
-    await expectEveryOffsetOnce(millrace, kafka, { table: topic, topic, partitions })
-    await query.stop()
-  } finally {
-    await lake?.close()
-    await millrace.close()
-  }
-}, PATIENCE_MS)
+    await fill(topic, partitions, batches, (batch) => batch % partitions)
+    const millrace = await openMillrace(topic)
+    let lake: LakeReader | undefined
+    try {
+      const first = await millrace.start('ingest')
+      lake = await openLakeReader(millrace.configFile)
+      await waitForLake(lake, topic, ({ consumed }) => consumed >= rows * 0.4)
+      const firstPeak = peakMemory(first.pid)
+      await first.kill()
+      const { consumed: before } = await lake.progress(topic)
+      expect(before).toBeLessThan(rows)
+      // In the middle of it: no memory of what the one before had in hand.
+      const second = await millrace.start('ingest')
+      await waitForLake(lake, topic, ({ consumed }) => consumed >= rows)
+      const secondPeak = peakMemory(second.pid)
+      process.stdout.write(
+        `peaks of ${[firstPeak, secondPeak].map((bytes) => Math.round(bytes / 1024 ** 2)).join(' and ')} MiB\n`,
+      )
+      expect(firstPeak).toBeLessThan(MEMORY_MAX)
+      expect(secondPeak).toBeLessThan(MEMORY_MAX)
+      await second.stop()
+      const query = await millrace.start('query')
+      await expectEveryOffsetOnce(millrace, kafka, { table: topic, topic, partitions })
+      await query.stop()
+    } finally {
+      await lake?.close()
+      await millrace.close()
+    }
+  },
+  PATIENCE_MS,
+)
+
+test(
+  'a topic-partition with four fifths of the records uses all threads and lets the others go before',
+  async () => {
+    const { topic, partitions, batches } = SKEWED
+    const isHot = (batch: number) => batch % 5 !== 0
+    await fill(topic, partitions, batches, (batch) => (isHot(batch) ? 0 : 1 + ((batch / 5) % (partitions - 1))))
+    const millrace = await openMillrace(topic)
+    let lake: LakeReader | undefined
+    try {
+      const ingest = await millrace.start('ingest', { set: ['ingest.threads=2'] })
+      lake = await openLakeReader(millrace.configFile)
+      const rows = batches * BATCH_RECORDS
+      const hot = batches * 0.8 * BATCH_RECORDS
+      // When the last of the others is in, the hot one is not: they did not wait behind it.
+      const { consumed, ofPartition } = await waitForOthers(lake, topic, rows - hot)
+      process.stdout.write(
+        `the others were done at ${consumed} of ${rows} records, the hot one stood at ${ofPartition(0)}\n`,
+      )
+      expect(ofPartition(0)).toBeLessThan(hot)
+      await waitForLake(lake, topic, (progress) => progress.consumed >= rows)
+      await ingest.stop()
+      const query = await millrace.start('query')
+      await expectEveryOffsetOnce(millrace, kafka, { table: topic, topic, partitions })
+      await query.stop()
+    } finally {
+      await lake?.close()
+      await millrace.close()
+    }
+  },
+  PATIENCE_MS,
+)
 
 async function waitForOthers(lake: LakeReader, table: string, others: number) {
   let ofPartition: (partition: number) => number = () => 0
