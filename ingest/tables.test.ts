@@ -52,3 +52,40 @@ test('a table that lies elsewhere than under lake.root is refused by both places
   }
   await catalog.close()
 })
+
+test('a table that a connector declares anew gets the further columns at once, whoever has it open', async () => {
+  const world = createTestWorld()
+  const catalog = await openCatalog({ url: 'sqlite::memory:', world })
+  const tables = createIngestTables({
+    catalog,
+    world,
+    lakeRoot: 'file:///lake',
+    declared: {},
+    createDecoder: () => ({ unknownKeys: 0, decode: () => undefined }),
+    inferColumns: () => [],
+    onCreated() {},
+  })
+  const declaration = (...names: readonly string[]) => ({
+    columns: names.map((name) => ({ name, type: { kind: 'long' } as const, required: false })),
+    partition: [],
+    sort: [],
+    eventTime: undefined,
+    inferRecords: 1,
+    inferTimestamps: true,
+  })
+  const first = await tables.open('t', declaration('a'))
+  expect(await tables.open('t', declaration('a'))).toBe(first)
+  expect(await tables.open('t')).toBe(first)
+  expect(await tables.open('t', declaration('a', 'b'))).toBe(first)
+  expect(
+    first.ready?.feed.table.schemas
+      .at(-1)
+      ?.columns.map(({ name }) => name)
+      .slice(0, 2),
+  ).toEqual(['a', 'b'])
+  // One without columns becomes the declared one while nobody has sent a record.
+  const open = { ...declaration(), columns: undefined }
+  expect((await tables.open('u', open)).ready).toBeUndefined()
+  expect((await tables.open('u', { ...open, ...declaration('c') })).ready?.feed.schemaId).toBe(0)
+  await catalog.close()
+})

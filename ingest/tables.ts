@@ -107,9 +107,9 @@ export function createIngestTables(components: {
   onCreated(name: string): void
 }): IngestTables {
   const { catalog, world, declared, createDecoder, inferColumns } = components
-  const opened = new Map<string, Promise<IngestTable>>()
+  const opened = new Map<string, { readonly declaration: string | undefined; readonly table: Promise<IngestTable> }>()
   /** Of those that are open, by table id: how each takes over a schema that it has not. */
-  const adopters = new Map<number, { readonly name: string; adopt(table: Table): void; schemas(): number }>()
+  const adopters = new Map<number, { readonly name: string; adopt(table: Table): void; schemas(): number }[]>()
   const ids = new Map<string, number>()
 
   async function createOrFind(definition: NewTable): Promise<Table> {
@@ -177,9 +177,12 @@ export function createIngestTables(components: {
     let ready: ReadyTable | undefined
     function adopt(next: Table): void {
       if (current && next.schemas.length <= current.schemas.length) return
+      const isFirst = current === undefined
       current = next
       ready = readyTable(next)
-      adopters.set(next.tableId, { name, adopt, schemas: () => current?.schemas.length ?? 0 })
+      if (!isFirst) return
+      const adopter = { name, adopt, schemas: () => current?.schemas.length ?? 0 }
+      adopters.set(next.tableId, [...(adopters.get(next.tableId) ?? []), adopter])
     }
     if (table) adopt(table)
     const make = async (columns: readonly Omit<Column, 'fieldId'>[]) => {
@@ -214,10 +217,25 @@ export function createIngestTables(components: {
           plan = planEvolution(evolvingTable(found), record, { columnsMax, areKeys: record.name === SCHEMALESS })
           return plan.kind === 'evolve' && apply(plan) ? plan.columns : undefined
         })
-        adopt(changed)
+        adoptTable(changed)
         return plan
       },
     }
+  }
+
+  function adoptTable(table: Table): void {
+    for (const { adopt } of adopters.get(table.tableId) ?? []) adopt(table)
+  }
+
+  /** Declared otherwise than before, by a connector that was changed or by another one. */
+  async function openAgain(before: Promise<IngestTable>, declaration: DeclaredTable): Promise<IngestTable> {
+    const table = await before
+    const { columns, columnsMax = COLUMNS_MAX_DEFAULT } = declaration
+    if (!table.ready) return openTable(table.name, declaration)
+    if (columns) {
+      adoptTable(await takeOverDeclared({ catalog, log: world.log, columnsMax }, table.ready.feed.table, columns))
+    }
+    return table
   }
 
   /** Collects samples for up to a second, or until there are enough, then makes the table once. */
@@ -259,24 +277,28 @@ export function createIngestTables(components: {
 
   return {
     open(name, declaration) {
-      let table = opened.get(name)
-      if (!table) {
-        table = openTable(name, declaration)
-        opened.set(name, table)
-        table.catch(() => opened.delete(name))
-      }
+      const before = opened.get(name)
+      const text = declaration && JSON.stringify(declaration)
+      if (before && (declaration === undefined || before.declaration === text)) return before.table
+      const table = before && declaration ? openAgain(before.table, declaration) : openTable(name, declaration)
+      const entry = { declaration: text, table }
+      opened.set(name, entry)
+      table.catch(() => {
+        if (opened.get(name) === entry) opened.delete(name)
+      })
       return table
     },
     async refresh() {
       if (adopters.size === 0) return
       const counts = await catalog.schemaCounts()
-      for (const [tableId, { name, adopt, schemas }] of adopters) {
-        if ((counts.get(tableId) ?? 0) <= schemas()) continue
-        const table = await catalog.findTable(name)
-        if (table?.tableId === tableId) adopt(table)
+      for (const [tableId, all] of adopters) {
+        const known = Math.min(...all.map(({ schemas }) => schemas()))
+        if ((counts.get(tableId) ?? 0) <= known) continue
+        const table = await catalog.findTable(all[0].name)
+        if (table?.tableId === tableId) adoptTable(table)
       }
     },
-    adopt: (table) => adopters.get(table.tableId)?.adopt(table),
+    adopt: adoptTable,
     tableIds: (names) =>
       names
         .flatMap((name) => [ids.get(name), ids.get(`${name}${DEAD_LETTERS_SUFFIX}`)])
