@@ -150,7 +150,8 @@ export function createSupervisor(components: {
         const isAsked = own?.generation !== connector.generation || own?.restarts !== restarts
         step(lane, () => begin(lane, connector, restarts, isAsked))
       } else if (lane && (decision === 'stop' || decision === 'lost')) {
-        step(lane, () => leave(lane, decision === 'stop'))
+        // Of one that was deleted nobody else takes the place.
+        step(lane, () => leave(lane, decision === 'stop' || connector === undefined))
       } else if (lane && (decision === 'pause' || decision === 'resume')) setPaused(lane, decision === 'pause')
       if (lane && connector && lane.topicsReset !== connector.topicsReset) {
         lane.topicsReset = connector.topicsReset

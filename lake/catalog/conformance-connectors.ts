@@ -3,9 +3,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
 import type { Catalog, Writer } from './catalog.ts'
 import { type Connectors, TASK_SILENT_MS, type TaskReport } from './connectors.ts'
+import type { PipelineStatusPart } from './pipeline-status.ts'
+import { newTableOf } from './test-values.ts'
 
 export type ConnectorsSetup = {
-  readonly open: (world: TestWorld) => Promise<Catalog & Connectors>
+  readonly open: (world: TestWorld) => Promise<Catalog & Connectors & Pick<PipelineStatusPart, 'tellTask'>>
   readonly moveClock?: (ms: number) => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -16,7 +18,7 @@ export function describeConnectors(name: string, setup: () => Promise<Connectors
   describe(`connectors: ${name}`, () => {
     let parts: ConnectorsSetup
     let world: TestWorld
-    let one: Catalog & Connectors
+    let one: Catalog & Connectors & Pick<PipelineStatusPart, 'tellTask'>
     let two: Catalog & Connectors
     let first: Writer
     let second: Writer
@@ -190,6 +192,26 @@ export function describeConnectors(name: string, setup: () => Promise<Connectors
       await one.releaseTask(first, 'a')
       await one.setConnectorTarget('a', 'stopped')
       expect(await claim(one, first)).toBeUndefined()
+    })
+
+    test('a deleted connector that never took a record stands in nobody’s way, once its task has ended', async () => {
+      const { tableId } = await one.createTable(newTableOf('orders'))
+      const bind = (pipeline: string) => two.bindPipeline(pipeline, [tableId], ['orders'])
+      await one.createConnector('a', PROPERTIES, 'running')
+      await claim(one, first)
+      await one.tellTask(first, 'a', 'running')
+      await bind('a')
+      await expect(bind('b')).rejects.toMatchObject({ code: 'settings-invalid' })
+      await one.deleteConnector('a')
+      await expect(bind('b')).rejects.toMatchObject({ code: 'settings-invalid' })
+      await one.tellTask(first, 'a', undefined)
+      await one.releaseTask(first, 'a')
+      await bind('b')
+      await one.createConnector('a', PROPERTIES, 'stopped')
+      await expect(bind('a')).rejects.toMatchObject({ code: 'settings-invalid' })
+      await one.createConnector('b', PROPERTIES, 'stopped')
+      await one.deleteConnector('b')
+      await bind('a')
     })
 
     test('topics that were used, until they are reset', async () => {

@@ -15,6 +15,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import type { Writer } from './catalog.ts'
 import type { ConnectorRow, ConnectorTaskRow, Tx } from './database.ts'
 import type { CatalogDialect } from './dialect.ts'
+import { forgetUnused } from './tables-and-schemas.ts'
 import { OvertakenError, type Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
 
@@ -209,6 +210,7 @@ export function connectors({ dialect, read, write }: Transactions, random: Rando
         const { numDeletedRows } = await tx.deleteFrom('connectors').where('name', '=', name).executeTakeFirst()
         await tx.deleteFrom('connector_tasks').where('connector', '=', name).execute()
         await tx.deleteFrom('connector_topics').where('connector', '=', name).execute()
+        if (numDeletedRows === 1n) await forgetUnused(tx, name)
         return numDeletedRows === 1n || mayHaveLanded
       }),
 
@@ -301,6 +303,8 @@ export function connectors({ dialect, read, write }: Transactions, random: Rando
           .where('connector', '=', connector)
           .where('writer_id', '=', writer.writerId)
           .execute()
+        // Of one that was deleted while it ran.
+        await forgetUnused(tx, connector)
       }),
 
     noteTopics: (connector, topics) => {

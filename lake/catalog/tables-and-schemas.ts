@@ -127,7 +127,7 @@ export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
           if (other) {
             throw new MillraceError(
               'settings-invalid',
-              `pipelines "${other.pipeline}" and "${pipeline}" both read topic "${other.topic}" into table "${table.name}": every row would be there twice`,
+              `pipelines "${other.pipeline}" and "${pipeline}" both read topic "${other.topic}" into table "${table.name}": every row would be there twice; go on as "${other.pipeline}", which resumes where it ended, or name another table`,
             )
           }
           const bindings = topics.length === 0 ? [NO_TOPIC] : [...new Set(topics)]
@@ -141,8 +141,22 @@ export function tablesAndSchemas({ dialect, read, write }: Transactions): Part {
   }
 }
 
-/** Bindings are only added: what a pipeline once fed stays in the table. */
+/** Bindings are only added: what a pipeline once fed stays in the table (`forgetUnused` is about one that fed nothing). */
 export const NO_TOPIC = ''
+
+/** A connector that is gone, runs nowhere and never took a record: another may read its topics into its tables. */
+export async function forgetUnused(tx: Tx, pipeline: string): Promise<void> {
+  const named = await tx.selectFrom('connectors').select('name').where('name', '=', pipeline).executeTakeFirst()
+  const running = await tx
+    .selectFrom('pipeline_tasks')
+    .select('pipeline')
+    .where('pipeline', '=', pipeline)
+    .limit(1)
+    .execute()
+  const covered = await tx.selectFrom('coverage').select('pipeline').where('pipeline', '=', pipeline).limit(1).execute()
+  if (named || running.length > 0 || covered.length > 0) return
+  await tx.deleteFrom('pipeline_bindings').where('pipeline', '=', pipeline).execute()
+}
 
 const BINDINGS: RowInsert = {
   table: 'pipeline_bindings',

@@ -7,6 +7,7 @@ import { tableNameOf } from './connector-config.ts'
 import { type CheckedTransforms, NO_TRANSFORMS } from './transforms.ts'
 
 const GOOD = { name: 'orders', 'connector.class': 'Millrace', topics: 'orders' }
+const PROTO = 'package a; message B { optional int32 b = 1; }'
 const none = () => NO_TRANSFORMS
 const plan = { name: 'a', type: 'org.apache.kafka.connect.transforms.ExtractField$Key', settings: {} }
 const onKeys = (): CheckedTransforms => ({ ...NO_TRANSFORMS, plans: [plan] })
@@ -111,12 +112,12 @@ describe('what it means', () => {
       { format: 'csv', fields: ['id', 'name'], delimiter: '\t', quote: '"', nullText: '' },
     ],
     [
-      { 'millrace.value.format': 'avro', 'millrace.value.schema': '{"type":"record"}' },
-      { format: 'avro', registry: false, schema: '{"type":"record"}' },
+      { 'millrace.value.format': 'avro', 'millrace.value.schema': '{"type":"record","name":"R","fields":[]}' },
+      { format: 'avro', registry: false, schema: '{"type":"record","name":"R","fields":[]}' },
     ],
     [
-      { 'millrace.value.format': 'protobuf', 'millrace.value.schema': 'syntax', 'millrace.value.message': 'a.B' },
-      { format: 'protobuf', registry: false, schema: 'syntax', message: 'a.B' },
+      { 'millrace.value.format': 'protobuf', 'millrace.value.schema': PROTO, 'millrace.value.message': 'a.B' },
+      { format: 'protobuf', registry: false, schema: PROTO, message: 'a.B' },
     ],
   ])('value converter of %j', (properties, plan) => {
     expect(configOf(properties as unknown as Record<string, string>).value.plan).toEqual(plan)
@@ -183,7 +184,7 @@ describe('what it means', () => {
     const { table } = configOf({
       topics: 'Orders.v2,1st',
       'millrace.table': `raw_\${topic}`,
-      'millrace.columns': 'id long required, price decimal(10,2)',
+      'millrace.columns': 'id long required, price decimal(10,2), ts timestamp',
       'millrace.partition': 'day(ts), bucket(16, id)',
       'millrace.sort': 'id desc,ts',
       'millrace.evolution': 'freeze',
@@ -192,6 +193,7 @@ describe('what it means', () => {
       columns: [
         { name: 'id', type: { kind: 'long' }, required: true },
         { name: 'price', type: { kind: 'decimal', precision: 10, scale: 2 }, required: false },
+        { name: 'ts', type: { kind: 'timestamp' }, required: false },
       ],
       partition: ['day(ts)', 'bucket(16, id)'],
       sort: ['id desc', 'ts'],
@@ -263,8 +265,75 @@ describe('what is told', () => {
       'value.converter.schema.registry.url',
       'Missing required configuration "value.converter.schema.registry.url" which has no default value.',
     ],
+    [
+      {
+        'value.converter': 'io.confluent.connect.avro.AvroConverter',
+        'value.converter.schema.registry.url': 'http://a:1/?token=hidden',
+      },
+      [],
+      'value.converter.schema.registry.url',
+      'value.converter.schema.registry.url: expected http(s)://host:port[/path]',
+    ],
+    [{ name: '.' }, [], 'name', 'expected a name that can be part of an address, which . and .. cannot'],
+    [{ name: 'a\ud800' }, [], 'name', 'expected whole Unicode characters, found half of one'],
+    [
+      { 'millrace.columns': 'id long, name string, ID int' },
+      [],
+      'millrace.columns',
+      'expected names that differ in more than upper and lower case, found id twice',
+    ],
+    [{ 'millrace.columns': 'id long, _Offset int' }, [], 'millrace.columns', '_Offset is the name of a hidden column'],
+    [
+      { 'millrace.columns': 'id long', 'millrace.partition': 'bucket(16, ts)' },
+      [],
+      'millrace.partition',
+      'expected a column of millrace.columns, found ts',
+    ],
+    [
+      { 'millrace.columns': 'id long', 'millrace.sort': 'ts desc' },
+      [],
+      'millrace.sort',
+      'expected a column of millrace.columns, found ts',
+    ],
+    [
+      { 'millrace.columns': 'h list<string>', 'millrace.headers.column': 'h' },
+      [],
+      'millrace.headers.column',
+      'column h of millrace.columns: expected map<string, string> or map<string, binary>, found list<string>',
+    ],
+    [
+      { 'millrace.headers.column': '_offset' },
+      [],
+      'millrace.headers.column',
+      'expected a name that is not that of a hidden column',
+    ],
+    [{ 'millrace.key.prefix': '_k' }, [], 'millrace.key.prefix', 'expected a prefix that does not begin with _'],
+    [
+      { 'millrace.value.format': 'avro', 'millrace.value.schema': '{"type": "nothing"}' },
+      [],
+      'millrace.value.schema',
+      'millrace.value.schema: Avro schema: type "nothing" is not known',
+    ],
+    [
+      { 'millrace.value.format': 'protobuf', 'millrace.value.schema': 'message {' },
+      [],
+      'millrace.value.schema',
+      'millrace.value.schema: Protobuf schema: illegal type name',
+    ],
+    [
+      {
+        'millrace.value.format': 'protobuf',
+        'millrace.value.schema': 'syntax = "proto3"; message A { int32 a = 1; }',
+        'millrace.value.message': 'B',
+      },
+      [],
+      'millrace.value.message',
+      'millrace.value.message: Protobuf schema: there is no message "B"',
+    ],
   ])('%j without %j', (more, without, name, message) => {
-    expect(check(more as unknown as Record<string, string>, without).errors[name]).toContain(message)
+    expect(check(more as unknown as Record<string, string>, without).errors[name]).toContainEqual(
+      expect.stringContaining(message),
+    )
   })
 
   test('a regular expression that is none', () => {

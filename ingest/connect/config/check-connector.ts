@@ -87,6 +87,9 @@ function checkDefinitions(findings: Findings, properties: ConfigProperties): voi
 function checkName(findings: Findings, name: string): void {
   if (name.trim() === '') findings.invalid('name', 'String may not be empty')
   else if (/\p{Cc}/u.test(name)) findings.invalid('name', 'String may not contain control sequences')
+  else if (name === '.' || name === '..') {
+    findings.invalid('name', 'expected a name that can be part of an address, which . and .. cannot')
+  } else if (!name.isWellFormed()) findings.invalid('name', 'expected whole Unicode characters, found half of one')
   else if (name !== name.trim()) findings.invalid('name', 'String may not begin or end with white space')
   else if (name.length > NAME_LENGTH_MAX) findings.invalid('name', `at most ${NAME_LENGTH_MAX} characters`)
   else if (name.startsWith('http:')) findings.invalid('name', 'names that begin with http: are those of HTTP sources')

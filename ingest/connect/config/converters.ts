@@ -3,7 +3,9 @@
  * `millrace.value.format` (or `millrace.key.format`) for what no converter of theirs reads: CSV lines, and Avro and Protobuf
  * with a schema that is given here instead of coming from a registry.
  */
+import { MillraceError } from '../../../schemas/errors.ts'
 import type { ConverterPlan } from '../../decoder/decode-plan.ts'
+import { openSchema, type SchemaConverter } from '../../formats/open-writer.ts'
 import { isTrue, listOf } from './config-value.ts'
 import type { ConverterConfig } from './connector-config.ts'
 import { JSON_CONVERTER } from './definitions.ts'
@@ -96,8 +98,8 @@ function readRegistry(findings: Findings, prefix: string): ConverterConfig['regi
     findings.error(name, `Missing required configuration "${name}" which has no default value.`)
   }
   for (const url of urls) {
-    if (!/^https?:\/\/[^\s]+$/.test(url))
-      findings.invalid(name, 'expected addresses that begin with http:// or https://')
+    // Without repeating it: whatever stands behind a ? may be a secret.
+    if (!/^https?:\/\/[^\s?#]+$/.test(url)) findings.error(name, `${name}: expected http(s)://host:port[/path]`)
   }
   checkAuth(findings, prefix)
   readTls(findings, `${prefix}schema.registry.`)
@@ -183,7 +185,22 @@ function readGivenSchema(
   if (message !== undefined && format !== 'protobuf') {
     findings.error(`${prefix}message`, `${prefix}message goes with protobuf only`)
   }
-  return { format, registry: false, schema: schema ?? '', ...(message ? { message } : {}) }
+  const plan: SchemaConverter = { format, registry: false, schema: schema ?? '', ...(message ? { message } : {}) }
+  checkSchema(findings, prefix, plan)
+  return plan
+}
+
+/** A schema that cannot be read is told now: otherwise each record would be a dead letter for it. */
+function checkSchema(findings: Findings, prefix: string, plan: SchemaConverter): void {
+  if (findings.errors.some(({ name }) => name.startsWith(`${prefix}schema`))) return
+  try {
+    const { schema = '', message } = plan
+    openSchema(plan, { text: schema, references: [], label: 'given', ...(message === undefined ? {} : { message }) })
+  } catch (error) {
+    if (!(error instanceof MillraceError)) throw error
+    const property = error.message.includes('there is no message') ? 'message' : 'schema'
+    findings.error(`${prefix}${property}`, `${prefix}${property}: ${error.message}`)
+  }
 }
 
 function isJson(text: string): boolean {

@@ -1,7 +1,16 @@
 /** `millrace.*`: which table records go to, what it is like when it is made, and how it follows its records. */
 import { parse as parseYaml } from 'yaml'
+import { formatColumnType } from '../../../schemas/column-type.ts'
 import { tableNameProblem } from '../../../schemas/settings-check.ts'
-import { columnsLeaf, type DeclaredColumn, PARTITION_TEXT, SORT_TEXT } from '../../../schemas/settings-tables.ts'
+import {
+  columnsLeaf,
+  type DeclaredColumn,
+  PARTITION_TEXT,
+  partitionColumn,
+  SORT_TEXT,
+  sortColumn,
+} from '../../../schemas/settings-tables.ts'
+import { HIDDEN_COLUMNS } from '../../../schemas/table-schema.ts'
 import { listOf } from './config-value.ts'
 import { type TableConfig, tableNameOf } from './connector-config.ts'
 import { TOPIC_PLACE } from './definitions.ts'
@@ -13,7 +22,7 @@ const ANY_TOPIC = 'a'
 
 export function readTable(findings: Findings, topics: readonly string[] | undefined): TableConfig {
   const evolution = findings.read('millrace.evolution')
-  return {
+  const table: TableConfig = {
     templates: readTemplates(findings, topics),
     columns: readColumns(findings),
     partition: readItems(findings, 'millrace.partition', PARTITION_TEXT, '"day(ts)", "bucket(16, id)" or "x"'),
@@ -23,6 +32,40 @@ export function readTable(findings: Findings, topics: readonly string[] | undefi
     headersColumn: readName(findings, 'millrace.headers.column'),
     keyPrefix: readName(findings, 'millrace.key.prefix'),
   }
+  checkNames(findings, table)
+  return table
+}
+
+/** What the table would refuse when the task starts, or what would make every record a dead letter, is told here. */
+function checkNames(
+  findings: Findings,
+  { columns, partition, sort, eventTime, headersColumn, keyPrefix }: TableConfig,
+) {
+  const hidden = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
+  if (headersColumn !== undefined && hidden.has(headersColumn.toLowerCase())) {
+    findings.invalid('millrace.headers.column', 'expected a name that is not that of a hidden column')
+  }
+  if (keyPrefix?.startsWith('_')) {
+    findings.invalid('millrace.key.prefix', 'expected a prefix that does not begin with _, such as key_')
+  }
+  if (!columns) return
+  const known = new Set([...hidden, ...columns.map(({ name }) => name)])
+  for (const { name } of columns) {
+    if (hidden.has(name.toLowerCase())) findings.invalid('millrace.columns', `${name} is the name of a hidden column`)
+  }
+  const declared = columns.find(({ name }) => name === headersColumn)?.type
+  if (declared && !(declared.kind === 'map' && /^(?:string|binary)$/.test(declared.value.type.kind))) {
+    findings.invalid(
+      'millrace.headers.column',
+      `column ${headersColumn} of millrace.columns: expected map<string, string> or map<string, binary>, found ${formatColumnType(declared)}`,
+    )
+  }
+  const mustExist = (property: string, name: string) => {
+    if (!known.has(name)) findings.invalid(property, `expected a column of millrace.columns, found ${name}`)
+  }
+  for (const text of partition) mustExist('millrace.partition', partitionColumn(text))
+  for (const text of sort) mustExist('millrace.sort', sortColumn(text))
+  if (eventTime !== undefined) mustExist('millrace.event-time', eventTime)
 }
 
 function readTemplates(findings: Findings, topics: readonly string[] | undefined): readonly string[] {
@@ -46,8 +89,16 @@ function readColumns(findings: Findings): readonly DeclaredColumn[] | undefined 
   const name = 'millrace.columns'
   const text = findings.read(name)?.trim()
   if (text === undefined || text === '') return undefined
-  const result = columnsLeaf.parse(/^[[{]/.test(text) ? fromJson(text) : fromList(text))
-  if ('value' in result) return result.value
+  const given = /^[[{]/.test(text) ? undefined : splitOutside(text).map((item) => item.split(/\s/, 1)[0])
+  const result = columnsLeaf.parse(given ? fromList(text) : fromJson(text))
+  if ('value' in result) {
+    const names = (given ?? result.value?.map((column) => column.name) ?? []).map((each) => each.toLowerCase())
+    const twice = names.find((each, index) => names.indexOf(each) < index)
+    if (twice !== undefined) {
+      findings.invalid(name, `expected names that differ in more than upper and lower case, found ${twice} twice`)
+    }
+    return result.value
+  }
   for (const { path, expected } of result.issues) {
     findings.invalid(name, `expected ${path.length === 0 ? expected : `${expected} at ${path.join('.')}`}`)
   }
