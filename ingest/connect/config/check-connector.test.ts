@@ -2,7 +2,7 @@
 // of Kafka Connect where it has words for it. No secret is ever repeated.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { checkConnector } from './check-connector.ts'
+import { checkConnector, topicPattern } from './check-connector.ts'
 import { tableNameOf } from './connector-config.ts'
 import { type CheckedTransforms, NO_TRANSFORMS } from './transforms.ts'
 
@@ -112,8 +112,11 @@ describe('what it means', () => {
       { format: 'csv', fields: ['id', 'name'], delimiter: '\t', quote: '"', nullText: '' },
     ],
     [
-      { 'millrace.value.format': 'avro', 'millrace.value.schema': '{"type":"record","name":"R","fields":[]}' },
-      { format: 'avro', registry: false, schema: '{"type":"record","name":"R","fields":[]}' },
+      {
+        'millrace.value.format': 'avro',
+        'millrace.value.schema': '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}',
+      },
+      { format: 'avro', registry: false, schema: '{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}' },
     ],
     [
       { 'millrace.value.format': 'protobuf', 'millrace.value.schema': PROTO, 'millrace.value.message': 'a.B' },
@@ -202,6 +205,12 @@ describe('what it means', () => {
     expect(tableNameOf(table.templates[0], 'Orders.v2')).toBe('raw_orders_v2')
     expect(tableNameOf(`\${topic}`, '1st')).toBe('t_1st')
   })
+})
+
+test('patterns of topics are Java’s, over whole names', () => {
+  expect(check({ 'topics.regex': '(?i)EU-\\p{Alpha}++' }, ['topics']).errorCount).toBe(0)
+  const { test: matches } = topicPattern('(?i)EU-\\p{Alpha}++')
+  expect(['eu-orders', 'EU-a', 'eu-1', 'x-eu-a', 'eu-a-b'].map(matches)).toEqual([true, true, false, false, false])
 })
 
 describe('what is told', () => {

@@ -7,6 +7,8 @@
  * Pure, and the same for `validate`, for what is created or changed, and for what starts: whatever is wrong is told at once,
  * each under its property. Secrets are not read here.
  */
+
+import { javaRegex } from '../java/regex.ts'
 import {
   type ConfigFinding,
   type ConfigProperties,
@@ -146,8 +148,9 @@ function readTopics(findings: Findings): ConnectorConfig['topics'] {
 }
 
 /** Whole names match, as with `java.util.regex.Pattern` in Connect. */
-export function topicPattern(pattern: string): RegExp {
-  return new RegExp(`^(?:${pattern})$`, 'u')
+export function topicPattern(pattern: string): { test(topic: string): boolean } {
+  const { matches } = javaRegex(pattern)
+  return { test: matches }
 }
 
 function readErrors(findings: Findings, topics: ConnectorConfig['topics']): ErrorsConfig {

@@ -7,7 +7,7 @@ export type ConnectorConfig = {
   readonly name: string
   readonly topics:
     | { readonly kind: 'list'; readonly names: readonly string[] }
-    /** A regular expression that whole names match, in JavaScript's words. */
+    /** A regular expression that whole names match, in Java's words. */
     | { readonly kind: 'pattern'; readonly pattern: string }
   readonly tasksMax: number
   /** undefined: keys are not read. */
