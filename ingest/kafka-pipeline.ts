@@ -28,6 +28,7 @@ import {
   topicPartitionKey,
 } from './kafka/kafka-source.ts'
 import type { RowOrigin } from './open-tick.ts'
+import type { PartitionView } from './partition-view.ts'
 import type { PlanKeeper } from './schema-keeper.ts'
 import { coverageEnd, filesRecord, type SourceLedger } from './source-ledger.ts'
 import { cutUnit, type DecodedUnit, releasePieces, type SourceUnit } from './threads/decode-unit.ts'
@@ -86,23 +87,6 @@ type Place = { readonly entry: Assigned; readonly from: number }
 
 export type Stretch = { readonly key: SourceKey; readonly topic: string; readonly until: bigint }
 
-/** Where a topic-partition of this process stands, for people. */
-export type PartitionView = {
-  readonly topic: string
-  readonly partition: number
-  readonly source: string
-  readonly state: 'running' | 'waiting' | 'needs-decision'
-  readonly detail: string | undefined
-  readonly logStart: number
-  readonly logEnd: number
-  readonly position: bigint | undefined
-  readonly committed: bigint | undefined
-  /** Since it was assigned. */
-  readonly records: number
-  readonly dead: number
-  readonly bytes: number
-}
-
 type Progress = {
   logEnd: number
   records: number
@@ -112,10 +96,11 @@ type Progress = {
   inHand: number
   /** Monotonic milliseconds since when its next unit waits, and for what. */
   waiting: { sinceMs: number; what: string } | undefined
+  limitedAtMs: number
 }
 
-/** A block that waits longer is told. */
-const WAITING_MS = 1000
+/** A block that waits longer is told, and a rate limit that held one up so lately. */
+const [WAITING_MS, LIMITED_MS] = [1000, 3000]
 
 export function createKafkaPipeline(components: {
   name: string
@@ -230,7 +215,15 @@ export function createKafkaPipeline(components: {
     const id = topicPartitionKey(partition)
     let known = progress.get(id)
     if (!known) {
-      known = { logEnd: partition.logEnd, records: 0, dead: 0, bytes: 0, inHand: 0, waiting: undefined }
+      known = {
+        logEnd: partition.logEnd,
+        records: 0,
+        dead: 0,
+        bytes: 0,
+        inHand: 0,
+        waiting: undefined,
+        limitedAtMs: Number.NEGATIVE_INFINITY,
+      }
       progress.set(id, known)
     }
     return known
@@ -271,8 +264,9 @@ export function createKafkaPipeline(components: {
     const reached = (await before)?.nextOffset
     let result = await started
     if (components.limit && result.kind === 'decoded') {
-      own.waiting = { sinceMs: world.clock.monotonicMs(), what: 'its rate limit' }
+      const sinceMs = world.clock.monotonicMs()
       await components.limit(result.records, result.valueBytes)
+      if (world.clock.monotonicMs() - sinceMs > 5) own.limitedAtMs = world.clock.monotonicMs()
     }
     for (let isFinal = false, isFirst = true; ; isFirst = false) {
       const isVoid = reached !== undefined && reached < unit.startOffset
@@ -437,14 +431,15 @@ export function createKafkaPipeline(components: {
         const own = progress.get(id)
         if (!own) return []
         const decision = needsDecision.get(id)
+        const isLimited = now - own.limitedAtMs < LIMITED_MS
         const waiting = own.waiting && now - own.waiting.sinceMs >= WAITING_MS ? own.waiting : undefined
         return [
           {
             topic: partition.topic,
             partition: partition.partition,
             source: entry?.key.source ?? contradicted.get(id)?.source ?? kafkaSourceText(partition),
-            state: decision ? 'needs-decision' : waiting ? 'waiting' : 'running',
-            detail: decision ?? (waiting && `waits at ${waiting.what}`),
+            state: decision ? 'needs-decision' : waiting || isLimited ? 'waiting' : 'running',
+            detail: decision ?? (isLimited ? 'waits at its rate limit' : waiting && `waits at ${waiting.what}`),
             logStart: partition.logStart,
             logEnd: Math.max(own.logEnd, partition.logEnd),
             position: entry && ledger.next(entry.key),

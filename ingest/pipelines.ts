@@ -62,6 +62,9 @@ export type Pipelines = {
   /** A table came into being: those who feed it say so, for freshness and against two of them on one topic. */
   bindTable(name: string): Promise<void>
   becameStale(keys: readonly SourceKey[]): void
+  /** Copies of the pipeline's dead letters that its ticks wait for, until it stops. */
+  addCopies(name: string, copies: { settled(): Promise<void> }): void
+  copiesSettled(): Promise<void>
   /** For a pipeline's keeper: health says why records of its topics become dead letters. */
   onRefused(name: string): (reasons: readonly string[]) => void
   /** Likewise: why its schema registry does not answer; records that need a schema wait. undefined: it does. */
@@ -83,6 +86,7 @@ export function createPipelines(components: {
   const { catalog, tables, intake, ledger, health, counted } = components
   const running = new Map<string, RunningPipeline>()
   const routesOf = new Map<string, PipelineDefinition['routes']>()
+  const copies = new Map<string, { settled(): Promise<void> }>()
 
   async function bind(name: string, routes: PipelineDefinition['routes'], only?: string): Promise<void> {
     for (const [table, topics] of topicsOfTables(routes)) {
@@ -152,6 +156,7 @@ export function createPipelines(components: {
       await catalog.tellTask(writer, name, undefined).catch(() => {})
       running.delete(name)
       routesOf.delete(name)
+      copies.delete(name)
       health.remove(`pipeline ${name}`)
       health.remove(`pipeline ${name} positions`)
       health.remove(`pipeline ${name} schemas`)
@@ -179,6 +184,10 @@ export function createPipelines(components: {
       const component = health.component(`pipeline ${name} registry`)
       if (reason === undefined) component.healthy()
       else component.degraded(`records wait for their schema: ${reason}`)
+    },
+    addCopies: (name, added) => void copies.set(name, added),
+    async copiesSettled() {
+      await Promise.all([...copies.values()].map((each) => each.settled()))
     },
     becameStale(keys) {
       for (const key of keys) running.get(key.pipeline)?.pipeline.becameStale(key)

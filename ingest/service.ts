@@ -166,7 +166,10 @@ export async function startIngest(options: {
     ledger,
     segments: createSegmentWriter({ store, world, writer, seal: (question) => work.seal(question) }),
     ticksInFlightMax: TICKS_IN_FLIGHT_MAX,
-    makeRoom: (adding) => liveSegments.makeRoom(adding),
+    async makeRoom(adding) {
+      await liveSegments.makeRoom(adding)
+      await pipelines.copiesSettled()
+    },
     onCommitted(tick) {
       liveSegments.committed(tick.versions, tick.segments)
       counted.committed(tick)

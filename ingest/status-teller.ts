@@ -10,7 +10,8 @@ import type { Metrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'
 import { topicPartitionKey } from './kafka/kafka-source.ts'
-import type { KafkaPipeline, PartitionView } from './kafka-pipeline.ts'
+import type { KafkaPipeline } from './kafka-pipeline.ts'
+import type { PartitionView } from './partition-view.ts'
 
 export type StatusTeller = {
   tell(): Promise<void>

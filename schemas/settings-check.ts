@@ -159,10 +159,28 @@ function checkKafka({ kafka, pipelines }: Settings): SettingsFinding[] {
   if (pipelines.length > 0 && kafka.bootstrap.length === 0) {
     findings.push({ path: 'kafka.bootstrap', expected: 'brokers, since there are pipelines', found: 'none' })
   }
-  const { protocol, username, password } = kafka.security
-  if (protocol.startsWith('sasl') && (username === undefined || password === undefined)) {
-    const missing = username === undefined ? 'username' : 'password'
-    findings.push({ path: 'kafka.security.protocol', expected: `kafka.security.${missing} beside it`, found: protocol })
+  const { protocol, mechanism, username, password, cert, key, oauth } = kafka.security
+  if (protocol.startsWith('sasl')) {
+    const needed =
+      mechanism === 'oauthbearer'
+        ? {
+            'oauth.endpoint': oauth.endpoint,
+            'oauth.client-id': oauth.clientId,
+            'oauth.client-secret': oauth.clientSecret,
+          }
+        : { username, password }
+    const missing = Object.entries(needed).find(([, value]) => value === undefined)?.[0]
+    if (missing !== undefined) {
+      findings.push({
+        path: 'kafka.security.protocol',
+        expected: `kafka.security.${missing} beside it`,
+        found: protocol,
+      })
+    }
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    const [there, missing] = cert === undefined ? ['key', 'cert'] : ['cert', 'key']
+    findings.push({ path: `kafka.security.${there}`, expected: `kafka.security.${missing} beside it`, found: 'none' })
   }
   return findings
 }

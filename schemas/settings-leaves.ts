@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { connectorsLeaf } from './settings-connectors.ts'
+import { KAFKA_CLIENT_LEAVES } from './settings-kafka.ts'
 import {
   bytes,
   choice,
@@ -157,7 +158,7 @@ export const LEAVES = {
   }),
   'kafka.security.mechanism': choice({
     description: 'SASL mechanism, for the protocols that begin with sasl.',
-    choices: ['plain', 'scram-sha-256', 'scram-sha-512'],
+    choices: ['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer'],
     fallback: 'plain',
   }),
   'kafka.security.username': optionalText({ description: 'SASL user name.' }),
@@ -166,6 +167,7 @@ export const LEAVES = {
     description: 'PEM file of the authority that signed the brokers’ certificates; without it the well-known ones.',
     isPath: true,
   }),
+  ...KAFKA_CLIENT_LEAVES,
   'kafka.fetch.bytes.max': bytes({
     description: 'Largest reply to one fetch request.',
     fallback: 16 * MiB,

@@ -101,6 +101,16 @@ export function toSettings(
         password: values['kafka.security.password'],
         /** Absolute path of a PEM file. */
         ca: values['kafka.security.ca'],
+        cert: values['kafka.security.cert'],
+        key: values['kafka.security.key'],
+        keyPassword: values['kafka.security.key-password'],
+        oauth: {
+          endpoint: values['kafka.security.oauth.endpoint'],
+          clientId: values['kafka.security.oauth.client-id'],
+          clientSecret: values['kafka.security.oauth.client-secret'],
+          scope: values['kafka.security.oauth.scope'],
+          ca: values['kafka.security.oauth.ca'],
+        },
       },
       fetchBytesMax: values['kafka.fetch.bytes.max'],
       autoOffsetReset: values['kafka.auto.offset.reset'],

@@ -45,27 +45,32 @@ export function kafkaSettings(
 }
 
 function securityOf({ protocol, sasl, tls }: ConsumerSecurity, secrets: Pick<Secrets, 'reveal'>): KafkaSecurity {
-  const unsupported = (['ca', 'certFile', 'cert', 'key', 'keyPassword'] as const).find(
-    (name) => tls[name] !== undefined,
-  )
-  if (unsupported !== undefined || tls.checkName === false) {
-    throw new MillraceError(
-      'settings-invalid',
-      `consumer.override.ssl.*: only ssl.truststore.location (PEM) is known to this release, found ${unsupported ?? 'ssl.endpoint.identification.algorithm'}`,
-    )
-  }
-  if (sasl?.mechanism === 'oauthbearer') {
-    throw new MillraceError(
-      'settings-invalid',
-      'consumer.override.sasl.mechanism: OAUTHBEARER is not known to this release',
-    )
-  }
+  const reveal = (text: string | undefined) => (text === undefined ? undefined : secrets.reveal(text))
   return {
     protocol,
     mechanism: sasl?.mechanism,
-    username: sasl && secrets.reveal(sasl.username),
-    password: sasl && secrets.reveal(sasl.password),
+    ...(sasl && sasl.mechanism !== 'oauthbearer'
+      ? { username: reveal(sasl.username), password: reveal(sasl.password) }
+      : {}),
+    ...(sasl?.mechanism === 'oauthbearer'
+      ? {
+          oauth: {
+            endpoint: reveal(sasl.tokenUrl),
+            clientId: reveal(sasl.clientId),
+            clientSecret: reveal(sasl.clientSecret),
+            scope: sasl.scope,
+          },
+        }
+      : {}),
     ca: tls.caFile,
+    caText: reveal(tls.ca),
+    // A keystore in PEM has both.
+    cert: tls.certFile,
+    key: tls.certFile,
+    certText: reveal(tls.cert),
+    keyText: reveal(tls.key),
+    keyPassword: reveal(tls.keyPassword),
+    checkName: tls.checkName,
   }
 }
 

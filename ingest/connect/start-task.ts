@@ -12,11 +12,14 @@ import type { Connector } from '../../lake/catalog/connectors.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
+import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
+import { checkTopicName, createLettersTopic, type LettersTopic } from '../dead-letters/letters-topic.ts'
+import type { DecodedPiece } from '../decoder/decode-plan.ts'
 import type { KafkaSourceSettings } from '../kafka/fetch-source.ts'
 import { listTopics } from '../kafka/topic-names.ts'
 import type { Decode } from '../kafka-pipeline.ts'
 import type { Pipelines } from '../pipelines.ts'
-import { createSchemaKeeper, type RecordFormat } from '../schema-keeper.ts'
+import { createSchemaKeeper, type PlanKeeper, type RecordFormat } from '../schema-keeper.ts'
 import type { DeclaredTable, IngestTable, IngestTables } from '../tables.ts'
 import { releasePieces } from '../threads/decode-unit.ts'
 import type { IngestWork } from '../threads/work.ts'
@@ -54,7 +57,6 @@ export function createStartTask(components: {
     if (!config) {
       throw new MillraceError('settings-invalid', errors.map(({ message }) => message).join('\n'))
     }
-    refuseUnknown(config)
     if (pipelines.find(name) !== undefined) {
       throw new MillraceError(
         'settings-invalid',
@@ -66,9 +68,17 @@ export function createStartTask(components: {
     const world = { ...components.world, log: maskedLog(components.world.log.child({ connector: name }), secrets) }
     const kafka = kafkaSettings(settings.kafka, config.consumer, secrets)
     const seenTopics = new Set<string>()
+    let keeperHere: Pick<PlanKeeper, 'feed'> | undefined
+    const copies = copiesOf(config, kafka, world)
+    const copy =
+      copies &&
+      ((piece: DecodedPiece) => {
+        const { table } = keeperHere!.feed(piece.tableId, piece.schemaId)
+        if (table.name.endsWith(DEAD_LETTERS_SUFFIX)) copies.offer(piece.batch)
+      })
     const work = {
       ...components.work,
-      decode: watchedDecode(config, world, components.work.decode, seenTopics, onFailed),
+      decode: watchedDecode(config, world, components.work.decode, seenTopics, copy, onFailed),
     }
     let paused = isPaused
     const troubles = new Map<string, string>()
@@ -120,6 +130,8 @@ export function createStartTask(components: {
           pipelines.onRegistry(name)(told)
         },
       })
+      keeperHere = keeper
+      if (copies) pipelines.addCopies(name, copies)
       const { source } = await pipelines.start({
         name,
         groupId: config!.consumer.groupId,
@@ -137,6 +149,17 @@ export function createStartTask(components: {
       if (paused) source.pause()
     }
 
+    function copiesOf(
+      { errors: { deadLetterTopic: topic } }: ConnectorConfig,
+      settingsOfKafka: KafkaSourceSettings,
+      logged: World,
+    ): LettersTopic | undefined {
+      if (!topic) return undefined
+      checkTopicName(topic.name)
+      const onTrouble = noteTrouble('dead letters')
+      return createLettersTopic({ topic, connector: name, taskId: 0, kafka: settingsOfKafka, world: logged, onTrouble })
+    }
+
     function noteTrouble(of: string): (reason: string | undefined) => void {
       return (reason) => {
         if (reason === undefined) troubles.delete(of)
@@ -148,6 +171,7 @@ export function createStartTask(components: {
       stopping.abort()
       await turn.catch(() => {})
       await pipelines.stop(name)
+      await copies?.close()
       await registries.close()
     }
 
@@ -255,15 +279,6 @@ function routesOf(config: ConnectorConfig, topics: readonly string[]): Record<st
   )
 }
 
-/** What is asked for is done, or said not to be: nothing is left out without a word. */
-function refuseUnknown({ errors }: ConnectorConfig): void {
-  if (errors.deadLetterTopic === undefined) return
-  throw new MillraceError(
-    'settings-invalid',
-    'errors.deadletterqueue.topic.name: dead letters are kept in the table beside the rows (<table>__dead_letters); this release does not copy them to a topic',
-  )
-}
-
 function formatOf({ key, value, transforms, table }: ConnectorConfig): RecordFormat {
   return {
     key: key?.plan,
@@ -286,6 +301,7 @@ function watchedDecode(
   world: World,
   decode: Decode,
   seenTopics: Set<string>,
+  copy: ((piece: DecodedPiece) => void) | undefined,
   onFailed: (error: unknown) => void,
 ): Decode {
   let loggedAtMs = Number.NEGATIVE_INFINITY
@@ -300,7 +316,10 @@ function watchedDecode(
       loggedAtMs = world.clock.monotonicMs()
       world.log.warn('bad records', { dead: result.dead, reason, ...(errors.logMessages ? { where } : {}) })
     }
-    if (errors.tolerance === 'all') return result
+    if (errors.tolerance === 'all') {
+      if (copy) for (const piece of result.pieces) copy(piece)
+      return result
+    }
     const error = new MillraceError(
       'row-invalid',
       `bad record with errors.tolerance=none: ${reason} (${where}); mend what is wrong, or let errors.tolerance=all keep such records as dead letters`,

@@ -12,17 +12,30 @@
 import { readFileSync } from 'node:fs'
 import type { Connection, ConnectionOptions } from '@platformatic/kafka'
 import { MillraceError } from '../../schemas/errors.ts'
+import { fetchToken, type OauthEndpoint } from './oauth-token.ts'
 import { openPlainLink, type PlainLink } from './plain-link.ts'
 
 export type BrokerAddress = { readonly host: string; readonly port: number }
 
 export type KafkaSecurity = {
   readonly protocol: 'plaintext' | 'ssl' | 'sasl_ssl' | 'sasl_plaintext'
-  readonly mechanism?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | undefined
+  readonly mechanism?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | 'oauthbearer' | undefined
   readonly username?: string | undefined
   readonly password?: string | undefined
   /** PEM file. */
   readonly ca?: string | undefined
+  /** PEM files of our own certificate and its key, for brokers that ask for one. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  readonly keyPassword?: string | undefined
+  /** The same as PEM texts. */
+  readonly caText?: string | undefined
+  readonly certText?: string | undefined
+  readonly keyText?: string | undefined
+  /** Default true: the name in the broker's certificate is that of the broker. */
+  readonly checkName?: boolean | undefined
+  /** For `oauthbearer`: who gives tokens. */
+  readonly oauth?: Partial<OauthEndpoint> | undefined
 }
 
 export type BrokerClientOptions = {
@@ -44,9 +57,16 @@ export type BrokerLink = {
   close(): void
 }
 
-const MECHANISMS = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sha-512': 'SCRAM-SHA-512' } as const
+const MECHANISMS = {
+  plain: 'PLAIN',
+  'scram-sha-256': 'SCRAM-SHA-256',
+  'scram-sha-512': 'SCRAM-SHA-512',
+  oauthbearer: 'OAUTHBEARER',
+} as const
 const INFLIGHT_MAX = 16
 const API_VERSIONS = 18
+/** A broker that misses a client's certificate says so by closing the connection. */
+const NO_CERTIFICATE_HINT = '; if it asks for a certificate, set kafka.security.cert and kafka.security.key'
 
 export function brokerClientOptions(settings: {
   clientId: string
@@ -57,32 +77,53 @@ export function brokerClientOptions(settings: {
   const { security } = settings
   const encrypted = security?.protocol === 'ssl' || security?.protocol === 'sasl_ssl'
   const authenticated = security?.protocol === 'sasl_plaintext' || security?.protocol === 'sasl_ssl'
-  if (authenticated && (security.username === undefined || security.password === undefined)) {
-    throw new MillraceError(
-      'settings-invalid',
-      `kafka.security.protocol ${security.protocol} needs kafka.security.username and kafka.security.password`,
-    )
-  }
   return {
     clientId: settings.clientId,
     connectTimeoutMs: settings.connectTimeoutMs,
     requestTimeoutMs: settings.requestTimeoutMs,
-    tls: encrypted ? { ca: security.ca === undefined ? undefined : readCertificate(security.ca) } : undefined,
-    sasl: authenticated
-      ? {
-          mechanism: MECHANISMS[security.mechanism ?? 'plain'],
-          username: security.username,
-          password: security.password,
-        }
-      : undefined,
+    tls: encrypted ? tlsOf(security) : undefined,
+    sasl: authenticated ? saslOf(security) : undefined,
   }
 }
 
-function readCertificate(path: string): string {
+function tlsOf(security: KafkaSecurity): ConnectionOptions['tls'] {
+  const read = (name: string, path: string | undefined) => (path === undefined ? undefined : readPem(name, path))
+  return {
+    ca: security.caText ?? read('ca', security.ca),
+    cert: security.certText ?? read('cert', security.cert),
+    key: security.keyText ?? read('key', security.key),
+    passphrase: security.keyPassword,
+    ...(security.checkName === false ? { checkServerIdentity: () => undefined } : {}),
+  }
+}
+
+function saslOf(security: KafkaSecurity): NonNullable<ConnectionOptions['sasl']> {
+  const { protocol, mechanism = 'plain', username, password, oauth } = security
+  if (mechanism === 'oauthbearer') {
+    if (oauth?.endpoint === undefined || oauth.clientId === undefined || oauth.clientSecret === undefined) {
+      throw new MillraceError(
+        'settings-invalid',
+        'kafka.security.mechanism oauthbearer needs kafka.security.oauth.endpoint, oauth.client-id and oauth.client-secret',
+      )
+    }
+    const { endpoint, clientId, clientSecret, scope, ca } = oauth
+    const full = { endpoint, clientId, clientSecret, scope, ca }
+    return { mechanism: MECHANISMS.oauthbearer, token: () => fetchToken(full) }
+  }
+  if (username === undefined || password === undefined) {
+    throw new MillraceError(
+      'settings-invalid',
+      `kafka.security.protocol ${protocol} needs kafka.security.username and kafka.security.password`,
+    )
+  }
+  return { mechanism: MECHANISMS[mechanism], username, password }
+}
+
+function readPem(name: string, path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new MillraceError('settings-invalid', `kafka.security.ca: cannot read ${path}`, { cause })
+    throw new MillraceError('settings-invalid', `kafka.security.${name}: cannot read ${path}`, { cause })
   }
 }
 
@@ -119,15 +160,17 @@ export async function openBroker(address: BrokerAddress, options: BrokerClientOp
     tlsServerName: options.tls === undefined || isAddressLiteral(address.host) ? undefined : address.host,
     sasl: options.sasl,
   })
+  const isTlsWithoutCertificate = options.tls !== undefined && options.tls.cert === undefined
+  const hint = isTlsWithoutCertificate ? NO_CERTIFICATE_HINT : ''
   // The library emits errors also when nobody waits; each request sees its own failure.
   connection.on('error', () => {})
   try {
     await connection.connect(address.host, address.port)
   } catch (cause) {
     closeQuietly(connection)
-    throw brokerError(address, cause)
+    throw brokerError(address, cause, hint)
   }
-  return linkOf(connection, address, (body) => Writer.create().append(Buffer.from(body)))
+  return linkOf(connection, address, hint, (body) => Writer.create().append(Buffer.from(body)))
 }
 
 function plainLinkOf(link: PlainLink, address: BrokerAddress): BrokerLink {
@@ -153,6 +196,7 @@ function hasTags(apiKey: number): boolean {
 function linkOf(
   connection: Connection,
   address: BrokerAddress,
+  hint: string,
   write: (body: Uint8Array) => ReturnType<Parameters<Connection['send']>[2]>,
 ): BrokerLink {
   let open = true
@@ -180,7 +224,7 @@ function linkOf(
         (error, reply) => {
           if (error) {
             close()
-            reject(brokerError(address, error))
+            reject(brokerError(address, error, hint))
           } else resolve(reply as Buffer)
         },
       )
@@ -216,9 +260,10 @@ function isAddressLiteral(host: string): boolean {
   return host.includes(':') || /^\d{1,3}(\.\d{1,3}){3}$/.test(host)
 }
 
-function brokerError(address: BrokerAddress, cause: unknown): MillraceError {
+function brokerError(address: BrokerAddress, cause: unknown, hint = ''): MillraceError {
   const innermost = innermostMessage(cause)
-  return new MillraceError('broker-unavailable', `broker ${addressText(address)}: ${innermost}`, {
+  const why = /closed/i.test(innermost) ? `${innermost}${hint}` : innermost
+  return new MillraceError('broker-unavailable', `broker ${addressText(address)}: ${why}`, {
     cause,
     facts: { broker: addressText(address) },
   })

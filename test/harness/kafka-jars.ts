@@ -104,17 +104,22 @@ export function brokerProperties(options: {
   brokerPort: number
   controllerPort: number
   extra?: Readonly<Record<string, string>>
+  /** Beside the plain one: `{ SASL: { port: 9094, protocol: 'SASL_PLAINTEXT' } }`. */
+  listeners?: Readonly<Record<string, { readonly port: number; readonly protocol: string }>>
 }): string {
   const { brokerPort, controllerPort } = options
+  const more = Object.entries(options.listeners ?? {})
+  const places = more.map(([name, { port }]) => `,${name}://127.0.0.1:${port}`).join('')
+  const protocols = more.map(([name, { protocol }]) => `,${name}:${protocol}`).join('')
   const properties: Record<string, string> = {
     'process.roles': 'broker,controller',
     'node.id': String(NODE_ID),
     'controller.quorum.voters': `${NODE_ID}@127.0.0.1:${controllerPort}`,
-    listeners: `PLAINTEXT://127.0.0.1:${brokerPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${brokerPort}`,
+    listeners: `PLAINTEXT://127.0.0.1:${brokerPort},CONTROLLER://127.0.0.1:${controllerPort}${places}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${brokerPort}${places}`,
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${protocols}`,
     'log.dirs': options.data,
     'auto.create.topics.enable': 'false',
     'offsets.topic.replication.factor': '1',

@@ -21,6 +21,8 @@ const READY_TIMEOUT_MS = 60_000
 export type KafkaOptions = {
   /** Broker properties beside the usual ones. */
   readonly properties?: Readonly<Record<string, string>>
+  /** Further listeners by name, and their security protocol; each gets a port (`KafkaBroker.listeners`). */
+  readonly listeners?: Readonly<Record<string, string>>
   /** Default 512. */
   readonly heapMiB?: number
   /** Keeps its data here, also after `stop`; default a temporary folder. */
@@ -30,6 +32,8 @@ export type KafkaOptions = {
 export type KafkaBroker = KafkaAdmin & {
   /** `host:port` */
   readonly bootstrap: string
+  /** `host:port` of the further listeners. */
+  readonly listeners: Readonly<Record<string, string>>
   /** The end of what the broker logged. */
   log(): string
   stop(): Promise<void>
@@ -55,9 +59,16 @@ async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'millrace-kafka-')))
   const data = join(folder, 'data')
   const properties = join(folder, 'server.properties')
-  const [brokerPort, controllerPort] = await freePorts(2)
+  const names = Object.keys(options.listeners ?? {})
+  const [brokerPort, controllerPort, ...ports] = await freePorts(2 + names.length)
+  const listeners = Object.fromEntries(
+    names.map((name, index) => [name, { port: ports[index], protocol: options.listeners?.[name] ?? '' }]),
+  )
   if (!existsSync(data)) await copyFormatted(jars, data)
-  await writeFile(properties, brokerProperties({ data, brokerPort, controllerPort, extra: options.properties }))
+  await writeFile(
+    properties,
+    brokerProperties({ data, brokerPort, controllerPort, extra: options.properties, listeners }),
+  )
   const bootstrap = `127.0.0.1:${brokerPort}`
   let broker: StartedProcess | undefined
 
@@ -100,6 +111,7 @@ async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
   }
   return {
     bootstrap,
+    listeners: Object.fromEntries(Object.entries(listeners).map(([name, { port }]) => [name, `127.0.0.1:${port}`])),
     ...createKafkaAdmin(bootstrap),
     log: () => broker?.output() ?? '',
     stop,
@@ -124,6 +136,7 @@ function runningBroker(bootstrap: string): KafkaBroker {
   }
   return {
     bootstrap,
+    listeners: {},
     ...createKafkaAdmin(bootstrap),
     log: () => '',
     stop: async () => notOurs(),
