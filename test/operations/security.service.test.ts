@@ -238,7 +238,9 @@ test('SASL SCRAM over TLS: a user that is made later heals it by itself, by both
   const all = await Promise.all(
     mechanisms.map(async (mechanism) => {
       const security = { protocol: 'sasl_ssl', mechanism, ...CA(), ...SASL }
-      const millrace = await createMillrace({ settings: settingsFor('SCRAM', security) })
+      const millrace = await createMillrace({
+        settings: `${settingsFor('SCRAM', security)}\nkafka.group: ${mechanism}`,
+      })
       return { millrace, ingest: await millrace.start('ingest') }
     }),
   )
