@@ -46,8 +46,8 @@ export function boundBefore(index: number): string {
 
 export const BOUND_GAP = 250
 
-/** `nowMs`: event time instead of the one that belongs to the number. */
-export function recordOf(index: number, nowMs?: number): BatchRecord {
+/** `nowMs`: event time instead of the one that belongs to the number. `isLong`: about 290 bytes, by a longer session text. */
+export function recordOf(index: number, nowMs?: number, isLong = false): BatchRecord {
   const a = mix(index)
   const b = mix(a ^ 0x5bd1e995)
   const time = nowMs ?? FIRST_MS + index * STEP_MS + (a % DISORDER_MS)
@@ -58,7 +58,7 @@ export function recordOf(index: number, nowMs?: number): BatchRecord {
     `"country":"${COUNTRIES[skewed(b, COUNTRIES.length)]}","device":"${DEVICES[skewed(a ^ b, DEVICES.length)]}",` +
     `"url":"/shop/${a % 40}/item-${skewed(b, 4_000)}","status":${STATUSES[b % 10]},"latency":${(a % 90_000) / 100},` +
     `"amount":${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, '0')},"ok":${b % 10 < 8},` +
-    `"items":${a % 12},"session":"${hex(session)}${hex(mix(session))}"}`
+    `"items":${a % 12},"session":"${hex(session)}${hex(mix(session))}${isLong ? longTail(session) : ''}"}`
   // Producers stamp a record when they make it: never at even steps.
   return { value, timestamp: nowMs ?? FIRST_MS + index * STEP_MS + (b % 64) }
 }
@@ -94,6 +94,12 @@ function amountCents(b: number): number {
 function skewed(bits: number, count: number): number {
   const share = bits / 4_294_967_296
   return Math.floor(share * share * count)
+}
+
+function longTail(session: number): string {
+  let text = ''
+  for (let part = 1; part <= 10; part += 1) text += hex(mix(session + part))
+  return text
 }
 
 function hex(bits: number): string {

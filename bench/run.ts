@@ -4,6 +4,8 @@
  *   name          ingest, peers, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
  *   --commits N   snapshot commits of that benchmark, default 10,000
+ *   --codec C     of the topic: lz4 (default) or zstd; --bytes B: 200 (default) or 290 a record; --partitions N: default 4;
+ *   --skew S      share of the records in one topic-partition: 0.8; default: all have the same
  *   --out FILE    results as JSON (default: not written)
  *   --write-page  puts the figures into docs/benchmarks.md
  *
@@ -22,7 +24,7 @@ import { benchQuery } from './query.ts'
 import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
 import { benchS3Bytes } from './s3-bytes.ts'
 import { benchSnapshotCommits } from './snapshot-commits.ts'
-import { createStage, type Stage } from './stage.ts'
+import { createStage, type Stage, type TopicShape, USUAL_TOPIC } from './stage.ts'
 
 const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>>> = {
   ingest: benchIngest,
@@ -44,6 +46,10 @@ const { values, positionals } = parseArgs({
   options: {
     rows: { type: 'string', default: String(ROWS) },
     commits: { type: 'string', default: String(COMMITS) },
+    codec: { type: 'string', default: USUAL_TOPIC.codec },
+    bytes: { type: 'string', default: String(USUAL_TOPIC.bytes) },
+    partitions: { type: 'string', default: String(USUAL_TOPIC.partitions) },
+    skew: { type: 'string', default: '0' },
     out: { type: 'string' },
     'write-page': { type: 'boolean', default: false },
   },
@@ -52,6 +58,7 @@ const rows = Number(values.rows)
 if (!Number.isInteger(rows) || rows < 10_000) throw new Error('--rows: a whole number of at least 10000 is expected')
 const commits = Number(values.commits)
 if (!Number.isInteger(commits) || commits < 1) throw new Error('--commits: a whole number of at least 1 is expected')
+const shape = topicShape(values)
 const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
 for (const name of names) {
   if (!BENCHMARKS[name]) throw new Error(`no benchmark "${name}"; there are ${Object.keys(BENCHMARKS).join(', ')}`)
@@ -62,10 +69,11 @@ const command = [
   ...positionals,
   ...(rows === ROWS ? [] : [`--rows ${rows}`]),
   ...(commits === COMMITS ? [] : [`--commits ${commits}`]),
+  ...shapeOptions(shape),
 ].join(' ')
 const date = new Date().toISOString().slice(0, 10)
 const results: BenchResult[] = []
-const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`))
+const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`), shape)
 try {
   for (const name of names) {
     stage.say(`${name} …`)
@@ -83,4 +91,21 @@ try {
   }
 } finally {
   await stage.close()
+}
+
+function topicShape(given: { codec: string; bytes: string; partitions: string; skew: string }): TopicShape {
+  const { codec } = given
+  const bytes = Number(given.bytes)
+  const partitions = Number(given.partitions)
+  const skew = Number(given.skew)
+  if (codec !== 'lz4' && codec !== 'zstd') throw new Error('--codec: lz4 or zstd is expected')
+  if (bytes !== 200 && bytes !== 290) throw new Error('--bytes: 200 or 290 is expected')
+  if (!Number.isInteger(partitions) || partitions < 1) throw new Error('--partitions: a whole number is expected')
+  if (!(skew >= 0 && skew < 1)) throw new Error('--skew: a share below 1 is expected')
+  return { codec, bytes, partitions, skew }
+}
+
+function shapeOptions(shape: TopicShape): string[] {
+  const names = ['codec', 'bytes', 'partitions', 'skew'] as const
+  return names.flatMap((name) => (shape[name] === USUAL_TOPIC[name] ? [] : [`--${name} ${shape[name]}`]))
 }

@@ -10,8 +10,21 @@ import { type Expected, expectedOf, PARTITIONS, recordOf, TOPIC } from './record
 
 const RECORDS_PER_BATCH = 2_000
 
+/** How the topic of the ingest benchmark is filled. */
+export type TopicShape = {
+  readonly codec: 'lz4' | 'zstd'
+  /** About so many bytes a record. */
+  readonly bytes: 200 | 290
+  readonly partitions: number
+  /** Share of the records in the first topic-partition; 0: all have the same. */
+  readonly skew: number
+}
+
+export const USUAL_TOPIC: TopicShape = { codec: 'lz4', bytes: 200, partitions: PARTITIONS, skew: 0 }
+
 export type FilledTopic = {
   readonly bootstrap: string
+  readonly shape: TopicShape
   readonly expected: Expected
   readonly recordBytes: number
 }
@@ -20,7 +33,7 @@ export type Stage = {
   readonly rows: number
   say(line: string): void
   broker(): Promise<KafkaBroker>
-  /** All records, lz4, spread over the partitions. */
+  /** All records, in the shape that was asked for (default: lz4, spread evenly over four topic-partitions). */
   filledTopic(): Promise<FilledTopic>
   millrace(settings: string): Promise<Millrace>
   /** The pipeline's table, once per run. */
@@ -30,7 +43,7 @@ export type Stage = {
   close(): Promise<void>
 }
 
-export function createStage(rows: number, say: (line: string) => void): Stage {
+export function createStage(rows: number, say: (line: string) => void, shape = USUAL_TOPIC): Stage {
   const closing: (() => Promise<void>)[] = []
   let broker: Promise<KafkaBroker> | undefined
   let topic: Promise<FilledTopic> | undefined
@@ -44,22 +57,25 @@ export function createStage(rows: number, say: (line: string) => void): Stage {
 
   async function fill(): Promise<FilledTopic> {
     const kafka = await stage.broker()
-    await kafka.createTopic(TOPIC, PARTITIONS)
+    const { codec, partitions, skew } = shape
+    const isLong = shape.bytes === 290
+    await kafka.createTopic(TOPIC, partitions)
     const producer = await createProducer(kafka.bootstrap)
     const started = performance.now()
     let sample = 0
     const samples = Math.min(rows, 1_000)
-    for (let index = 0; index < samples; index += 1) sample += String(recordOf(index).value).length
+    for (let index = 0; index < samples; index += 1) sample += String(recordOf(index, undefined, isLong).value).length
     await producer.sendMany(TOPIC, {
-      partitions: PARTITIONS,
+      partitions,
       count: rows,
-      codec: 'lz4',
+      codec,
       recordsPerBatch: RECORDS_PER_BATCH,
-      make: (index) => recordOf(index),
+      ...(skew > 0 ? { partitionOf: (batch: number) => skewedPartition(batch, partitions, skew) } : {}),
+      make: (index) => recordOf(index, undefined, isLong),
     })
     producer.close()
     say(`${rows} records produced in ${((performance.now() - started) / 1000).toFixed(1)} s`)
-    return { bootstrap: kafka.bootstrap, expected: expectedOf(rows), recordBytes: sample / samples }
+    return { bootstrap: kafka.bootstrap, shape, expected: expectedOf(rows), recordBytes: sample / samples }
   }
 
   const stage: Stage = {
@@ -90,6 +106,11 @@ export function createStage(rows: number, say: (line: string) => void): Stage {
   return stage
 }
 
-export function topicText({ expected, recordBytes }: FilledTopic): string {
-  return `${expected.rows.toLocaleString('en-US')} JSON records of ${Math.round(recordBytes)} bytes and 12 columns in one topic of ${PARTITIONS} partitions, lz4, ${RECORDS_PER_BATCH} records a batch, all there before the start (bench/records.ts)`
+/** Of a hundred batches the first `skew` go to topic-partition 0, the others in turn to the others. */
+function skewedPartition(batch: number, partitions: number, skew: number): number {
+  return (batch * 37) % 100 < skew * 100 || partitions === 1 ? 0 : 1 + (batch % (partitions - 1))
+}
+
+export function topicText({ expected, recordBytes, shape }: FilledTopic): string {
+  return `${expected.rows.toLocaleString('en-US')} JSON records of ${Math.round(recordBytes)} bytes and 12 columns in one topic of ${shape.partitions} partitions${shape.skew > 0 ? ` (${Math.round(shape.skew * 100)} % of them in one)` : ''}, ${shape.codec}, ${RECORDS_PER_BATCH} records a batch, all there before the start (bench/records.ts)`
 }

@@ -49,6 +49,8 @@ export type Producer = {
       count: number
       codec?: Codec
       recordsPerBatch?: number
+      /** Of the n-th batch; default: one after the other. */
+      partitionOf?(batch: number): number
       make(index: number): BatchRecord
     },
   ): Promise<void>
@@ -80,17 +82,18 @@ export async function createProducer(bootstrap: string): Promise<Producer> {
   return {
     send,
     sendBatch: (topic, partition, batch) => produce(link, topic, partition, batch, null),
-    async sendMany(topic, { partitions, count, codec, recordsPerBatch = 2_000, make }) {
+    async sendMany(topic, { partitions, count, codec, recordsPerBatch = 2_000, partitionOf, make }) {
       const inflight = new Set<Promise<unknown>>()
-      let partition = 0
+      let batch = 0
       for (let start = 0; start < count; start += recordsPerBatch) {
         const records: BatchRecord[] = []
         for (let index = start; index < Math.min(start + recordsPerBatch, count); index++) records.push(make(index))
+        const partition = partitionOf?.(batch) ?? batch % partitions
         const sent: Promise<unknown> = produce(link, topic, partition, encodeBatch(records, { codec }), null).then(() =>
           inflight.delete(sent),
         )
         inflight.add(sent)
-        partition = (partition + 1) % partitions
+        batch += 1
         if (inflight.size >= INFLIGHT_MAX) await Promise.race(inflight)
       }
       await Promise.all(inflight)
