@@ -75,7 +75,7 @@ export const EXPECTED_COUNTS: ReadonlyMap<string, number> = new Map([
   ['crashed at: catalog/merge-after-commit', 1],
   ['crashed at: compactor/after-local-file', 8],
   ['crashed at: compactor/after-data-file', 8],
-  ['crashed at: compactor/before-snapshot-commit', 15],
+  ['crashed at: compactor/before-snapshot-commit', 5],
   ['crashed at: compactor/after-snapshot-commit', 15],
   ['crashed at: iceberg/after-manifest', 5],
   ['crashed at: iceberg/after-manifest-list', 5],

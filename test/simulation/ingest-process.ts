@@ -47,6 +47,8 @@ const RECORD_BYTES_MAX = 1000
 const MERGED_BYTES_MAX = 50_000
 const MERGE_WINS_SHARE = 4
 const ROW_GROUP_ROWS = 122_880
+const SLOW_DECODES = 0.1
+const DECODE_MS = 3_000
 
 export async function bootIngest(
   lake: Lake,
@@ -112,7 +114,11 @@ export async function bootIngest(
     write: (pieces, keyValues) =>
       writeRows(concatBatches(pieces), { compression: 'none', level: 0, rowGroupRows: ROW_GROUP_ROWS, keyValues }),
     room: (bytes) => intake.room(bytes),
-    turn: async () => {},
+    // A worker thread is slow now and then: everything may happen between asking and taking.
+    turn: async () => {
+      if (universe.scheduler.random.float() < SLOW_DECODES)
+        await world.clock.sleep(DECODE_MS * universe.scheduler.random.float())
+    },
   })
   const flusher = createFlusher({
     catalog,
