@@ -80,7 +80,7 @@ function placeText({ pipeline, topic, partition, stretches }: Place): string {
 
 /** The stretch that is read on. */
 function currentOf({ stretches, told }: Place): Coverage | undefined {
-  return stretches.find(({ source }) => source === told?.source) ?? stretches.at(-1)
+  return (told?.isLive && stretches.find(({ source }) => source === told.source)) || stretches.at(-1)
 }
 
 function partitionRow(place: Place, { readAt }: PipelineFacts): SystemRow {
