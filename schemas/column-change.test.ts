@@ -4,6 +4,7 @@ import { type ColumnChange, planColumnChange } from './column-change.ts'
 import { parsePath } from './column-path.ts'
 import { type ColumnType, type Field, fieldsWithin, formatColumnType, parseColumnType } from './column-type.ts'
 import { droppedFields, type EvolvingTable, planEvolution } from './evolution.ts'
+import { matchFields } from './match-fields.ts'
 
 const LIMITS = { columnsMax: 20 }
 
@@ -147,6 +148,22 @@ describe('changes of a human', () => {
       kind: 'same',
       ignored: [],
     })
+  })
+
+  test('a column added under the name that another had takes the values of that name, also where fields have numbers', () => {
+    const numbered = tableOf('code: long, id: long')
+    const table = { ...numbered, columns: numbered.columns.map((column, at) => ({ ...column, sourceId: at + 3 })) }
+    const apart = planColumnChange(table, new Map(), changeOf('rename code code_old'), LIMITS)
+    if (apart.kind === 'refused') throw new Error(apart.reason)
+    const added = planColumnChange({ ...table, columns: apart.columns }, new Map(), changeOf('add code string'), LIMITS)
+    if (added.kind === 'refused') throw new Error(added.reason)
+    const field = { fieldId: 0, name: 'code', type: typeOf('string'), required: false, sourceId: 3 }
+    expect(added.columns.map(({ name, sourceId }) => [name, sourceId])).toEqual([
+      ['code_old', undefined],
+      ['id', 4],
+      ['code', undefined],
+    ])
+    expect([...matchFields([field], added.columns)]).toEqual([2])
   })
 
   test('whatever is asked for, ids stay with their fields and none is used again', () => {

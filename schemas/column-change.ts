@@ -87,7 +87,7 @@ function editFields(edit: Edit, fields: readonly Field[], depth: number, parent:
         edit,
         `${subject(path.slice(0, -1))} is ${formatColumnType(parent.type)}: fields can only be added to a struct`,
       )
-    return [...fields, added(edit, fields, depth === 0)]
+    return [...fields.map((field) => unnumbered(field, path[depth])), added(edit, fields, depth === 0)]
   }
   if (at < 0) throw notThere(edit, fields, path.slice(0, depth + 1), parent)
   const field = fields[at]
@@ -108,6 +108,16 @@ function editFields(edit: Edit, fields: readonly Field[], depth: number, parent:
   }
   if (op === 'drop') return dropped(edit, fields, at, depth)
   return fields.with(at, changed(edit, fields, at, depth === 0))
+}
+
+/**
+ * A column that was called so before is not known by its number (Protobuf, `field-id`) any more: otherwise it would go on
+ * taking the values of the fields that the new column is for.
+ */
+function unnumbered(field: Field, name: string): Field {
+  if (field.sourceId === undefined || !field.formerNames?.includes(name)) return field
+  const { sourceId: _number, ...rest } = field
+  return rest
 }
 
 function indexOf(fields: readonly Field[], name: string): number {

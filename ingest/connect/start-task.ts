@@ -82,6 +82,8 @@ export function createStartTask(components: {
     }
     let paused = isPaused
     const troubles = new Map<string, string>()
+    /** What tables do not take of their records: no trouble of the task. */
+    let refused: readonly string[] = []
     const stopping = new AbortController()
     let turn: Promise<unknown> = Promise.resolve()
 
@@ -123,7 +125,10 @@ export function createStartTask(components: {
           }
         },
         findSchema: registries.find,
-        onRefused: (reasons) => pipelines.onRefused(name)(reasons.map(secrets.mask)),
+        onRefused(reasons) {
+          refused = reasons.map(secrets.mask)
+          pipelines.onRefused(name)(refused)
+        },
         onTrouble(reason) {
           const told = reason === undefined ? undefined : secrets.mask(reason)
           noteTrouble('registry')(told)
@@ -240,6 +245,7 @@ export function createStartTask(components: {
       warnings: () => [
         ...warnings,
         ...troubles.values(),
+        ...refused.map((reason) => `records become dead letters: ${reason}`),
         ...decisions().map(([id, text]) => `needs-decision ${id}: ${text}`),
       ],
       failure: () => [...troubles.values()].find((reason) => NEEDS_A_HUMAN.test(reason)),
