@@ -1,5 +1,7 @@
 // Connectors with rows flowing: made, paused, resumed, stopped, changed and deleted over REST; two processes see the same ones, and
 // when one dies another takes its task. Each offset is in the table once, all the while (G-1, G-2).
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
@@ -336,6 +338,39 @@ test('a secret that is not there fails its task by name; one that is, is shown a
     body: { message: expect.stringContaining('write a reference instead') },
   })
   await rest('DELETE', '/connectors/secret')
+})
+
+test('a password that a file in an allowed folder has, and one that lies outside', async () => {
+  const folder = join(millrace.folder, 'secrets')
+  await mkdir(folder)
+  await writeFile(join(folder, 'registry.properties'), `user=me\npassword=${PASSWORD}\n`)
+  await writeFile(join(millrace.folder, 'outside.properties'), `password=${PASSWORD}\n`)
+  await symlink(join(millrace.folder, 'outside.properties'), join(folder, 'link.properties'))
+  const third = await millrace.start('ingest', { extra: true, set: [`connect.secrets.folders=${folder}`] })
+  const registry = {
+    topics: 'filed',
+    'millrace.table': 'avro_rows',
+    'tasks.max': '2',
+    'value.converter': 'io.confluent.connect.avro.AvroConverter',
+    'value.converter.schema.registry.url': 'http://127.0.0.1:1',
+    'value.converter.basic.auth.credentials.source': 'USER_INFO',
+  }
+  const worker = new URL(third.url).host
+  const untilThere = async (name: string, state: string) => {
+    const isThere = ({ worker_id, state: found }: Status['tasks'][number]) => worker_id === worker && found === state
+    return (await until(name, ({ tasks }) => tasks.some(isThere))).tasks.find(isThere)
+  }
+  const reference = (file: string, key: string) => `me:\${file:${join(folder, file)}:${key}}`
+  const auth = 'value.converter.basic.auth.user.info'
+  // The first process allows no folder: its task fails. In the other the secret is read, and only the registry is away.
+  await create('from-files', { ...registry, [auth]: reference('registry.properties', 'password') })
+  await untilThere('from-files', 'RUNNING')
+  await rest('DELETE', '/connectors/from-files')
+  await create('from-link', { ...registry, [auth]: reference('link.properties', 'password') })
+  expect((await untilThere('from-link', 'FAILED'))?.trace).toContain('it is outside connect.secrets.folders')
+  await rest('DELETE', '/connectors/from-link')
+  expect(third.output()).not.toContain(PASSWORD)
+  await third.stop()
 })
 
 test('two processes see the same connectors; one dies by kill -9 and the other takes over: each offset once', async () => {
