@@ -73,13 +73,17 @@ type Assigned = {
   readonly generation: number
 }
 
-/** The records from offset `from` on, as rows of `source`. `isFinal`: see `BlockDecoder.decode`. Rejects only for bugs. */
+/**
+ * The records from offset `from` on, as rows of `source`. `isFinal`: see `BlockDecoder.decode`. `hasTurn`: units behind this one
+ * hold memory until it is taken, so it does not wait for room. Rejects only for bugs.
+ */
 export type Decode = (
   plan: DecodePlan,
   unit: SourceUnit,
   from: number,
   source: string,
   isFinal: boolean,
+  hasTurn?: boolean,
 ) => Promise<DecodedUnit | DecodeNeeds>
 
 /** The source as it was assigned, and its next offset. */
@@ -258,6 +262,8 @@ export function createKafkaPipeline(components: {
     let place = placeAhead(unit)
     if (!place) return { nextOffset: unit.nextOffset, damage: undefined }
     let plan = keeper.plan()
+    // What waits for a rate limit waits with one unit in hand, not with all that were fetched.
+    if (components.limit) await before
     const started = components.decode(plan, unit, place.from, rowSourceOf(place.entry.key.source), false)
     // It may fail while the one before is waited for.
     started.catch(() => {})
@@ -292,7 +298,7 @@ export function createKafkaPipeline(components: {
       releasePieces(result)
       plan = keeper.plan()
       place = now
-      result = await components.decode(plan, unit, now.from, rowSourceOf(now.entry.key.source), isFinal)
+      result = await components.decode(plan, unit, now.from, rowSourceOf(now.entry.key.source), isFinal, true)
     }
   }
 

@@ -311,8 +311,8 @@ function watchedDecode(
   onFailed: (error: unknown) => void,
 ): Decode {
   let loggedAtMs = Number.NEGATIVE_INFINITY
-  return async (plan, unit, from, source, isFinal) => {
-    const result = await decode(plan, unit, from, source, isFinal)
+  return async (plan, unit, from, source, isFinal, hasTurn) => {
+    const result = await decode(plan, unit, from, source, isFinal, hasTurn)
     if (result.kind !== 'decoded') return result
     if (result.records > 0) seenTopics.add(unit.topic)
     if (result.dead === 0) return result

@@ -55,8 +55,8 @@ export function createInlineWork({
   }
 
   return {
-    async decode(plan, unit, from, source, isFinal) {
-      await room(0)
+    async decode(plan, unit, from, source, isFinal, hasTurn = false) {
+      if (!hasTurn) await room(0)
       // Sockets and timers have their turn between units.
       await turn()
       const arrivedMicros = Number(world.clock.nowMicros())

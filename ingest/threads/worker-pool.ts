@@ -204,10 +204,11 @@ export function createWorkerPool(
     from: number,
     source: string,
     isFinal: boolean,
+    hasTurn: boolean,
   ): Promise<DecodedUnit | DecodeNeeds> {
     const grows = growth.get(plan.pipeline) ?? GROWTH_AT_FIRST
     const expected = Math.ceil(unit.batches.length * grows * GROWTH_HEADROOM) + 4096
-    await room(expected)
+    if (!hasTurn) await room(expected)
     const region = arena.allocate(expected)
     const { place, giveBack } = placeOfBytes(unit.batches)
     const { batches, ...fetched } = unit
@@ -290,9 +291,10 @@ export function createWorkerPool(
   }
 
   return {
-    decode(plan, unit, from, source, isFinal) {
-      const isTiny = !('batches' in unit) || unit.batches.length <= TINY_BYTES
-      return isTiny ? inline.decode(plan, unit, from, source, isFinal) : decodeAway(plan, unit, from, source, isFinal)
+    decode(plan, unit, from, source, isFinal, hasTurn = false) {
+      return 'batches' in unit && unit.batches.length > TINY_BYTES
+        ? decodeAway(plan, unit, from, source, isFinal, hasTurn)
+        : inline.decode(plan, unit, from, source, isFinal, hasTurn)
     },
     async seal(question) {
       const bytes = question.pieces.reduce(
