@@ -153,7 +153,14 @@ export async function forgetUnused(tx: Tx, pipeline: string): Promise<void> {
     .where('pipeline', '=', pipeline)
     .limit(1)
     .execute()
-  const covered = await tx.selectFrom('coverage').select('pipeline').where('pipeline', '=', pipeline).limit(1).execute()
+  const covered = await tx
+    .selectFrom('coverage')
+    .select('pipeline')
+    .where('pipeline', '=', pipeline)
+    // A row of its own says where it would have begun.
+    .where((row) => row.or([row('range_end', '>', row.ref('range_start')), row('earlier_ranges_json', '!=', '[]')]))
+    .limit(1)
+    .execute()
   if (named || running.length > 0 || covered.length > 0) return
   await tx.deleteFrom('pipeline_bindings').where('pipeline', '=', pipeline).execute()
 }

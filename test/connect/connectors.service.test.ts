@@ -174,6 +174,22 @@ test('made, paused, resumed, stopped, changed and deleted while rows come: each 
   expect((await rest('DELETE', '/connectors/orders-again')).status).toBe(204)
 })
 
+test('one that never took a record is forgotten when it is deleted: another may read its topic into its table', async () => {
+  await kafka.createTopic('misspelt', 1)
+  await create('mispelt', { topics: 'misspelt' })
+  await until('mispelt', isRunning(1))
+  await millrace.eventually(
+    "SELECT count(*)::INTEGER FROM millrace.partitions WHERE pipeline = 'mispelt' AND state = 'running'",
+    (value) => value === 1,
+  )
+  expect((await rest('DELETE', '/connectors/mispelt')).status).toBe(204)
+  await create('misspelt', { topics: 'misspelt' })
+  await produce('misspelt', 0, 10)
+  await rowsOf('misspelt', 10)
+  await until('misspelt', isRunning(1))
+  await rest('DELETE', '/connectors/misspelt')
+})
+
 test('topics that match a pattern are read, also those that come later, each into its table', async () => {
   await kafka.createTopic('region.eu', 1)
   await produce('region.eu', 0, 10)
