@@ -536,6 +536,53 @@ test('each format by a connector: rows live and from data files, key columns, he
   expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
 })
 
+test('a chain of transforms with a predicate over topics of a pattern; what they refuse goes to the dead letters and their topic', async () => {
+  for (const topic of ['shop-eu', 'shop-us']) await kafka.createTopic(topic, 1)
+  await kafka.createTopic('shop_dead', 1)
+  const transforms = 'org.apache.kafka.connect.transforms'
+  await create('shops', {
+    'topics.regex': '(?i)SHOP-\\p{Lower}+',
+    transforms: 'mask,cast,where,drop',
+    'transforms.mask.type': `${transforms}.MaskField$Value`,
+    'transforms.mask.fields': 'card',
+    'transforms.mask.replacement': '***',
+    'transforms.mask.predicate': 'european',
+    'transforms.cast.type': `${transforms}.Cast$Value`,
+    'transforms.cast.spec': 'n:int32',
+    'transforms.where.type': `${transforms}.InsertField$Value`,
+    'transforms.where.topic.field': 'shop',
+    'transforms.drop.type': `${transforms}.Filter`,
+    'transforms.drop.predicate': 'marked',
+    predicates: 'european,marked',
+    'predicates.european.type': `${transforms}.predicates.TopicNameMatches`,
+    'predicates.european.pattern': '.*-eu',
+    'predicates.marked.type': `${transforms}.predicates.HasHeaderKey`,
+    'predicates.marked.name': 'test',
+    'millrace.table': 'shops',
+    'errors.deadletterqueue.topic.name': 'shop_dead',
+    'errors.deadletterqueue.topic.replication.factor': '1',
+  })
+  const record = (n: string) => ({ value: `{"id": 1, "card": "4711", "n": ${n}}` })
+  for (const topic of ['shop-eu', 'shop-us']) {
+    await producer.send(topic, 0, [record('"7"'), record('"seven"'), { ...record('1'), headers: [['test', '1']] }])
+  }
+  await millrace.eventually('SELECT count(*)::INTEGER FROM shops', (rows) => Number(rows) >= 2)
+  const { data } = await millrace.sql('SELECT shop, card, n::INTEGER, _offset::INTEGER FROM shops ORDER BY shop')
+  expect(data).toEqual([
+    ['shop-eu', '***', 7, 0],
+    ['shop-us', '4711', 7, 0],
+  ])
+  await millrace.eventually('SELECT count(*)::INTEGER FROM shops__dead_letters', (rows) => Number(rows) >= 2)
+  const letters = await millrace.sql('SELECT topic, raw, kind FROM shops__dead_letters ORDER BY topic')
+  const raw = Buffer.from(record('"seven"').value).toString('base64')
+  expect(letters.data).toEqual(['shop-eu', 'shop-us'].map((topic) => [topic, raw, 'transform']))
+  const deadline = AbortSignal.timeout(30_000)
+  while ((await kafka.logEnd('shop_dead', 0)) < 2 && !deadline.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  expect(await kafka.logEnd('shop_dead', 0)).toBe(2)
+})
+
 async function untilNothingIsLive(table: string): Promise<void> {
   for (const name of [table, `${table}__dead_letters`]) {
     const deadline = AbortSignal.timeout(120_000)
