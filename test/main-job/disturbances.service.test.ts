@@ -1,6 +1,6 @@
 // Records go on coming while everything around ingest is disturbed, at random and at least twenty times: kill -9, zombies
 // (SIGSTOP longer than a session, then SIGCONT), members that join and leave, a broker that dies or freezes. What the log
-// holds at the end is in the table or in its dead letters, each offset once (G-1, G-2, G-5).
+// holds at the end is in the table or in its dead letters, each offset once, and `reconcile` says so (G-1, G-2, G-5).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { EXIT_FENCED } from '../../runtime/lifecycle.ts'
@@ -9,6 +9,7 @@ import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import type { StartedProcess } from '../harness/processes.ts'
 import { createProducer } from '../harness/produce.ts'
 import { type Place, type Servers, startServers } from '../lake/places.ts'
+import { runJson } from '../operations/run-command.ts'
 import { seeded } from './table-checks.ts'
 
 const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
@@ -194,6 +195,7 @@ test.each(PLACES)('%s: at least twenty disturbances lose and double nothing', { 
         CAUGHT_UP_MS,
       )
       await expectEachOffsetOnce(millrace, table, names[index])
+      expect(await runJson(millrace, 'reconcile', table)).toMatchObject({ balanced: true, findings: [] })
     }
     await replaceFenced(millrace, members)
     expect(said.length).toBeGreaterThanOrEqual(20)

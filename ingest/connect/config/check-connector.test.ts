@@ -283,6 +283,18 @@ describe('what is told', () => {
       'value.converter.schema.registry.url',
       'value.converter.schema.registry.url: expected http(s)://host:port[/path]',
     ],
+    [
+      {
+        'millrace.key.prefix': 'key_',
+        'key.converter': 'io.confluent.connect.avro.AvroConverter',
+        'key.converter.schema.registry.url': 'http://a:1',
+        'value.converter': 'io.confluent.connect.avro.AvroConverter',
+        'value.converter.schema.registry.url': 'http://b:1',
+      },
+      [],
+      'key.converter.schema.registry.url',
+      'expected the same registry as value.converter.schema.registry.url: schema ids are only unique in one',
+    ],
     [{ name: '.' }, [], 'name', 'expected a name that can be part of an address, which . and .. cannot'],
     [{ name: 'a\ud800' }, [], 'name', 'expected whole Unicode characters, found half of one'],
     [

@@ -17,7 +17,7 @@ import {
   listOf,
   textProblem,
 } from './config-value.ts'
-import type { ConnectorConfig, ErrorsConfig } from './connector-config.ts'
+import type { ConnectorConfig, ConverterConfig, ErrorsConfig } from './connector-config.ts'
 import { readConsumer } from './consumer-overrides.ts'
 import { checkHeaderConverter, readConverter } from './converters.ts'
 import { CONNECTOR_CLASS, DEFINITIONS } from './definitions.ts'
@@ -103,13 +103,15 @@ function readConfig(findings: Findings, { plans: transforms }: CheckedTransforms
   const table = readTable(findings, topics.kind === 'list' ? topics.names : undefined)
   const keyIsRead = table.keyPrefix !== undefined || transforms.some(({ type }) => /Key$|HeaderFrom/.test(type))
   const key = readConverter(findings, 'key')
+  const value = readConverter(findings, 'value')
+  if (keyIsRead) checkOneRegistry(findings, key, value)
   checkHeaderConverter(findings)
   return {
     name,
     topics,
     tasksMax: readNumber(findings, 'tasks.max') ?? 1,
     key: keyIsRead ? key : undefined,
-    value: readConverter(findings, 'value'),
+    value,
     transforms,
     errors: readErrors(findings, topics),
     consumer: readConsumer(findings, name),
@@ -120,6 +122,18 @@ function readConfig(findings: Findings, { plans: transforms }: CheckedTransforms
       bytesMax: readNumber(findings, 'millrace.rate.bytes.max'),
     },
   }
+}
+
+/** Schemas are known by their ids, and two registries give the same ids to different ones. */
+function checkOneRegistry(findings: Findings, key: ConverterConfig, value: ConverterConfig): void {
+  const urlOf = ({ registry }: ConverterConfig) => registry && listOf(registry['schema.registry.url'] ?? '').join()
+  const [keyUrl, valueUrl] = [urlOf(key), urlOf(value)]
+  if (keyUrl === undefined || valueUrl === undefined || keyUrl === valueUrl) return
+  const name = 'key.converter.schema.registry.url'
+  findings.error(
+    name,
+    'expected the same registry as value.converter.schema.registry.url: schema ids are only unique in one',
+  )
 }
 
 function readTopics(findings: Findings): ConnectorConfig['topics'] {
