@@ -7,6 +7,22 @@ import { newTableOf } from './test-values.ts'
 const REFUSED = { code: 'request-invalid' }
 
 export function describeNestedColumns(context: () => Pick<RaceContext, 'catalog' | 'other'>): void {
+  test('names of columns that differ in upper and lower case only are refused, as are those of hidden ones', async () => {
+    const { catalog } = context()
+    const made = async (...names: readonly string[]) => {
+      const columns = names.map((name, at) => ({
+        fieldId: 16 + at,
+        name,
+        type: { kind: 'long' as const },
+        required: false,
+      }))
+      return catalog.createTable({ ...newTableOf('cases'), columns })
+    }
+    await expect(made('id', 'ID')).rejects.toMatchObject(REFUSED)
+    await expect(made('_Source')).rejects.toMatchObject(REFUSED)
+    expect(await made('id', 'id2')).toMatchObject({ name: 'cases' })
+  })
+
   test('ids inside nested columns count like those of columns, and their names within a struct are one each', async () => {
     const { catalog, other } = context()
     const nested = (type: string) => {

@@ -9,6 +9,7 @@ import { type Selectable, sql } from 'kysely'
 import { childFields, type Field, fieldsWithin, formatColumnType, isNested } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { canNameColumn, holds } from '../../schemas/evolution.ts'
+import { foldName } from '../../schemas/match-fields.ts'
 import {
   type Column,
   FIRST_USER_FIELD_ID,
@@ -257,10 +258,11 @@ function largestFieldId(columns: readonly Column[]): number {
 function checkColumns(table: string, columns: readonly Column[]): void {
   const names = new Set(HIDDEN_COLUMNS.map(({ name }) => name))
   for (const { name } of columns) {
-    if (names.has(name)) {
+    // The engine, and so the compactor, takes names that differ in upper and lower case only for one.
+    if (names.has(foldName(name))) {
       throw new MillraceError('request-invalid', `table "${table}": column "${name}" is there twice or is a hidden one`)
     }
-    names.add(name)
+    names.add(foldName(name))
   }
   const ids = new Set<number>()
   for (const field of allFields(columns)) {
