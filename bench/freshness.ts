@@ -11,22 +11,25 @@ import { type BenchResult, loadText, mebibytes, thousands } from './report.ts'
 import type { Stage } from './stage.ts'
 import { median, percentile } from './statistics.ts'
 
-const RATE = 20_000
 const SECONDS_MAX = 60
 const WARM_UP_SECONDS = 5
 const POLL_MS = 50
 const LOOK_BACK_MS = 10_000
 const PATIENCE_MS = 30_000
-const TARGET_MS = 1_500
+/** At 100,000 a second and above the plan asks for more. */
+const TARGET_MS = (rate: number) => (rate < 100_000 ? 1_500 : 1_000)
+const SLOW_TARGET_MS = 2_000
 const FRESH_TOPIC = 'fresh'
 
 export async function benchFreshness(stage: Stage): Promise<BenchResult> {
   const kafka = await stage.broker()
   await kafka.createTopic(FRESH_TOPIC, PARTITIONS)
-  const seconds = Math.min(SECONDS_MAX, Math.ceil(stage.rows / RATE))
-  const millrace = await stage.millrace(`${eventsYaml(kafka.bootstrap, FRESH_TOPIC)}\nsnapshot.age.ms: 20 s\n`)
+  const seconds = Math.min(SECONDS_MAX, Math.ceil(stage.rows / stage.rate))
+  const settings = `${eventsYaml(kafka.bootstrap, FRESH_TOPIC)}\nsnapshot.age.ms: 20 s\n`
+  const { millrace, set, place } = await stage.placedMillrace(settings)
+  const target = set.length > 0 ? SLOW_TARGET_MS : TARGET_MS(stage.rate)
   const services = {
-    ingest: await millrace.start('ingest'),
+    ingest: await millrace.start('ingest', { set }),
     compactor: await millrace.start('compactor'),
     query: await millrace.start('query'),
   }
@@ -38,7 +41,7 @@ export async function benchFreshness(stage: Stage): Promise<BenchResult> {
     bootstrap: kafka.bootstrap,
     topic: FRESH_TOPIC,
     partitions: PARTITIONS,
-    rate: RATE,
+    rate: stage.rate,
     seconds: WARM_UP_SECONDS + seconds,
     firstIndex: 0,
     timeIsNow: true,
@@ -87,13 +90,13 @@ export async function benchFreshness(stage: Stage): Promise<BenchResult> {
   return {
     name: 'freshness',
     data: `${thousands(end.sent)} JSON records of 12 columns at ${thousands(end.sent / end.seconds)} a second for ${Math.round(end.seconds)} s (the first ${WARM_UP_SECONDS} s not counted), ${PARTITIONS} partitions, lz4, a batch per partition every 50 ms`,
-    settings: `defaults (flush.interval.ms 500) but snapshot.age.ms 20 s, so that snapshots are committed meanwhile; ingest, compactor and query running, a query every ${POLL_MS} ms`,
+    settings: `defaults (flush.interval.ms 500) but snapshot.age.ms 20 s, so that snapshots are committed meanwhile; ingest, compactor and query running, a query every ${POLL_MS} ms; the lake ${place}`,
     figures: [
       { what: 'produced → visible, p50', value: `${p50} ms` },
       {
         what: 'produced → visible, p99',
         value: `${p99} ms`,
-        target: { text: '≤ 1,500 ms', met: p99 <= TARGET_MS },
+        target: { text: `≤ ${thousands(target)} ms`, met: p99 <= target },
       },
       { what: 'produced → visible, largest', value: `${most} ms` },
       { what: 'the polling query, median', value: `${median(queryMs).toFixed(1)} ms, ${queryMs.length} queries` },

@@ -6,6 +6,8 @@
  *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --codec C     of the topic: lz4 (default) or zstd; --bytes B: 200 (default) or 290 a record; --partitions N: default 4;
  *   --skew S      share of the records in one topic-partition: 0.8; default: all have the same
+ *   --format F    json (default) or avro, of the ingest benchmark; --rate N: records a second of freshness, default 20,000
+ *   --slow-puts   ingest and freshness over S3, each request of the ingest process 100 ± 300 ms late; --bucket: the same in time
  *   --out FILE    results as JSON (default: not written)
  *   --write-page  puts the figures into docs/benchmarks.md
  *
@@ -50,6 +52,10 @@ const { values, positionals } = parseArgs({
     bytes: { type: 'string', default: String(USUAL_TOPIC.bytes) },
     partitions: { type: 'string', default: String(USUAL_TOPIC.partitions) },
     skew: { type: 'string', default: '0' },
+    format: { type: 'string', default: USUAL_TOPIC.format },
+    rate: { type: 'string', default: '20000' },
+    'slow-puts': { type: 'boolean', default: false },
+    bucket: { type: 'boolean', default: false },
     out: { type: 'string' },
     'write-page': { type: 'boolean', default: false },
   },
@@ -70,10 +76,15 @@ const command = [
   ...(rows === ROWS ? [] : [`--rows ${rows}`]),
   ...(commits === COMMITS ? [] : [`--commits ${commits}`]),
   ...shapeOptions(shape),
+  ...(values.rate === '20000' ? [] : [`--rate ${values.rate}`]),
+  ...(values['slow-puts'] ? ['--slow-puts'] : values.bucket ? ['--bucket'] : []),
 ].join(' ')
 const date = new Date().toISOString().slice(0, 10)
 const results: BenchResult[] = []
-const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`), shape)
+const rate = Number(values.rate)
+if (!Number.isInteger(rate) || rate < 1000) throw new Error('--rate: a whole number of at least 1000 is expected')
+const puts = values['slow-puts'] ? 'slow' : values.bucket ? 'bucket' : 'disk'
+const stage = createStage(rows, (line) => process.stderr.write(`${line}\n`), { shape, rate, puts })
 try {
   for (const name of names) {
     stage.say(`${name} …`)
@@ -93,8 +104,14 @@ try {
   await stage.close()
 }
 
-function topicShape(given: { codec: string; bytes: string; partitions: string; skew: string }): TopicShape {
-  const { codec } = given
+function topicShape(given: {
+  codec: string
+  bytes: string
+  partitions: string
+  skew: string
+  format: string
+}): TopicShape {
+  const { codec, format } = given
   const bytes = Number(given.bytes)
   const partitions = Number(given.partitions)
   const skew = Number(given.skew)
@@ -102,10 +119,11 @@ function topicShape(given: { codec: string; bytes: string; partitions: string; s
   if (bytes !== 200 && bytes !== 290) throw new Error('--bytes: 200 or 290 is expected')
   if (!Number.isInteger(partitions) || partitions < 1) throw new Error('--partitions: a whole number is expected')
   if (!(skew >= 0 && skew < 1)) throw new Error('--skew: a share below 1 is expected')
-  return { codec, bytes, partitions, skew }
+  if (format !== 'json' && format !== 'avro') throw new Error('--format: json or avro is expected')
+  return { codec, bytes, partitions, skew, format }
 }
 
 function shapeOptions(shape: TopicShape): string[] {
-  const names = ['codec', 'bytes', 'partitions', 'skew'] as const
+  const names = ['codec', 'bytes', 'partitions', 'skew', 'format'] as const
   return names.flatMap((name) => (shape[name] === USUAL_TOPIC[name] ? [] : [`--${name} ${shape[name]}`]))
 }
