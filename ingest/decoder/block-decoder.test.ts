@@ -441,6 +441,22 @@ test('key columns and headers are written beside the value, and their faults are
   expect(counts).toEqual({ dead: 2, filtered: 1, unknownKeys: 1 })
 })
 
+test('a fault of a key names the column that it would have made; a key that is too large is told', () => {
+  const more = { key: { format: 'json', envelope: false }, keyColumns: { prefix: 'key_' }, recordBytesMax: 40 } as const
+  const plan = planOf([tablePlan('a', { id: 'long', key_a: 'int' })], more)
+  const block = recordBlock('t', [
+    { key: '{"a":"x"}', value: '{"id":1}' },
+    { key: `{"a":1,"b":"${'y'.repeat(40)}"}`, value: '{"id":2}' },
+  ])
+  const decoded = createBlockDecoder(plan).decode(block, 0, 'kafka:t:x', 5, true)
+  if (decoded.kind !== 'decoded') throw new Error('more was asked for')
+  const letters = decoded.pieces.flatMap(({ batch }) => batchRows(batch))
+  expect(letters).toMatchObject([
+    { column: 'key_a', kind: 'key' },
+    { column: null, reason: expect.stringContaining('is larger than ingest.record.bytes.max (40)') },
+  ])
+})
+
 test('a whole key is one column; headers may be bytes; what is missing is asked for', () => {
   const columns = { id: 'long', key: 'string', headers: 'map<string, binary>' }
   const more = { key: { format: 'string' }, keyColumns: { prefix: 'key_' }, headersColumn: 'headers' } as const

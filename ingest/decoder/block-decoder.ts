@@ -201,7 +201,11 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
   function appendRest(table: TableRows, block: RecordBlock, index: number): DecodeFailure | undefined {
     const builder = table.builder!
     const failure = keys && appendKey(table, keys, block, index)
-    if (failure) return { ...failure, reason: `key: ${failure.reason}`, kind: 'key' }
+    if (failure) {
+      const named = `${prefix}${failure.column}`
+      const column = table.schema?.columns.some(({ name }) => name === named) ? named : failure.column
+      return { reason: `key: ${failure.reason}`, column, kind: 'key' }
+    }
     const { headers, headersIndex } = table
     if (!headers) return undefined
     if (headers.failure || headersIndex < 0) return headers.failure
@@ -219,6 +223,8 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
   function appendKey(table: TableRows, keys: Selection, block: RecordBlock, index: number): DecodeFailure | undefined {
     const builder = table.builder!
     const writer = keys.index[index]
+    const length = block.keyEnds[index] - block.keyStarts[index]
+    if (length > plan.recordBytesMax) return tooLarge(length, plan.recordBytesMax)
     if (block.keyStarts[index] < 0 || writer === NO_VALUE) return table.markNoKey(builder.rowCount)
     if (writer < 0) return keys.failures.get(index)
     const { decoder, failure } = table.prepareKey(keys.writers.list[writer], prefix)

@@ -57,7 +57,7 @@ export const MESSAGE_DIFFERENCES: readonly Difference[] = [
     ],
     why: 'theirs repeats the whole configuration or lists Java classes',
   },
-  { requests: ['bad topics.regex'], why: 'what is wrong with an expression is told by JavaScript instead of Java' },
+  { requests: ['bad topics.regex'], why: 'what is wrong with an expression is told in our own words' },
   { requests: ['tasks.max is no number'], why: 'theirs tells one mistake twice' },
   { requests: ['unknown converter'], why: 'ours tells which converters there are' },
   { requests: ['unknown path'], why: 'a path that is no part of the API is answered by the service that it lives in' },
