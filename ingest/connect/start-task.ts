@@ -26,6 +26,7 @@ import type { IngestWork } from '../threads/work.ts'
 import { type CheckedConnector, topicPattern } from './config/check-connector.ts'
 import { type ConnectorConfig, tableNameOf } from './config/connector-config.ts'
 import { kafkaSettings } from './kafka-settings.ts'
+import { needsHuman } from './needs-human.ts'
 import { createRegistries } from './registries.ts'
 import { createSecrets, maskedLog, type Secrets } from './secrets.ts'
 import type { RunningTask, StartTask } from './supervisor.ts'
@@ -34,9 +35,6 @@ const INFER_RECORDS = 1000
 const TOPICS_WAIT_MS = 1_000
 /** Of bad records, under errors.log.enable. */
 const LOG_EVERY_MS = 1_000
-/** Words of brokers and TLS for what only a human can mend. */
-const NEEDS_A_HUMAN =
-  /authenticat|not allowed|authoriz|sasl|credential|certificate|self.signed|handshake|unsupported_mechanism|wrong version number/i
 
 export function createStartTask(components: {
   settings: Pick<Settings, 'kafka' | 'connect' | 'ingest' | 'tables'>
@@ -248,7 +246,7 @@ export function createStartTask(components: {
         ...refused.map((reason) => `records become dead letters: ${reason}`),
         ...decisions().map(([id, text]) => `needs-decision ${id}: ${text}`),
       ],
-      failure: () => [...troubles.values()].find((reason) => NEEDS_A_HUMAN.test(reason)),
+      failure: () => [...troubles.values()].find(needsHuman),
       stop,
     }
     return task
