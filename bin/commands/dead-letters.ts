@@ -40,6 +40,7 @@ type TakenAnswer = {
   readonly replayed: number
   readonly discarded: number
   readonly filtered: number
+  readonly already: number
   readonly failed: number
   readonly failures: readonly { source: string; partition: number; offset: string; reason: string }[]
   readonly more: boolean
@@ -211,7 +212,8 @@ async function take(action: 'replay' | 'discard', table: string, options: TakeOp
   else process.stdout.write(takenText(action, answer))
 }
 
-function takenText(action: string, { replayed, discarded, filtered, failed, failures, more }: TakenAnswer): string {
+function takenText(action: string, answer: TakenAnswer): string {
+  const { replayed, discarded, filtered, already, failed, failures, more } = answer
   const counts =
     action === 'discard'
       ? [`${discarded} discarded`]
@@ -219,6 +221,7 @@ function takenText(action: string, { replayed, discarded, filtered, failed, fail
           `${replayed} replayed`,
           `${failed} still fail`,
           ...(filtered > 0 ? [`${filtered} dropped by the pipeline`] : []),
+          ...(already > 0 ? [`${already} were rows already`] : []),
         ]
   const lines = [
     counts.join(', '),

@@ -8,6 +8,9 @@
  * Each tick takes the next numbers of the source `letters:<table>`; of two at once the second one's tick finds the source moved,
  * reads the letters anew and finds those gone. So a letter leaves once, with its row, whoever asks how often (G-1, G-2).
  *
+ * A catalog that was made again does not know which letters left: then each is looked up in its table first, and one that is a row
+ * already leaves without another (`rows-of-letters.ts`).
+ *
  * If we stop before the tick's commit, a restart sees all letters where they were, and files that nothing refers to; after it,
  * rows and letters are as the tick says, and asking again finds nothing to do.
  */
@@ -15,6 +18,12 @@ import { join } from 'node:path'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
 import type { LetterPlace, LettersFilter } from '../../lake/dead-letters/letters-filter.ts'
 import { type Letter, type OpenLetters, openLetters } from '../../lake/dead-letters/read-letters.ts'
+import {
+  forgottenIn,
+  openRowsOfLetters,
+  placeText,
+  type RowsOfLetters,
+} from '../../lake/dead-letters/rows-of-letters.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import type { ObjectStore } from '../../lake/object-store/object-store.ts'
 import type { ReaderRow } from '../../lake/reader-row.ts'
@@ -53,6 +62,8 @@ export type LettersAnswer = {
   /** Letters that left without: discarded, or dropped by the pipeline's transforms. */
   readonly discarded: number
   readonly filtered: number
+  /** Letters that left because they were rows already: a catalog that was made again had forgotten that they had. */
+  readonly already: number
   readonly failed: number
   /** Of the first of them. */
   readonly failures: readonly {
@@ -98,6 +109,8 @@ type TriedBatch = {
   readonly rows: { readonly feed: TableFeed; readonly batch: MicroBatch }[]
   readonly leaving: Letter[]
   filtered: number
+  /** Of the filtered ones. */
+  already: number
   readonly failed: Tried['failed'][number][]
 }
 
@@ -124,7 +137,7 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
 
   async function takeAll(request: LettersRequest, engine: Engine): Promise<LettersAnswer> {
     const lettersTable = `${request.table}${DEAD_LETTERS_SUFFIX}`
-    const totals = { replayed: 0, discarded: 0, filtered: 0, failed: 0 }
+    const totals = { replayed: 0, discarded: 0, filtered: 0, already: 0, failed: 0 }
     const failures: LettersAnswer['failures'][number][] = []
     let after: LetterPlace | undefined
     let left = request.limit
@@ -132,36 +145,44 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
     let version = 0n
     let more = false
     requests += 1
-    const open = () =>
-      openLetters({
-        ...parts,
-        engine,
-        table: lettersTable,
-        workFolder: join(parts.workFolder, `letters-${requests}`),
-      })
-    let opened: OpenLetters = await open()
+    const open = async () => {
+      const workFolder = join(parts.workFolder, `letters-${requests}`)
+      const letters = await openLetters({ ...parts, engine, table: lettersTable, workFolder })
+      try {
+        return { letters, rows: await rowsOf(request, letters, lettersTable, engine) }
+      } catch (error) {
+        await letters.close()
+        throw error
+      }
+    }
+    const close = async ({ letters, rows }: Awaited<ReturnType<typeof open>>) => {
+      rows?.close()
+      await letters.close()
+    }
+    let reading = await open()
     /** Pipelines whose letters were counted since the letters were read. */
     let counted = new Set<string>()
     try {
       for (;;) {
-        const batch = await nextBatch(opened, request, after, left)
+        const batch = await nextBatch(reading.letters, request, after, left)
         if (!batch) break
         if (left <= 0) {
           more = true
           break
         }
-        const tried = await tryBatch(request, batch.letters)
+        const tried = await tryBatch(request, batch.letters, reading.rows)
         const key = lettersKey(batch.letters[0].pipeline as string, lettersTable)
-        if (!counted.has(key.pipeline)) openLettersSource(parts.ledger, key, opened.coverage)
+        if (!counted.has(key.pipeline)) openLettersSource(parts.ledger, key, reading.letters.coverage)
         counted.add(key.pipeline)
-        const committed = tried.leaving.length === 0 ? opened.version : await commitLetters(parts, request, key, tried)
+        const committed =
+          tried.leaving.length === 0 ? reading.letters.version : await commitLetters(parts, request, key, tried)
         if (committed === 'stale') {
           attempts += 1
           if (attempts >= ATTEMPTS_MAX) {
             throw new MillraceError('commit-conflict', `letters of ${lettersTable} are taken by others too; try again`)
           }
-          await opened.close()
-          opened = await open()
+          await close(reading)
+          reading = await open()
           counted = new Set()
           continue
         }
@@ -172,7 +193,8 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
         parts.count(key.pipeline, request.action, tried.leaving.length)
         if (request.action === 'replay') totals.replayed += tried.leaving.length - tried.filtered
         else totals.discarded += tried.leaving.length
-        totals.filtered += request.action === 'replay' ? tried.filtered : 0
+        totals.filtered += request.action === 'replay' ? tried.filtered - tried.already : 0
+        totals.already += tried.already
         totals.failed += tried.failed.length
         for (const { letter, reason } of tried.failed.slice(0, FAILURES_SHOWN_MAX - failures.length)) {
           const { source, partition, offset } = letter
@@ -180,10 +202,23 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
         }
       }
       const { action, table } = request
-      return { table, action, ...totals, failures, more, version: String(version || opened.version) }
+      return { table, action, ...totals, failures, more, version: String(version || reading.letters.version) }
     } finally {
-      await opened.close()
+      await close(reading)
     }
+  }
+
+  /** undefined: every letter that left is known to have. Asked after the letters were read: who takes some meanwhile makes us stale. */
+  async function rowsOf(
+    request: LettersRequest,
+    { tableId }: OpenLetters,
+    lettersTable: string,
+    engine: Engine,
+  ): Promise<RowsOfLetters | undefined> {
+    if (request.action === 'discard') return undefined
+    if (forgottenIn(await catalog.pipelineFacts(), { tableId, name: lettersTable }) === 0n) return undefined
+    const workFolder = join(parts.workFolder, `rows-${requests}`)
+    return openRowsOfLetters({ ...parts, engine, table: request.table, workFolder })
   }
 
   async function nextBatch(
@@ -216,9 +251,27 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
     })
   }
 
-  async function tryBatch(request: LettersRequest, letters: readonly Letter[]): Promise<TriedBatch> {
-    const leavesAsIs = { rows: [], leaving: [...letters], filtered: letters.length, failed: [] }
-    return request.action === 'discard' ? leavesAsIs : decodeAgain(request.table, letters)
+  async function tryBatch(
+    request: LettersRequest,
+    letters: readonly Letter[],
+    rows: RowsOfLetters | undefined,
+  ): Promise<TriedBatch> {
+    const leaveAsIs = (leaving: Letter[], already: number): TriedBatch => ({
+      rows: [],
+      leaving,
+      filtered: leaving.length,
+      already,
+      failed: [],
+    })
+    if (request.action === 'discard') return leaveAsIs([...letters], 0)
+    const places = await rows?.places(letters)
+    const isRow = (letter: Letter) => places?.has(placeText(letter)) === true
+    const leaving = letters.filter(isRow)
+    if (leaving.length === letters.length) return leaveAsIs(leaving, leaving.length)
+    const others = letters.filter((letter) => !isRow(letter))
+    const tried = await decodeAgain(request.table, others)
+    tried.leaving.push(...leaving)
+    return { ...tried, filtered: tried.filtered + leaving.length, already: leaving.length }
   }
 
   async function decodeAgain(tableName: string, letters: readonly Letter[]): Promise<TriedBatch> {
@@ -230,7 +283,7 @@ export function createDeadLetters(parts: DeadLettersParts): DeadLetters {
         `pipeline "${pipeline}" does not run in this ingest process, so it cannot decode its letters: ask one that runs it, or start it`,
       )
     }
-    const tried: TriedBatch = { rows: [], leaving: [], filtered: 0, failed: [] }
+    const tried: TriedBatch = { rows: [], leaving: [], filtered: 0, already: 0, failed: [] }
     // By topic-partition, in the order of their places.
     for (const group of Map.groupBy(letters, ({ source, partition }) => `${source}/${partition}`).values()) {
       const decoded = await decode(keeper, blockOf(group, group[0].topic ?? parts.httpTopic), group[0].source)

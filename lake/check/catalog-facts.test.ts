@@ -142,6 +142,23 @@ test('records in are rows, dead letters and filtered ones', () => {
   expect(letters[0]).toMatchObject({ table: 't__dead_letters', path: 'pipeline p' })
 })
 
+test('letters that left before the catalog was made again may be in files or not, and never beyond that', () => {
+  const plain = tableOf(1, 't', { snapshotRows: 9 })
+  const bindings = [1, 2].map((tableId) => ({ pipeline: 'p', tableId }))
+  const left = { ...coverageOf(0n, 2n), source: 'letters:t__dead_letters' }
+  const coverage = [coverageOf(0n, 10n, { recordsDead: 3n }), left]
+  const found = (snapshotRows: number, masked = { rows: 0, held: 0 }) =>
+    kinds(
+      balanceFindings(
+        catalogOf({ tables: [plain, tableOf(2, 't__dead_letters', { snapshotRows, masked })], bindings, coverage }),
+      ),
+    )
+  for (const rows of [1, 2, 3]) expect(found(rows)).toEqual([])
+  expect([found(0), found(4)]).toEqual([['unbalanced: 0'], ['unbalanced: 4']])
+  // With every mask known it is exact.
+  expect([found(1, { rows: 2, held: 0 }), found(2, { rows: 2, held: 0 })]).toEqual([[], ['unbalanced: 2']])
+})
+
 test('no source has more records than offsets, nor more dead and filtered ones than records', () => {
   const many = [coverageOf(0n, 3n, { recordsIn: 4n }), coverageOf(5n, 9n, { recordsDead: 3n, recordsFiltered: 2n })]
   expect(kinds(balanceFindings(catalogOf({ coverage: many })))).toEqual([

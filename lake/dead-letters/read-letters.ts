@@ -6,21 +6,17 @@
  * The version is told to the reader row before a file is opened, so that nothing of it goes meanwhile. A file that is gone or
  * damaged is an error naming it. What is read holds for the version only: whoever takes letters away commits against it.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import type { Coverage } from '../../schemas/coverage.ts'
-import { MillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
-import type { Catalog, TableVersion } from '../catalog/catalog.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import type { Engine } from '../engine/engine.ts'
-import { type MappedFile, relationSql } from '../file-mapping.ts'
-import { createSnapshotReader, readMetadata } from '../iceberg/read.ts'
+import { relationSql } from '../file-mapping.ts'
 import { unmaskedSql } from '../mask-sql.ts'
-import { FILE_SCHEME, localFileOf } from '../object-store/object-path.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
-import { readLocalFooter } from '../parquet/footer-file.ts'
 import type { ReaderRow } from '../reader-row.ts'
 import { type LetterPlace, type LettersFilter, lettersWhere } from './letters-filter.ts'
+import { filesOf, openFiles } from './open-files.ts'
 
 export type Letter = LetterPlace & {
   /** null: over HTTP. */
@@ -36,15 +32,13 @@ export type Letter = LetterPlace & {
 
 export type OpenLetters = {
   readonly version: bigint
+  readonly tableId: number
   /** Of the pipelines that feed the table, as of the version: where the source that counts what left stands. */
   readonly coverage: readonly Coverage[]
   /** The first ones behind `after` in the order of their places, up to `count` of them. */
   next(filter: LettersFilter, after: LetterPlace | undefined, count: number): Promise<readonly Letter[]>
   close(): Promise<void>
 }
-
-/** Files of a bucket are fetched whole: more than this is looked at by SQL, and taken away in parts by the compactor. */
-const FETCH_BYTES_MAX = 4 * 1024 ** 3
 
 export async function openLetters(components: {
   catalog: Pick<Catalog, 'readTables'>
@@ -65,10 +59,11 @@ export async function openLetters(components: {
   try {
     const { schemas } = version.table
     const columns = [...(schemas.at(-1)?.columns ?? HIDDEN_COLUMNS)]
-    const files = await openFiles(version, store, workFolder)
+    const files = await openFiles(await filesOf(version, store), { store, workFolder, table })
     const relation = unmaskedSql(relationSql(files, schemas, columns), columns, version.masks ?? [])
     return {
       version: version.version,
+      tableId: version.table.tableId,
       coverage: version.coverage,
       close,
       async next(filter, after, count) {
@@ -101,32 +96,4 @@ function letterOf(row: Row): Letter {
     value: row.raw as Uint8Array | null,
     headers: row.raw_headers as Uint8Array | null,
   }
-}
-
-async function openFiles(version: TableVersion, store: ObjectStore, workFolder: string): Promise<MappedFile[]> {
-  const { metadataLocation, segments, table } = version
-  const snapshot = metadataLocation && (await readMetadata(store, metadataLocation)).currentSnapshot
-  const live = snapshot ? await createSnapshotReader({ store, entriesMax: 0 }).liveFiles(snapshot) : []
-  const files = [...live, ...segments]
-  const remote = files.filter(({ path }) => !path.startsWith(FILE_SCHEME))
-  const bytes = remote.reduce((sum, file) => sum + file.bytes, 0)
-  if (bytes > FETCH_BYTES_MAX) {
-    throw new MillraceError(
-      'request-too-large',
-      `the files of ${table.name} have ${bytes} bytes, at most ${FETCH_BYTES_MAX} are fetched at once`,
-      { facts: { table: table.name } },
-    )
-  }
-  await mkdir(workFolder, { recursive: true })
-  const opened: MappedFile[] = []
-  for (const { path } of files) {
-    let localFile: string
-    if (path.startsWith(FILE_SCHEME)) localFile = localFileOf(path)
-    else {
-      localFile = join(workFolder, `${opened.length}.parquet`)
-      await writeFile(localFile, (await store.get(path)).bytes)
-    }
-    opened.push({ path, localFile, footer: await readLocalFooter(localFile) })
-  }
-  return opened
 }

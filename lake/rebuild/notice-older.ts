@@ -11,7 +11,7 @@
  * Answers are compared with what was known when the question was asked: a slow answer is not an older catalog.
  */
 import { statSync } from 'node:fs'
-import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
+import { type Coverage, LETTERS_SOURCE, sourceKeyText } from '../../schemas/coverage.ts'
 import { isMillraceError, type MillraceError } from '../../schemas/errors.ts'
 import type { Catalog, FlushTick, SegmentMergeResult, SnapshotResult, Table, TickResult } from '../catalog/catalog.ts'
 import { olderCatalogError } from './older-catalog.ts'
@@ -23,8 +23,8 @@ export type NoticeOptions = {
   onOlder(error: MillraceError): void
 }
 
-/** Coverage of Kafka's sources is never forgotten; that of HTTP producers is, when they are idle for long. */
-const KEPT_FOR_EVER = 'kafka:'
+/** Coverage of Kafka's sources and of letters that left is never forgotten; that of HTTP producers is, when they are idle for long. */
+const KEPT_FOR_EVER = ['kafka:', LETTERS_SOURCE]
 
 export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlder }: NoticeOptions): C {
   const versions = new Map<number, bigint>()
@@ -97,7 +97,8 @@ export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlde
       for (const { key, coverage } of result.stale) {
         const committed = ends.get(sourceKeyText(key))
         const end = endOf(coverage)
-        if (committed === undefined || !key.source.startsWith(KEPT_FOR_EVER) || end >= committed) continue
+        const isKept = KEPT_FOR_EVER.some((start) => key.source.startsWith(start))
+        if (committed === undefined || !isKept || end >= committed) continue
         notice(`coverage of ${key.source}/${key.partition} ends at ${end}, this process committed up to ${committed}`)
       }
     }
@@ -109,7 +110,10 @@ export function noticeOlderCatalog<C extends Catalog>(catalog: C, { file, onOlde
       }
       note(tableId, version)
     }
-    for (const advance of tick.advances) ends.set(sourceKeyText(advance), advance.range.end)
+    for (const advance of tick.advances) {
+      // A stretch that consumed nothing may be taken back (ADR 27).
+      if (advance.range.start < advance.range.end) ends.set(sourceKeyText(advance), advance.range.end)
+    }
   }
 
   const nothing = () => {}

@@ -13,6 +13,7 @@
  */
 import type { Coverage } from '../../schemas/coverage.ts'
 import { sourceKeyText } from '../../schemas/coverage.ts'
+import { betweenStretches } from './between-stretches.ts'
 import { tableSource } from './choose-ticks.ts'
 import { plannedCoverage } from './coverage-plan.ts'
 import type {
@@ -115,6 +116,7 @@ export function planRebuild(bucket: BucketFacts, known: KnownCatalog, options: R
     notes: [
       ...ticks.notes,
       ...holes.filter((each) => !isOnce(each)).map((each) => `${holesText(each)}: they brought no row, or are lost`),
+      ...betweenStretches(coverage),
     ],
     rows: {
       snapshots: drafts.reduce((sum, { metadata }) => sum + (metadata?.snapshotRows ?? 0), 0),

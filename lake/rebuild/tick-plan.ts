@@ -8,7 +8,7 @@
  * A tick is *proven* committed when a later file of its process says so, when a file of it was merged, or when the catalog
  * knows one. It is *refuted* when its process says that it gave it up.
  */
-import { type OffsetRange, type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
+import { LETTERS_SOURCE, type OffsetRange, type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
 import { chooseTicks, type TickAdvance, type TickCandidate, tableSource } from './choose-ticks.ts'
 import type { KnownSegment, SegmentFile } from './facts.ts'
 import { createSourceRanges, holdsRange, meetsRange, type SourceRanges } from './offset-ranges.ts'
@@ -21,9 +21,11 @@ import { type CommitRecord, type PartName, type RecordedSource, segmentPath } fr
  * superseded    its offsets are in by other files, or its process gave it up: a tick that never committed
  * incomplete    other files of its tick are missing: a tick that never committed, or lost a file
  * gap           offsets before it are in no file; Kafka is read again from there
+ * replayed      a replay of dead letters that nothing proves committed or not, and another one has its numbers: unlike offsets,
+ *               they may stand for other letters
  * unsequenced   rows of senders without a producer sequence, and nothing proves that they were acknowledged
  */
-export type LeftOutReason = 'in-snapshot' | 'merged' | 'superseded' | 'incomplete' | 'gap' | 'unsequenced'
+export type LeftOutReason = 'in-snapshot' | 'merged' | 'superseded' | 'incomplete' | 'gap' | 'replayed' | 'unsequenced'
 
 export type LeftOut = {
   readonly path: string
@@ -182,7 +184,8 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
 
   function leaveUnchosen(tick: Tick, covered: SourceRanges): void {
     if (isIn(tick, covered)) {
-      leaveTick(tick, 'superseded', 'other ticks have its offsets', false)
+      if (isRivalReplay(tick)) leaveTick(tick, 'replayed', REPLAYED, true)
+      else leaveTick(tick, 'superseded', 'other ticks have its offsets', false)
       return
     }
     leaveTick(tick, 'gap', gapText(tick, covered), true)
@@ -207,6 +210,15 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
   const candidates = ticks.filter(({ missing }) => missing.length === 0)
   const { chosen, covered, isExhaustive } = chooseTicks(candidates.map(candidateOf), certain, inTable)
   if (!isExhaustive) notes.push(NOT_EXHAUSTIVE)
+  const unproven = candidates.filter(({ id, isProven }) => chosen.has(id) && !isProven)
+  /** Of two replays with the same numbers, and no proof of either, the one not chosen may be the committed one. */
+  const isRivalReplay = ({ advances }: Tick) =>
+    unproven.some((other) =>
+      other.advances.some(
+        ({ source, range }) =>
+          isOfLetters(source) && advances.some((each) => each.source === source && meetsRange([range], each.range)),
+      ),
+    )
   for (const tick of candidates) if (chosen.has(tick.id)) takeTick(tick)
   for (const tick of candidates) if (!chosen.has(tick.id)) leaveUnchosen(tick, covered)
   for (const tick of incomplete) takeWhatIsLeft(tick, covered)
@@ -216,6 +228,8 @@ export function decideTicks(drafts: readonly TableDraft[], facts: Certain, optio
 const UNSEQUENCED = 'nothing proves that its rows were acknowledged: --take-unsequenced takes them'
 const PARTLY_ANONYMOUS =
   'has rows of senders without a producer sequence beside others; it is taken whole, though nothing proves that they were acknowledged'
+const REPLAYED =
+  'another replay has the numbers of its letters, and nothing proves which of the two was committed: letters of this one may be lost'
 const NOT_EXHAUSTIVE =
   'there were too many ticks that exclude each other to look at every combination; the most promising was taken'
 
@@ -384,6 +398,10 @@ const HTTP_PREFIX = 'http:'
 /** `http:<writer id>` is what a process calls senders without a producer. */
 function isAnonymous(source: string, writerId: string): boolean {
   return source.split('\u0000')[1] === `${HTTP_PREFIX}${writerId}`
+}
+
+function isOfLetters(source: string): boolean {
+  return source.split('\u0000')[1].startsWith(LETTERS_SOURCE)
 }
 
 function isUnsequenced({ advances, writerId }: Tick): boolean {

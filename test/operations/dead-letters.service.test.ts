@@ -3,10 +3,14 @@
  * wherever a process is killed (G-1, G-2, G-5).
  */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openCatalog } from '../../lake/catalog/open-catalog.ts'
+import { createLog } from '../../runtime/log.ts'
+import { createSystemWorld } from '../../runtime/system-world.ts'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
 import { checkCommand } from '../lake/check-lake.ts'
+import { catalogFileOf, loseCatalog } from './lose-catalog.ts'
 import { runJson, runMillrace } from './run-command.ts'
 
 let kafka: KafkaBroker
@@ -216,6 +220,68 @@ for (const crashAt of [
       const again = await runJson<Taken>(millrace, 'dead-letters', 'replay', 'events')
       const isIn = crashAt.includes('after-commit')
       expect(again).toMatchObject({ replayed: isIn ? 0 : TOO_LARGE, failed: BROKEN })
+      await expectEveryRecordOnce(millrace, GOOD + TOO_LARGE)
+      expect(await lettersIn(millrace)).toBe(BROKEN)
+      expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
+    } finally {
+      await millrace.close()
+    }
+  })
+}
+
+/** No segment and no mask is left: the compactor has rewritten all of it. */
+async function untilRewritten(millrace: Millrace): Promise<void> {
+  const log = createLog({ level: 'error', fields: { service: 'test' }, secrets: [] })
+  const world = createSystemWorld({ log, crashAt: '' })
+  const catalog = await openCatalog({ url: `sqlite:${catalogFileOf(millrace)}`, world })
+  try {
+    await expect
+      .poll(
+        async () => {
+          const tables = await catalog.readTables(['events', 'events__dead_letters'])
+          return tables.map(({ segments, masks = [] }) => [segments.length, masks.length])
+        },
+        { timeout: 30_000, interval: 200 },
+      )
+      .toEqual([
+        [0, 0],
+        [0, 0],
+      ])
+  } finally {
+    await catalog.close()
+  }
+}
+
+for (const isCompacted of [false, true]) {
+  const how = isCompacted ? 'after the letters were rewritten' : 'while their bytes are still in files'
+  test(`the catalog is lost ${how}: no letter becomes a row a second time (G-2)`, async () => {
+    const topic = `lost-${isCompacted}`
+    await send(topic)
+    const millrace = await createMillrace({ settings: settingsFor(topic) })
+    try {
+      const query = await millrace.start('query')
+      const small = await millrace.start('ingest', { set: [SMALL] })
+      const letters = BROKEN + TOO_LARGE
+      await millrace.eventually('SELECT count(*) FROM events__dead_letters', (rows) => Number(rows) === letters)
+      await small.stop()
+      const ingest = await millrace.start('ingest')
+      expect(await runJson<Taken>(millrace, 'dead-letters', 'replay', 'events')).toMatchObject({ replayed: TOO_LARGE })
+      if (isCompacted) {
+        const compactor = await millrace.start('compactor')
+        await untilRewritten(millrace)
+        await compactor.stop()
+      }
+      await ingest.stop()
+      await query.stop()
+      await loseCatalog(millrace)
+
+      await millrace.start('query')
+      await millrace.start('ingest')
+      await expectEveryRecordOnce(millrace, GOOD + TOO_LARGE)
+      expect(await lettersIn(millrace)).toBe(isCompacted ? BROKEN : letters)
+      expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
+      const again = await runJson<Taken>(millrace, 'dead-letters', 'replay', 'events')
+      expect(again).toMatchObject({ replayed: 0, already: isCompacted ? 0 : TOO_LARGE, failed: BROKEN })
       await expectEveryRecordOnce(millrace, GOOD + TOO_LARGE)
       expect(await lettersIn(millrace)).toBe(BROKEN)
       expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })

@@ -7,6 +7,7 @@ import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
 import { checkCommand } from '../lake/check-lake.ts'
+import { loseCatalog } from './lose-catalog.ts'
 import { runJson, runMillrace } from './run-command.ts'
 
 let kafka: KafkaBroker
@@ -67,7 +68,7 @@ test('skipped while stopped, filled in while it runs, doubled only by words; rec
   const millrace = await createMillrace({ settings: settingsFor('moved') })
   const set = (...args: string[]) => runMillrace(millrace, 'offsets', 'set', '--pipeline', 'main', ...args)
   try {
-    await millrace.start('query')
+    const query = await millrace.start('query')
     const first = await millrace.start('ingest')
     await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 99)
     const balanced = await runJson<Reconciled>(millrace, 'reconcile', 'events')
@@ -93,7 +94,7 @@ test('skipped while stopped, filled in while it runs, doubled only by words; rec
     const moved = await set('--to', new Date(TIME + 249_500).toISOString(), '--why', 'a bad day')
     expect(moved.out).toMatch(/^moved\/0 \[100, 250\) goes on behind what is skipped \(kafka:moved:\S+@250\)\n$/)
 
-    await millrace.start('ingest')
+    const second = await millrace.start('ingest')
     await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 149)
     const skipped = await runJson<Reconciled>(millrace, 'reconcile', 'events')
     expect(skipped).toMatchObject({ balanced: true, findings: [] })
@@ -110,6 +111,21 @@ test('skipped while stopped, filled in while it runs, doubled only by words; rec
     expect(after).toMatchObject({ balanced: true, findings: [] })
     expect(after.notices).toMatchObject([{ kind: 'skipped', count: '50', ranges: [['200', '250']] }])
     expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
+
+    // The catalog is lost: stretches are what they were, but that the rest was skipped is a gap that somebody has to fill.
+    await second.stop()
+    await query.stop()
+    expect(await loseCatalog(millrace)).toMatch(/offsets \[200, 250\) of kafka:moved:\S+\/0 are between its stretches/)
+    await millrace.start('query')
+    await millrace.start('ingest')
+    await send('moved', 300, 10)
+    await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 257)
+    const rest = ['--from', '0', '--until', '310']
+    const filledRest = await runMillrace(millrace, 'offsets', 'backfill', '--pipeline', 'main', ...rest)
+    expect(filledRest.out).toMatch(/^moved\/0 \[200, 250\) will be read/)
+    await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 307, 60_000)
+    expect(await placesOnce(millrace)).toEqual([307, 307, 307, 1])
+    expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
   } finally {
     await millrace.close()
   }
@@ -120,7 +136,7 @@ test('backward: nothing is read twice, unless it is asked for, and then as anoth
   await send('again', 0, 60)
   const millrace = await createMillrace({ settings: settingsFor('again') })
   try {
-    await millrace.start('query')
+    const query = await millrace.start('query')
     const first = await millrace.start('ingest')
     await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 59)
     expect((await first.stop()).code).toBe(0)
@@ -131,10 +147,21 @@ test('backward: nothing is read twice, unless it is asked for, and then as anoth
       ...['offsets', 'set', '--pipeline', 'main', '--to', '40', '--allow-duplicates'],
     )
     expect(doubled.out).toMatch(/^again\/0 \[40, 60\) reads again, as rows of another source \(kafka:again:\S+#2\)/)
-    await millrace.start('ingest')
+    const second = await millrace.start('ingest')
     await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 79)
     expect(await placesOnce(millrace)).toEqual([79, 79, 59, 2])
     expect(await runJson<Reconciled>(millrace, 'reconcile', 'events')).toMatchObject({ balanced: true, findings: [] })
+    expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
+
+    // The catalog is lost: the incarnation that was read last is read on, and nothing is doubled once more.
+    await second.stop()
+    await query.stop()
+    await loseCatalog(millrace)
+    await millrace.start('query')
+    await millrace.start('ingest')
+    await send('again', 60, 10)
+    await millrace.eventually('SELECT count(*) FROM events', (rows) => Number(rows) === 88)
+    expect(await placesOnce(millrace)).toEqual([88, 88, 68, 2])
     expect(await checkCommand({ millrace }, '--deep')).toMatchObject({ code: 0 })
   } finally {
     await millrace.close()
