@@ -169,6 +169,26 @@ export async function forgetMasks(tx: Tx, now: bigint): Promise<void> {
     .execute()
 }
 
+/**
+ * A rebuild took other metadata than the catalog named: nobody knows which masked rows its files hold. All masks of the table are
+ * forgotten, with their counts, so that whoever replays looks letters up in their table first (`rows-of-letters.ts`). Who
+ * asked for them and why stays.
+ */
+export async function forgetMasksOf(tx: Tx, tableId: bigint, version: bigint, now: bigint): Promise<void> {
+  await tx
+    .updateTable('masks')
+    .set({
+      predicate: FORGOTTEN,
+      counts_json: '[]',
+      row_count: 0n,
+      applied_rows: 0n,
+      applied_version: version,
+      applied_at: now,
+    })
+    .where('table_id', '=', tableId)
+    .execute()
+}
+
 export async function lettersLeftIn(tx: Tx): Promise<LettersLeft[]> {
   const rows = await tx.selectFrom('masks').select(['table_id', 'action', 'counts_json']).orderBy('mask_id').execute()
   const sums = new Map<string, LettersLeft>()

@@ -1,6 +1,9 @@
 // What a rebuild writes: new writers above all epochs, tables with their old ids, files that no sweep takes; all of it or nothing.
 import { expect, test } from 'vitest'
 import { createTestWorld } from '../../runtime/test-world.ts'
+import { lettersKey } from '../../schemas/coverage.ts'
+import { maskedOffsetsOf } from '../../schemas/masked-offsets.ts'
+import { forgottenIn } from '../dead-letters/rows-of-letters.ts'
 import type { NewSegment } from './catalog.ts'
 import { openCatalog } from './open-catalog.ts'
 import type { Restoration, RestoredTable } from './restore.ts'
@@ -239,4 +242,61 @@ test('what only the catalog knew stays: keys of requests, commit ids', async () 
   await catalog.restore({ ...RESTORATION, newestEpoch: await catalog.fenceAllWriters(), tables: [], bindings: [] })
   expect(await catalog.findIdempotencyKey(table.tableId, 'k')).toMatchObject({ rows: 3 })
   expect(await catalog.commitTick(tick)).toEqual({ ...answer, outcome: 'already-committed' })
+})
+
+test('masks hold for the metadata that they were made for: under another one all letters may be back, and the count tells (G-2)', async () => {
+  for (const isOther of [false, true]) {
+    const catalog = await open()
+    const writer = await catalog.registerWriter('ingest')
+    const name = 't__dead_letters'
+    const table = await catalog.createTable({ ...TABLE, name, columns: [...COLUMNS] })
+    const letters = lettersKey('p', name)
+    await catalog.commitTick({
+      commitId: 'replay',
+      writer,
+      segments: [],
+      advances: [
+        {
+          ...letters,
+          range: { start: 0n, end: 2n },
+          recordsIn: 2,
+          recordsDead: 0,
+          recordsFiltered: 2,
+          logEnd: undefined,
+          caughtUp: true,
+        },
+      ],
+      idempotencyKeys: [],
+      masks: [
+        {
+          tableId: table.tableId,
+          action: 'replay',
+          offsets: maskedOffsetsOf([3n, 4n].map((offset) => ({ source: 'kafka:t:1', partition: 0, offset }))),
+          requestedBy: 'me',
+          why: 'mended',
+        },
+      ],
+    })
+    const asked = { tableId: table.tableId, name }
+    expect(forgottenIn(await catalog.pipelineFacts(), asked)).toBe(0n)
+    await catalog.restore({
+      ...RESTORATION,
+      newestEpoch: await catalog.fenceAllWriters(),
+      tables: [
+        {
+          ...TABLE,
+          ...asked,
+          segments: [],
+          metadata: isOther ? TABLE.metadata : undefined,
+          deadPaths: [],
+          heldPaths: [],
+        },
+      ],
+      bindings: [],
+    })
+    expect(forgottenIn(await catalog.pipelineFacts(), asked)).toBe(isOther ? 2n : 0n)
+    const [{ masks = [] }] = await catalog.readTables([name])
+    expect(masks).toHaveLength(isOther ? 0 : 1)
+    await catalog.close()
+  }
 })

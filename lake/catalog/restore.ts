@@ -7,7 +7,7 @@
  *   3  restore            one transaction: tables, schemas, live segments, coverage, bindings, writers, leases
  *
  * `restore` refuses (`commit-conflict`) when a writer registered since 2. What only the catalog knew stays as it is: commit ids,
- * idempotency keys, masks, readers, jobs. If we stop before its commit point, a restart sees the catalog as it was with all
+ * idempotency keys, readers, jobs; masks too, of tables whose metadata stays. If we stop before its commit point, a restart sees the catalog as it was with all
  * writers fenced, and runs the same again; after it, the catalog that was planned.
  */
 
@@ -20,6 +20,7 @@ import type { NewSegment, PartitionField, SortField } from './catalog.ts'
 import { RESTORE_KIND } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
+import { forgetMasksOf } from './masks.ts'
 import { coverageOf, metadataChecksumText, segmentOf } from './rows-as-values.ts'
 import { insertSegments, insertTombstones } from './segment-rows.ts'
 import { COVERAGE_COLUMNS } from './source-coverage.ts'
@@ -317,6 +318,7 @@ async function writeTableRow(tx: Tx, table: RestoredTable, now: bigint): Promise
     metadata_checksum: metadata ? metadataChecksumText(metadata.checksum, metadata.location) : null,
     snapshot_rows: metadata?.rows ?? 0,
   }
+  if (before && before.metadata_location !== moving.metadata_location) await forgetMasksOf(tx, id, table.version, now)
   if (before) await tx.updateTable('tables').set(moving).where('table_id', '=', id).execute()
   else {
     await tx
