@@ -48,7 +48,8 @@ export function stretchesOf(place: KafkaPlace, all: readonly Coverage[]): Covera
   return own.filter(({ source }) => incarnationOf(source) === newest).sort(byStart)
 }
 
-function byStart(a: Coverage, b: Coverage): number {
+/** The last one is read on. */
+export function byStart(a: Coverage, b: Coverage): number {
   const [left, right] = [startOf(a), startOf(b)]
   if (left !== right) return left < right ? -1 : 1
   // An empty stretch that a skip just began lies behind what ends there.

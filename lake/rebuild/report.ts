@@ -3,6 +3,7 @@
  * never in the JSON.
  */
 import type { Coverage } from '../../schemas/coverage.ts'
+import { readOn } from './between-stretches.ts'
 import type { Problem } from './plan.ts'
 import type { RebuildResult } from './rebuild.ts'
 import type { LeftOut } from './tick-plan.ts'
@@ -63,7 +64,7 @@ export function reportText(result: RebuildResult): string {
     const segments = `${table.added.length} segments with ${rows} rows become live`
     lines.push(`${table.name} (id ${table.tableId}): version ${table.version}, ${snapshot}, ${segments}`)
   }
-  const reads = plan.coverage.filter(({ source }) => source.startsWith('kafka:'))
+  const reads = readOn(plan.coverage)
   for (const { pipeline, source, partition, ranges } of reads.slice(0, SHOWN_MAX)) {
     const holes = ranges.length > 1 ? `, with ${ranges.length - 1} holes that no file covers` : ''
     lines.push(`${pipeline}: ${source}/${partition} is read on from offset ${ranges.at(-1)?.end ?? 0n}${holes}`)

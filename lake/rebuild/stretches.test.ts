@@ -7,6 +7,7 @@ import { balanceFindings, tableFindings } from '../check/catalog-facts.ts'
 import { forgottenIn } from '../dead-letters/rows-of-letters.ts'
 import { type BucketFacts, EMPTY_CATALOG, type KnownCatalog, type SegmentFile } from './facts.ts'
 import { planRebuild, type RebuildPlan } from './plan.ts'
+import { reportText } from './report.ts'
 import { segmentPath } from './segment-record.ts'
 
 const ROOT = 'file:///lake'
@@ -102,6 +103,8 @@ test('every stretch comes back with its own offsets, the last one is read on, an
   })
   expect(stretchesOf(PLACE, plan.coverage).at(-1)?.source).toBe('kafka:clicks:1c@500')
   expect([plan.problems, plan.leftOut]).toEqual([[], []])
+  const text = reportText({ plan, isChanged: true, isDryRun: false, knownTables: 0 })
+  expect(text.match(/.* is read on from .*/g)).toEqual(['p: kafka:clicks:1c@500/0 is read on from offset 600'])
   expect(plan.notes).toEqual([expect.stringMatching(/^offsets \[350, 500\) of kafka:clicks:1c\/0 .*offsets backfill/)])
 })
 
