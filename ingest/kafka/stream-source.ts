@@ -121,26 +121,22 @@ export function createStreamSource(components: {
     const arrays = new RecordArrays()
     let key = ''
     try {
-      for (;;) {
-        const message = stream.read() as RawMessage | null
-        const next = message && topicPartitionKey(message)
-        if (arrays.count > 0 && (next !== key || arrays.count >= RECORDS_IN_BLOCK_MAX)) {
-          await deliver(key, arrays)
-          if (mine.over) return
-        }
-        if (!message || next === null) {
-          if (stream.destroyed || mine.over) return
-          await readable(stream)
-          continue
-        }
-        const from = delivered.get(next)
-        if (!wanted.has(next) || from === undefined || Number(message.offset) < from) continue
-        if (arrays.count === 0) {
-          key = next
-          arrays.reset(from)
-        }
-        append(arrays, message)
+      for await (const message of stream) {
+        const next = topicPartitionKey(message)
+        if (arrays.count > 0 && next !== key) await deliver(key, arrays)
         while (isPaused && !mine.over) await world.clock.sleep(RETRY_MS)
+        if (mine.over) return
+        const from = delivered.get(next)
+        if (wanted.has(next) && from !== undefined && Number(message.offset) >= from) {
+          if (arrays.count === 0) {
+            key = next
+            arrays.reset(from)
+          }
+          append(arrays, message)
+        }
+        if (arrays.count >= RECORDS_IN_BLOCK_MAX || (arrays.count > 0 && stream.readableLength === 0)) {
+          await deliver(key, arrays)
+        }
       }
     } catch (error) {
       if (mine.over || isClosed) return
@@ -204,19 +200,6 @@ export function createStreamSource(components: {
       cluster.close()
     },
   }
-}
-
-function readable(stream: RawStream): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      for (const event of ['readable', 'end', 'close', 'error']) stream.off(event, done)
-      resolve()
-    }
-    stream.on('readable', done)
-    stream.on('end', done)
-    stream.on('close', done)
-    stream.on('error', done)
-  })
 }
 
 function append(arrays: RecordArrays, message: RawMessage): void {
