@@ -52,7 +52,7 @@ export async function benchIngest(stage: Stage): Promise<BenchResult> {
   return {
     name: 'ingest',
     data: topicText(topic),
-    settings: `defaults (flush.interval.ms 500, flush.bytes 64 MiB, ingest.memory.max 96 MiB, ingest.threads auto); one ingest process; the lake ${place}`,
+    settings: `defaults (flush.interval.ms 500, flush.bytes 64 MiB, ingest.memory.max 64 MiB, ingest.threads auto); one ingest process; the lake ${place}`,
     figures: [
       {
         what: 'CPU-seconds per million rows, start-up included',

@@ -235,7 +235,7 @@ export const LEAVES = {
   'ingest.memory.max': bytes({
     description:
       'Bytes that ingest holds in memory: fetched records that wait, and rows until they are committed. At it, sources pause; nothing is dropped.',
-    fallback: 96 * MiB,
+    fallback: 64 * MiB,
     min: 8 * MiB,
     max: TiB,
   }),
