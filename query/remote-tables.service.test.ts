@@ -17,7 +17,7 @@ import { createStubs } from './plan/stubs.ts'
 import { createTableFileReader } from './plan/table-files.ts'
 import { createSampleLake, querySettings, type SampleLake } from './sample-lake.ts'
 import { startQuery } from './service.ts'
-import { checkStatement, parseSql } from './statement.ts'
+import { checkStatement, parseSql } from './statement/statement.ts'
 
 const ROWS = 300_000
 

@@ -3,7 +3,7 @@
  * as query arguments. The format is the `format` given, else by `Accept`, else JSON.
  */
 import { z } from 'zod'
-import { MillraceError } from '../schemas/errors.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 
 export const FORMATS = ['json', 'jsonl', 'csv', 'arrow'] as const
 export type ResultFormat = (typeof FORMATS)[number]

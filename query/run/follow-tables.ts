@@ -6,11 +6,11 @@
  * that needs the file: nothing here fails anything. Cost: one read of all versions a look while a remote table is
  * followed, one more read for a table that moved, and one GET a segment.
  */
-import type { Catalog, Segment, TableVersion } from '../lake/catalog/catalog.ts'
-import { FILE_SCHEME } from '../lake/object-store/object-path.ts'
-import type { RangeCache } from '../lake/range-cache/range-cache.ts'
-import type { CounterMetric } from '../runtime/metrics.ts'
-import type { World } from '../runtime/world.ts'
+import type { Catalog, Segment, TableVersion } from '../../lake/catalog/catalog.ts'
+import { FILE_SCHEME } from '../../lake/object-store/object-path.ts'
+import type { RangeCache } from '../../lake/range-cache/range-cache.ts'
+import type { CounterMetric } from '../../runtime/metrics.ts'
+import type { World } from '../../runtime/world.ts'
 
 export type TableFollower = {
   /** Somebody asked about these tables. */

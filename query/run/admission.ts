@@ -2,7 +2,7 @@
  * How many queries run and wait: `concurrentMax` at once, up to `queueMax` waiting in order of arrival; one more is
  * refused with `overloaded` (429, the client may come back). A waiter whose client leaves, leaves the queue.
  */
-import { MillraceError } from '../schemas/errors.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 
 export type Admission = {
   /** Resolves to what must be called, once, when the query is over. */

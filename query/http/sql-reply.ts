@@ -10,10 +10,10 @@
  *   csv, arrow   the connection is cut in the middle of the chunked body
  */
 import type { ServerResponse } from 'node:http'
-import type { ResultColumn } from '../lake/engine/engine.ts'
-import { ERRORS, errorClass, type MillraceError } from '../schemas/errors.ts'
-import { freshnessMs, sourcesOf } from './freshness.ts'
-import type { QueryFacts, QueryOutcome } from './run-query.ts'
+import type { ResultColumn } from '../../lake/engine/engine.ts'
+import { ERRORS, errorClass, type MillraceError } from '../../schemas/errors.ts'
+import { freshnessMs, sourcesOf } from '../freshness.ts'
+import type { QueryFacts, QueryOutcome } from '../run/run-query.ts'
 import { CONTENT_TYPES, type ResultFormat } from './sql-request.ts'
 
 const BUFFER_BYTES = 1024 * 1024

@@ -9,24 +9,24 @@
  *  - a read into a hole of a sparse file: fetch the files whole, run once more, counted: it is a planner's bug
  *  - the engine died under us because of another query: run once more
  */
-import type { Catalog, TableVersions } from '../lake/catalog/catalog.ts'
-import type { PipelineFacts } from '../lake/catalog/pipeline-status.ts'
-import type { Engine, EngineQuery, EngineResult, ResultColumn } from '../lake/engine/engine.ts'
-import { quoteText } from '../lake/file-mapping.ts'
-import { systemRows } from '../lake/pipeline-rows.ts'
-import type { ReaderRow } from '../lake/reader-row.ts'
-import type { CounterMetric } from '../runtime/metrics.ts'
-import type { World } from '../runtime/world.ts'
-import { isMillraceError, MillraceError } from '../schemas/errors.ts'
+import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
+import type { PipelineFacts } from '../../lake/catalog/pipeline-status.ts'
+import type { Engine, EngineQuery, EngineResult, ResultColumn } from '../../lake/engine/engine.ts'
+import { quoteText } from '../../lake/file-mapping.ts'
+import { systemRows } from '../../lake/pipeline-rows.ts'
+import type { ReaderRow } from '../../lake/reader-row.ts'
+import type { CounterMetric } from '../../runtime/metrics.ts'
+import type { World } from '../../runtime/world.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import type { PlannedTable, Planner, PlanStats } from '../plan/plan-tables.ts'
+import { checkStatement, parseSql, prepareText, type Statement } from '../statement/statement.ts'
+import { SYSTEM_TABLES } from '../system-tables/columns.ts'
+import { SYSTEM_SCHEMA, systemTableSql } from '../system-tables/system-sql.ts'
 import type { Admission } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
-import type { PlannedTable, Planner, PlanStats } from './plan/plan-tables.ts'
 import type { QueryState } from './query-list.ts'
 import { createRecent } from './recent.ts'
-import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
-import { SYSTEM_TABLES } from './system-tables/columns.ts'
-import { SYSTEM_SCHEMA, systemTableSql } from './system-tables/system-sql.ts'
 
 export type QueryRequest = {
   readonly queryId: string

@@ -1,5 +1,5 @@
 /** The queries of this process, for `GET /v1/queries` and for cancelling by id. An id is in use as long as its query runs. */
-import { MillraceError } from '../schemas/errors.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 
 export type QueryState = 'waiting' | 'planning' | 'running'
 

@@ -11,13 +11,13 @@
  * Everything else the tree may hold is data. The engine's own walls (read-only transaction, statement type, folders,
  * locked configuration) stand behind this one. Errors: `syntax-error`, `statement-refused`, with line and column.
  */
-import { positionOf, type StatementPosition } from '../lake/engine/duckdb-error.ts'
-import type { SystemTable } from '../lake/pipeline-rows.ts'
-import { MillraceError } from '../schemas/errors.ts'
-import { HIDDEN_COLUMNS } from '../schemas/table-schema.ts'
+import { positionOf, type StatementPosition } from '../../lake/engine/duckdb-error.ts'
+import type { SystemTable } from '../../lake/pipeline-rows.ts'
+import { MillraceError } from '../../schemas/errors.ts'
+import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
+import { isSystemTable, SYSTEM_TABLES } from '../system-tables/columns.ts'
+import { SYSTEM_SCHEMA } from '../system-tables/system-sql.ts'
 import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
-import { isSystemTable, SYSTEM_TABLES } from './system-tables/columns.ts'
-import { SYSTEM_SCHEMA } from './system-tables/system-sql.ts'
 
 export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }
 

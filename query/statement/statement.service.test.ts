@@ -1,10 +1,10 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createEngine } from '../lake/engine/create-engine.ts'
-import type { Engine } from '../lake/engine/engine.ts'
-import { createTestWorld } from '../runtime/test-world.ts'
-import { isMillraceError } from '../schemas/errors.ts'
+import { createEngine } from '../../lake/engine/create-engine.ts'
+import type { Engine } from '../../lake/engine/engine.ts'
+import { createTestWorld } from '../../runtime/test-world.ts'
+import { isMillraceError } from '../../schemas/errors.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
 
 let engine: Engine

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import type { Segment, TableVersion } from '../lake/catalog/catalog.ts'
-import type { EnsuredFile } from '../lake/range-cache/range-cache.ts'
-import { createTestWorld } from '../runtime/test-world.ts'
+import type { Segment, TableVersion } from '../../lake/catalog/catalog.ts'
+import type { EnsuredFile } from '../../lake/range-cache/range-cache.ts'
+import { createTestWorld } from '../../runtime/test-world.ts'
 import { createTableFollower } from './follow-tables.ts'
 
 function versionOf(name: string, version: bigint, segmentIds: readonly number[], root = 's3://bucket'): TableVersion {

@@ -1,8 +1,8 @@
 // What a client reads about a failed query has one spelling, whichever part of the process answers.
 import { ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
-import { errorBody as serverErrorBody } from '../runtime/http-server.ts'
-import { ERRORS, type ErrorCode, MillraceError } from '../schemas/errors.ts'
+import { errorBody as serverErrorBody } from '../../runtime/http-server.ts'
+import { ERRORS, type ErrorCode, MillraceError } from '../../schemas/errors.ts'
 import { createSqlReply, errorBody } from './sql-reply.ts'
 
 type Shown = { error: { code: string; class: string } }

@@ -3,9 +3,9 @@
  * bytes explain, its files are read one by one, every column, and the first one that fails is named (G-9). Costs a read
  * of all of them, and only happens then.
  */
-import type { Engine } from '../lake/engine/engine.ts'
-import { quoteText } from '../lake/file-mapping.ts'
-import { asMillraceError, isMillraceError, MillraceError } from '../schemas/errors.ts'
+import type { Engine } from '../../lake/engine/engine.ts'
+import { quoteText } from '../../lake/file-mapping.ts'
+import { asMillraceError, isMillraceError, MillraceError } from '../../schemas/errors.ts'
 
 export type ReadFile = { readonly path: string; readonly localFile: string }
 
