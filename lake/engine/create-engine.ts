@@ -17,7 +17,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { World } from '../../runtime/world.ts'
 import { type ErrorCode, MillraceError } from '../../schemas/errors.ts'
-import type { Engine, EngineQuery, EngineResult, EngineSettings, ResultColumn } from './engine.ts'
+import type { Engine, EngineProgress, EngineQuery, EngineResult, EngineSettings, ResultColumn } from './engine.ts'
 import type { EngineFailure, FromEngine, ToEngine } from './engine-messages.ts'
 
 const CANCEL_GRACE_MS = 2_000
@@ -32,6 +32,7 @@ type Handlers = {
   onColumns?(columns: readonly ResultColumn[]): void | Promise<void>
   onChunk?(chunk: Uint8Array): void | Promise<void>
   onRows?(rows: readonly (readonly unknown[])[]): void | Promise<void>
+  onProgress?(progress: EngineProgress): void
 }
 
 type Call = {
@@ -148,6 +149,9 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
         return
       case 'rows':
         deliver(from, message.id, call, () => call.handlers.onRows?.(message.rows), true)
+        return
+      case 'progress':
+        call.handlers.onProgress?.(message.progress)
         return
       case 'done':
         finish(() => (call.stopped ? call.reject(call.stopped) : call.resolve(message.result)))

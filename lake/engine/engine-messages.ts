@@ -2,12 +2,12 @@
  * What parent and engine process say to each other over the IPC channel (structured clone: bytes and bigint as they are).
  *
  *   parent → engine   start (settings, once) · query · run · cancel · credit (one chunk was consumed)
- *   engine → parent   ready · columns · chunk · rows · done · objects (answer of run) · failed
+ *   engine → parent   ready · columns · chunk · rows · progress · done · objects (answer of run) · failed
  *
  * Everything of one query carries its `id`, a number that the parent gives out and never uses twice.
  */
 import type { ErrorCode } from '../../schemas/errors.ts'
-import type { EngineQuery, EngineResult, EngineSettings, ResultColumn } from './engine.ts'
+import type { EngineProgress, EngineQuery, EngineResult, EngineSettings, ResultColumn } from './engine.ts'
 
 export type ToEngine =
   | { readonly kind: 'start'; readonly settings: EngineSettings }
@@ -29,12 +29,16 @@ export type FromEngine =
   | { readonly kind: 'columns'; readonly id: number; readonly columns: readonly ResultColumn[] }
   | { readonly kind: 'chunk'; readonly id: number; readonly bytes: Uint8Array }
   | { readonly kind: 'rows'; readonly id: number; readonly rows: readonly (readonly unknown[])[] }
+  | { readonly kind: 'progress'; readonly id: number; readonly progress: EngineProgress }
   | { readonly kind: 'done'; readonly id: number; readonly result: EngineResult }
   | { readonly kind: 'objects'; readonly id: number; readonly rows: readonly Readonly<Record<string, unknown>>[] }
   | { readonly kind: 'failed'; readonly id: number; readonly failure: EngineFailure }
 
 /** Chunks (or row batches) of one query on their way to a parent that has not consumed them yet. */
 export const CHUNKS_IN_FLIGHT_MAX = 4
+
+/** How often a running query tells how far it is. */
+export const PROGRESS_EVERY_MS = 250
 
 /** A statement of ours that asks for a plan: parameters are typed by what stands after it. */
 export const EXPLAIN_PREFIX = 'EXPLAIN (FORMAT JSON) '

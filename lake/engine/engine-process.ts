@@ -3,7 +3,7 @@
  * `child_process.fork`; it lives as long as its parent's channel.
  *
  *   start    open the database with its limits, then shut it in: only the given folders, no extensions, configuration
- *            locked (but for the session's time zone)
+ *            locked (but for a connection's time zone and whether it counts its progress)
  *   query    a connection of its own: our setup statements, then the statement in a read-only transaction, streamed,
  *            encoded here, at most CHUNKS_IN_FLIGHT_MAX chunks unread by the parent
  *   run      a connection of its own, all rows as objects
@@ -27,11 +27,19 @@ import {
 } from '@duckdb/node-api'
 import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { duckdbError, withoutPrefix } from './duckdb-error.ts'
-import type { EngineQuery, EngineResult, EngineSettings } from './engine.ts'
-import { CHUNKS_IN_FLIGHT_MAX, EXPLAIN_PREFIX, type FromEngine, type ToEngine } from './engine-messages.ts'
+import type { EngineQuery, EngineResult, EngineSettings, ResultFormat } from './engine.ts'
+import {
+  CHUNKS_IN_FLIGHT_MAX,
+  EXPLAIN_PREFIX,
+  type FromEngine,
+  PROGRESS_EVERY_MS,
+  type ToEngine,
+} from './engine-messages.ts'
 import { type BoundValue, bindParameters, parameterValues } from './parameters.ts'
 import { createArrowEncoder } from './result-arrow.ts'
+import { createParquetEncoder } from './result-parquet.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
+import { createTsvEncoder } from './result-tsv.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
 
 type Running = {
@@ -98,7 +106,9 @@ async function start(given: EngineSettings): Promise<void> {
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
     await connection.run('SET GLOBAL enable_external_access = false')
-    await connection.run("SET GLOBAL allowed_configs = ['TimeZone']")
+    await connection.run(
+      "SET GLOBAL allowed_configs = ['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']",
+    )
     await connection.run('SET GLOBAL lock_configuration = true')
     connection.closeSync()
     send({ kind: 'ready' })
@@ -168,12 +178,16 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
     stopIfCancelled(run)
   }
   const begin = settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'
-  await connection.run(begin)
+  await connection.run(COUNT_PROGRESS + begin)
   const statement = await prepareOne(connection, request)
   const values = await parameterValues(connection, await forParameters(connection, request, statement), request.params)
   bindParameters(statement, values)
   stopIfCancelled(run)
-  const result = await sendResult(id, run, request, await statement.stream())
+  const telling = tellProgress(id, connection)
+  const result = await statement
+    .stream()
+    .then((rows) => sendResult(id, run, request, rows))
+    .finally(() => clearInterval(telling))
   if (!result.truncated) {
     const isComplete = await connection.run('SELECT 1').then(
       () => true,
@@ -188,6 +202,19 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
     await connection.run('COMMIT')
   }
   send({ kind: 'done', id, result })
+}
+
+/** Kept for each connection; never printed. */
+const COUNT_PROGRESS = 'SET enable_progress_bar_print = false; SET enable_progress_bar = true; '
+
+function tellProgress(id: number, connection: DuckDBConnection): NodeJS.Timeout {
+  let told = -1
+  return setInterval(() => {
+    const { percentage, rows_processed } = connection.progress
+    if (percentage < 0 || percentage === told) return
+    told = percentage
+    send({ kind: 'progress', id, progress: { percent: percentage, rowsScanned: Number(rows_processed) } })
+  }, PROGRESS_EVERY_MS)
 }
 
 const ANALYZE_PREFIX = 'EXPLAIN ANALYZE '
@@ -236,7 +263,7 @@ async function sendResult(id: number, run: Running, request: EngineQuery, result
   const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
   send({ kind: 'columns', id, columns })
   const encoder =
-    request.format === 'rows' ? undefined : encoderOf(request.format, types, result.deduplicatedColumnNames())
+    request.format === 'rows' ? undefined : encoderOf(request, request.format, types, result.deduplicatedColumnNames())
   let rowCount = 0
   let bytes = 0
   let truncated = false
@@ -283,19 +310,24 @@ async function sendResult(id: number, run: Running, request: EngineQuery, result
 }
 
 function encoderOf(
-  format: Exclude<EngineQuery['format'], 'rows'>,
+  { wideNumbers }: EngineQuery,
+  format: ResultFormat,
   types: DuckDBResult['columnTypes'] extends () => infer T ? T : never,
   names: readonly string[],
 ): ResultEncoder {
   switch (format) {
     case 'json':
-      return createJsonEncoder(types)
+      return createJsonEncoder(types, wideNumbers)
     case 'jsonl':
-      return createJsonLinesEncoder(types, names)
+      return createJsonLinesEncoder(types, names, wideNumbers)
     case 'csv':
       return createCsvEncoder(types, names)
+    case 'tsv':
+      return createTsvEncoder(types, names)
     case 'arrow':
       return createArrowEncoder(types, names)
+    case 'parquet':
+      return createParquetEncoder(types, names)
   }
 }
 

@@ -18,6 +18,16 @@ export type EngineSettings = {
 
 export type ResultColumn = { readonly name: string; readonly type: string }
 
+export type ResultFormat = 'json' | 'jsonl' | 'csv' | 'tsv' | 'arrow' | 'parquet'
+
+/** Of a running query, as DuckDB estimates it. */
+export type EngineProgress = {
+  /** 0 to 100. */
+  readonly percent: number
+  /** Rows that its scans have gone through. */
+  readonly rowsScanned: number
+}
+
 export type EngineQuery = {
   readonly queryId: string
   /** Run first on the same connection: temp views over files, SET TimeZone, … Ours, trusted. */
@@ -25,7 +35,9 @@ export type EngineQuery = {
   /** The user's statement. */
   readonly sql: string
   readonly params: readonly unknown[] | Readonly<Record<string, unknown>>
-  readonly format: 'json' | 'jsonl' | 'csv' | 'arrow' | 'rows'
+  readonly format: ResultFormat | 'rows'
+  /** In `json` and `jsonl`, 64-bit and wider integers and decimals as numbers rather than text. Default false. */
+  readonly wideNumbers?: boolean
   readonly rowsMax: number
   readonly bytesMax: number
   readonly timeoutMs: number
@@ -45,6 +57,8 @@ export type Engine = {
       onColumns?(columns: readonly ResultColumn[]): void | Promise<void>
       onChunk(chunk: Uint8Array): void | Promise<void>
       onRows?(rows: readonly (readonly unknown[])[]): void | Promise<void>
+      /** Now and then, while it changes. */
+      onProgress?(progress: EngineProgress): void
     },
     signal?: AbortSignal,
   ): Promise<EngineResult>

@@ -18,8 +18,8 @@ export type ResultEncoder = {
   end(): Uint8Array | undefined
 }
 
-export function createJsonEncoder(types: readonly DuckDBType[]): ResultEncoder {
-  const columns = types.map(columnText)
+export function createJsonEncoder(types: readonly DuckDBType[], wideNumbers = false): ResultEncoder {
+  const columns = types.map((type) => columnText(type, wideNumbers))
   let isFirst = true
   return {
     begin: () => undefined,
@@ -40,8 +40,12 @@ export function createJsonEncoder(types: readonly DuckDBType[]): ResultEncoder {
   }
 }
 
-export function createJsonLinesEncoder(types: readonly DuckDBType[], names: readonly string[]): ResultEncoder {
-  const columns = types.map(columnText)
+export function createJsonLinesEncoder(
+  types: readonly DuckDBType[],
+  names: readonly string[],
+  wideNumbers = false,
+): ResultEncoder {
+  const columns = types.map((type) => columnText(type, wideNumbers))
   const keys = names.map((name, index) => `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`)
   return {
     begin: () => undefined,
@@ -74,7 +78,7 @@ function jsonCells(chunk: DuckDBDataChunk, index: number, column: ColumnText, ro
 }
 
 export function createCsvEncoder(types: readonly DuckDBType[], names: readonly string[]): ResultEncoder {
-  const columns = types.map(columnText)
+  const columns = types.map((type) => columnText(type))
   return {
     begin: () => Buffer.from(`${names.map(csvCell).join(',')}\r\n`, 'utf8'),
     encode(chunk, rowCount) {

@@ -3,7 +3,8 @@
  *
  *   boolean            true, false
  *   8..32-bit integers number
- *   64-bit and wider integers, decimal   text of digits (a JSON number would lose digits in most readers)
+ *   64-bit and wider integers, decimal   text of digits (a JSON number would lose digits in most readers); with
+ *                      `wideNumbers` a JSON number with all its digits, for readers that ask for it
  *   float, double      number; NaN, Infinity, -Infinity as text; a float in its own shortest digits
  *   date, time         2026-01-31, 12:34:56.000001 (fraction only when there is one)
  *   timestamp          2026-01-31T12:34:56.5; with time zone in UTC with a Z; infinity, -infinity
@@ -44,7 +45,8 @@ export type ColumnText = {
   readonly text: (value: DuckDBValue) => string
 }
 
-export function columnText(type: DuckDBType): ColumnText {
+/** @param wideNumbers 64-bit and wider integers and decimals as JSON numbers, inside what is nested too */
+export function columnText(type: DuckDBType, wideNumbers = false): ColumnText {
   switch (type.typeId) {
     case DuckDBTypeId.BOOLEAN:
     case DuckDBTypeId.TINYINT:
@@ -64,7 +66,14 @@ export function columnText(type: DuckDBType): ColumnText {
     case DuckDBTypeId.MAP:
     case DuckDBTypeId.UNION:
     case DuckDBTypeId.VARIANT:
-      return { kind: 'nested', text: (value) => JSON.stringify(plainValue(value, type)) }
+      return { kind: 'nested', text: (value) => JSON.stringify(plainValue(value, type, wideNumbers)) }
+    case DuckDBTypeId.BIGINT:
+    case DuckDBTypeId.UBIGINT:
+    case DuckDBTypeId.HUGEINT:
+    case DuckDBTypeId.UHUGEINT:
+    case DuckDBTypeId.BIGNUM:
+    case DuckDBTypeId.DECIMAL:
+      return { kind: wideNumbers ? 'bare' : 'quoted', text: scalarText }
     default:
       return { kind: 'quoted', text: scalarText }
   }
@@ -172,30 +181,37 @@ function part(value: number, unit: string): string {
   return value === 0 ? '' : `${value}${unit}`
 }
 
+// Not in the compiler's library yet; in every engine that `engines` of package.json asks for.
+const rawJson = (JSON as unknown as { rawJSON(text: string): Json }).rawJSON
+
 /** Any value as JSON; the type, where it is known, keeps floats short. */
-export function plainValue(value: DuckDBValue, type?: DuckDBType): Json {
+export function plainValue(value: DuckDBValue, type?: DuckDBType, wideNumbers = false): Json {
   if (value === null) return null
   if (value instanceof DuckDBListValue || value instanceof DuckDBArrayValue) {
     const inner = childType(type)
-    return value.items.map((item) => plainValue(item, inner))
+    return value.items.map((item) => plainValue(item, inner, wideNumbers))
   }
   if (value instanceof DuckDBStructValue) {
     return objectOf(
-      Object.entries(value.entries).map(([name, entry]) => [name, plainValue(entry, entryType(type, name))]),
+      Object.entries(value.entries).map(([name, entry]) => [
+        name,
+        plainValue(entry, entryType(type, name), wideNumbers),
+      ]),
     )
   }
   if (value instanceof DuckDBMapValue) {
     const inner = type?.typeId === DuckDBTypeId.MAP ? (type as { valueType?: DuckDBType }).valueType : undefined
-    return objectOf(value.entries.map((entry) => [keyText(entry.key), plainValue(entry.value, inner)]))
+    return objectOf(value.entries.map((entry) => [keyText(entry.key), plainValue(entry.value, inner, wideNumbers)]))
   }
-  if (value instanceof DuckDBUnionValue) return plainValue(value.value)
-  if (value instanceof DuckDBVariantValue) return plainValue(value.value, value.type)
+  if (value instanceof DuckDBUnionValue) return plainValue(value.value, undefined, wideNumbers)
+  if (value instanceof DuckDBVariantValue) return plainValue(value.value, value.type, wideNumbers)
   if (typeof value === 'boolean') return value
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) return String(value)
     return type?.typeId === DuckDBTypeId.FLOAT ? Number(floatText(value)) : value
   }
-  return scalarText(value)
+  const text = scalarText(value)
+  return wideNumbers && (typeof value === 'bigint' || value instanceof DuckDBDecimalValue) ? rawJson(text) : text
 }
 
 /** A null prototype would do, but JSON.stringify keeps own `__proto__` keys only when defined, not assigned. */

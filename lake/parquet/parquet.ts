@@ -84,7 +84,12 @@ export type WriteParquetOptions = {
   readonly rowGroupRows: number
   /** Repeated in the footer, so that a bucket explains itself. */
   readonly keyValues: Readonly<Record<string, string>>
+  /** By field id, what values are that our types have no name for; their bytes and order are those of the field's type. */
+  readonly annotations?: ReadonlyMap<number, ParquetAnnotation>
 }
+
+/** Of `int`, of `timestamp`. */
+export type ParquetAnnotation = 'int8' | 'int16' | 'uint8' | 'uint16' | 'timestamp-ns'
 
 export type WrittenParquet = {
   readonly bytes: Uint8Array

@@ -8,7 +8,7 @@
  */
 import { type ColumnType, type Field, isNested } from '../../schemas/column-type.ts'
 import { decimalBytes } from './column-values.ts'
-import type { PhysicalType } from './parquet.ts'
+import type { ParquetAnnotation, PhysicalType } from './parquet.ts'
 import type { ThriftWriter } from './thrift.ts'
 
 /** A field, or the repeated group between a list or map and what is in it. */
@@ -29,7 +29,12 @@ function elementsOf(field: Field): Element[] {
 }
 
 /** Field 2 of the file's metadata. */
-export function writeSchema(writer: ThriftWriter, fieldNumber: number, columns: readonly Field[]): void {
+export function writeSchema(
+  writer: ThriftWriter,
+  fieldNumber: number,
+  columns: readonly Field[],
+  annotations: ReadonlyMap<number, ParquetAnnotation> = new Map(),
+): void {
   writer.structListField(fieldNumber, [undefined, ...columns.flatMap(elementsOf)], (element) => {
     if (element === undefined) {
       writer.textField(4, 'schema')
@@ -39,7 +44,7 @@ export function writeSchema(writer: ThriftWriter, fieldNumber: number, columns: 
       writer.textField(4, element.repeated)
       writer.i32Field(5, element.children)
     } else if (isNested(element.type)) writeGroup(writer, element)
-    else writeLeaf(writer, element)
+    else writeLeaf(writer, element, annotations.get(element.fieldId))
   })
 }
 
@@ -54,7 +59,11 @@ function writeGroup(writer: ThriftWriter, { name, fieldId, type, required }: Fie
   }
 }
 
-function writeLeaf(writer: ThriftWriter, { name, fieldId, type, required }: Field): void {
+function writeLeaf(
+  writer: ThriftWriter,
+  { name, fieldId, type, required }: Field,
+  annotation: ParquetAnnotation | undefined,
+): void {
   const physical = physicalOf(type)
   writer.i32Field(1, PHYSICAL.indexOf(physical))
   if (type.kind === 'uuid') writer.i32Field(2, 16)
@@ -68,9 +77,29 @@ function writeLeaf(writer: ThriftWriter, { name, fieldId, type, required }: Fiel
     writer.i32Field(6, CONVERTED.decimal)
     writer.i32Field(7, type.scale)
     writer.i32Field(8, type.precision)
+  } else if (annotation !== undefined && annotation !== 'timestamp-ns') {
+    writer.i32Field(6, INTEGERS[annotation].converted)
   }
   writer.i32Field(9, fieldId)
-  writeLogicalType(writer, type)
+  if (annotation === undefined) writeLogicalType(writer, type)
+  else writeAnnotation(writer, annotation)
+}
+
+function writeAnnotation(writer: ThriftWriter, annotation: ParquetAnnotation): void {
+  writer.structField(10, () => {
+    if (annotation === 'timestamp-ns') {
+      writer.structField(8, () => {
+        writer.booleanField(1, false)
+        writer.structField(2, () => writer.structField(3, () => {}))
+      })
+      return
+    }
+    const { bits, isSigned } = INTEGERS[annotation]
+    writer.structField(10, () => {
+      writer.byteField(1, bits)
+      writer.booleanField(2, isSigned)
+    })
+  })
 }
 
 /** Times and timestamps without a zone have no older annotation: it would claim UTC. */
@@ -120,6 +149,12 @@ export const PHYSICAL: readonly PhysicalType[] = [
   'FIXED_LEN_BYTE_ARRAY',
 ]
 const CONVERTED = { utf8: 0, map: 1, list: 3, decimal: 5, date: 6, timestampMicros: 10 } as const
+const INTEGERS = {
+  uint8: { converted: 11, bits: 8, isSigned: false },
+  uint16: { converted: 12, bits: 16, isSigned: false },
+  int8: { converted: 15, bits: 8, isSigned: true },
+  int16: { converted: 16, bits: 16, isSigned: true },
+} as const
 const LOGICAL = { map: 2, list: 3 } as const
 const REPETITION = { required: 0, optional: 1, repeated: 2 } as const
 

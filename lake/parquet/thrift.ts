@@ -269,6 +269,11 @@ export class ThriftWriter {
     this.endStruct()
   }
 
+  byteField(id: number, value: number): void {
+    this.#header(id, THRIFT.byte)
+    this.#byte(value)
+  }
+
   i16Field(id: number, value: number): void {
     this.#header(id, THRIFT.i16)
     this.#zigzag(value)

@@ -62,6 +62,70 @@ export function writeRowGroups(
   return writeGroups(columns, groups(), options)
 }
 
+/** A file that leaves while it is made: nothing is kept of a row group but what the footer says of it. */
+export type ParquetStream = {
+  /** Each gives bytes in file order. Vectors' memory may be used again afterwards. */
+  begin(): readonly Uint8Array[]
+  rowGroup(rows: RowGroupColumns): readonly Uint8Array[]
+  end(): readonly Uint8Array[]
+}
+
+export function createParquetStream(
+  columns: readonly Field[],
+  options: Omit<WriteParquetOptions, 'rowGroupRows'>,
+): ParquetStream {
+  const leaves = columns.flatMap((column) => leavesOf(column))
+  const groups: WrittenGroup[] = []
+  let position = MAGIC.length
+  let rowCount = 0
+  return {
+    begin: () => [MAGIC],
+    rowGroup({ rowCount: rows, vectors }) {
+      const start = position
+      const parts: Uint8Array[] = []
+      const chunks: EncodedChunk[] = []
+      for (const vector of vectors) {
+        checkVector(vector, rows)
+        for (const chunk of encodeColumn(vector, 0, rows, options)) {
+          parts.push(...chunk.parts)
+          chunks.push({ ...chunk, parts: [] })
+          position += chunk.bytes
+        }
+      }
+      invariant('parquet-leaves', chunks.length === leaves.length, { leaves: leaves.length, chunks: chunks.length })
+      groups.push({ rowCount: rows, start, chunks })
+      rowCount += rows
+      return parts
+    },
+    end: () => tailParts(columns, leaves, groups, rowCount, options),
+  }
+}
+
+function encodeColumn(
+  vector: ColumnVector,
+  from: number,
+  to: number,
+  options: Omit<WriteParquetOptions, 'rowGroupRows'>,
+): readonly EncodedChunk[] {
+  return isNested(vector.column.type)
+    ? encodeNested(vector, from, to, options)
+    : [encodeChunk(vector, from, to, options)]
+}
+
+/** Footer, its length, the closing magic. */
+function tailParts(
+  columns: readonly Field[],
+  leaves: readonly LeafPath[],
+  groups: readonly WrittenGroup[],
+  rowCount: number,
+  options: Pick<WriteParquetOptions, 'keyValues' | 'annotations'>,
+): readonly Uint8Array[] {
+  const footer = footerBytes(columns, leaves, groups, rowCount, options)
+  const length = new Uint8Array(4)
+  new DataView(length.buffer).setUint32(0, footer.length, true)
+  return [footer, length, MAGIC]
+}
+
 function checkBatch({ schema, vectors, rowCount }: MicroBatch): void {
   const { length } = schema.columns
   invariant('parquet-columns', vectors.length === length, { columns: length, vectors: vectors.length })
@@ -85,10 +149,7 @@ function writeGroups(
     const chunks: EncodedChunk[] = []
     let column = 0
     for (const vector of vectors) {
-      const own = isNested(vector.column.type)
-        ? encodeNested(vector, from, to, options)
-        : [encodeChunk(vector, from, to, options)]
-      for (const chunk of own) {
+      for (const chunk of encodeColumn(vector, from, to, options)) {
         chunks.push(chunk)
         for (const part of chunk.parts) parts.push(part)
         position += chunk.bytes
@@ -99,11 +160,12 @@ function writeGroups(
     invariant('parquet-leaves', chunks.length === leaves.length, { leaves: leaves.length, chunks: chunks.length })
     groups.push({ rowCount: to - from, start, chunks })
   }
-  const footer = footerBytes(columns, leaves, groups, rowCount, options.keyValues)
-  const tail = new Uint8Array(4)
-  new DataView(tail.buffer).setUint32(0, footer.length, true)
-  parts.push(footer, tail, MAGIC)
-  const bytes = joined(parts, position + footer.length + tail.length + MAGIC.length)
+  const tail = tailParts(columns, leaves, groups, rowCount, options)
+  parts.push(...tail)
+  const bytes = joined(
+    parts,
+    tail.reduce((sum, part) => sum + part.length, position),
+  )
   const bounds = leaves.flatMap((leaf, i) => (leaf.isRepeated ? [] : [boundsOf(leaf, i, groups)]))
   return { bytes, bounds, columnBytes }
 }
@@ -134,12 +196,12 @@ function footerBytes(
   leaves: readonly LeafPath[],
   groups: readonly WrittenGroup[],
   rowCount: number,
-  keyValues: Readonly<Record<string, string>>,
+  { keyValues, annotations }: Pick<WriteParquetOptions, 'keyValues' | 'annotations'>,
 ): Uint8Array {
   const writer = new ThriftWriter()
   writer.beginStruct()
   writer.i32Field(1, 2)
-  writeSchema(writer, 2, columns)
+  writeSchema(writer, 2, columns, annotations)
   writer.i64Field(3, rowCount)
   writer.structListField(4, groups, (group, ordinal) => writeRowGroup(writer, leaves, group, ordinal))
   const pairs = Object.entries(keyValues)
