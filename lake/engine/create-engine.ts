@@ -141,6 +141,13 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
       call.delivered.then(act, call.reject)
     }
     switch (message.kind) {
+      case 'answer': {
+        const { bytes, result } = message
+        deliver(from, message.id, call, () => call.handlers.onColumns?.(result.columns), false)
+        if (bytes.length > 0) deliver(from, message.id, call, () => call.handlers.onChunk?.(bytes), false)
+        finish(() => (call.stopped ? call.reject(call.stopped) : call.resolve(result)))
+        return
+      }
       case 'columns':
         deliver(from, message.id, call, () => call.handlers.onColumns?.(message.columns), false)
         return

@@ -4,14 +4,14 @@
  *
  *   start    open the database with its limits, then shut it in: only the given folders, no extensions, configuration
  *            locked (but for a connection's time zone and whether it counts its progress)
- *   query    a connection of its own: our setup statements, then the statement in a read-only transaction, streamed,
- *            encoded here, at most CHUNKS_IN_FLIGHT_MAX chunks unread by the parent
- *   run      a connection of its own, all rows as objects
+ *   query    a session with its setup (`sessions.ts`): the statement in a read-only transaction, streamed, encoded here;
+ *            a small result in one message, a large one in parts of which at most CHUNKS_IN_FLIGHT_MAX are unread
+ *   run      all rows as objects
  *   cancel   interrupt; what does not obey is killed by the parent
  *
  * The binding ends a streamed result that fails on its way like a complete one (an empty chunk, no error: seen with 1.5.6).
- * So a statement runs in a transaction, which DuckDB aborts when the statement fails: a result is complete only if its
- * transaction still works at the end (G-9). Why it failed is then asked with EXPLAIN ANALYZE.
+ * But the result then has no return type any more: so a result counts as complete only if it still has one at its end (G-9).
+ * Why it failed is then asked with EXPLAIN ANALYZE.
  *
  * What can fail: a statement (answered with its error), the database as a whole (DuckDB calls itself invalid after an
  * internal error: this process then exits, so that the parent starts a fresh one), the parent (channel closed: exit).
@@ -23,15 +23,17 @@ import {
   DuckDBInstance,
   type DuckDBPreparedStatement,
   type DuckDBResult,
+  ResultReturnType,
   StatementType,
 } from '@duckdb/node-api'
 import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { duckdbError, withoutPrefix } from './duckdb-error.ts'
-import type { EngineQuery, EngineResult, EngineSettings, ResultFormat } from './engine.ts'
+import type { EngineQuery, EngineResult, EngineSettings, ResultColumn, ResultFormat } from './engine.ts'
 import {
   CHUNKS_IN_FLIGHT_MAX,
   EXPLAIN_PREFIX,
   type FromEngine,
+  PART_BYTES,
   PROGRESS_EVERY_MS,
   type ToEngine,
 } from './engine-messages.ts'
@@ -40,10 +42,13 @@ import { createArrowEncoder } from './result-arrow.ts'
 import { createParquetEncoder } from './result-parquet.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
 import { createTsvEncoder } from './result-tsv.ts'
+import { createSessions, type Session, type Sessions } from './sessions.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
 
 type Running = {
-  connection: DuckDBConnection | undefined
+  session: Session | undefined
+  /** Its session may serve another question. */
+  isClean: boolean
   cancelled: boolean
   credits: number
   wake: (() => void) | undefined
@@ -51,7 +56,7 @@ type Running = {
 
 const running = new Map<number, Running>()
 let settings: EngineSettings | undefined
-let instance: DuckDBInstance | undefined
+let sessions: Sessions | undefined
 
 process.on('message', (message: ToEngine) => {
   switch (message.kind) {
@@ -59,10 +64,10 @@ process.on('message', (message: ToEngine) => {
       void start(message.settings)
       return
     case 'query':
-      void answer(message.id, message.query.sql, (run) => query(message.id, run, message.query))
+      void answer(message.id, message.query, (run) => query(message.id, run, message.query))
       return
     case 'run':
-      void answer(message.id, message.sql, (run) => runTrusted(message.id, run, message.sql))
+      void answer(message.id, { sql: message.sql, setup: [] }, (run) => runTrusted(message.id, run, message.sql))
       return
     case 'cancel':
       cancel(message.id)
@@ -89,7 +94,7 @@ async function start(given: EngineSettings): Promise<void> {
   try {
     settings = given
     mkdirSync(given.spillFolder, { recursive: true })
-    instance = await DuckDBInstance.create(':memory:', {
+    const instance = await DuckDBInstance.create(':memory:', {
       memory_limit: `${Math.floor(given.memoryBytes / 1024)}KiB`,
       threads: String(given.threads),
       temp_directory: given.spillFolder,
@@ -111,6 +116,8 @@ async function start(given: EngineSettings): Promise<void> {
     )
     await connection.run('SET GLOBAL lock_configuration = true')
     connection.closeSync()
+    // A compaction engine's statements change their connection.
+    sessions = given.mode === 'query' ? createSessions(instance) : createSessions(instance, 0)
     send({ kind: 'ready' })
     // This process is killed in the end, too late to keep what was compiled.
     flushCompileCache()
@@ -120,15 +127,26 @@ async function start(given: EngineSettings): Promise<void> {
   }
 }
 
-async function answer(id: number, sql: string, work: (run: Running) => Promise<void>): Promise<void> {
-  const run: Running = { connection: undefined, cancelled: false, credits: CHUNKS_IN_FLIGHT_MAX, wake: undefined }
+async function answer(
+  id: number,
+  { sql, setup }: Pick<EngineQuery, 'sql' | 'setup'>,
+  work: (run: Running) => Promise<void>,
+): Promise<void> {
+  const run: Running = {
+    session: undefined,
+    isClean: false,
+    cancelled: false,
+    credits: CHUNKS_IN_FLIGHT_MAX,
+    wake: undefined,
+  }
   running.set(id, run)
   try {
-    if (!instance) throw new MillraceError('internal', 'the engine has not been started')
-    run.connection = await instance.connect()
+    if (!sessions) throw new MillraceError('internal', 'the engine has not been started')
+    run.session = await sessions.take(setup)
     stopIfCancelled(run)
     await work(run)
   } catch (error) {
+    run.isClean = false
     const known = duckdbError(error, sql)
     const failure = {
       code: run.cancelled ? 'query-cancelled' : known.code,
@@ -139,7 +157,7 @@ async function answer(id: number, sql: string, work: (run: Running) => Promise<v
     if (isFatal(error)) setImmediate(() => process.exit(70))
   } finally {
     running.delete(id)
-    run.connection?.closeSync()
+    if (run.session) sessions?.giveBack(run.session, run.isClean && !run.cancelled)
   }
 }
 
@@ -152,7 +170,7 @@ function cancel(id: number): void {
   const run = running.get(id)
   if (!run) return
   run.cancelled = true
-  run.connection?.interrupt()
+  run.session?.connection.interrupt()
   run.wake?.()
 }
 
@@ -161,7 +179,7 @@ function stopIfCancelled(run: Running): void {
 }
 
 async function runTrusted(id: number, run: Running, sql: string): Promise<void> {
-  const connection = run.connection as DuckDBConnection
+  const { connection } = run.session as Session
   const result = await connection.run(sql)
   const names = result.deduplicatedColumnNames()
   const rows: Record<string, unknown>[] = []
@@ -172,36 +190,37 @@ async function runTrusted(id: number, run: Running, sql: string): Promise<void> 
 }
 
 async function query(id: number, run: Running, request: EngineQuery): Promise<void> {
-  const connection = run.connection as DuckDBConnection
-  for (const statement of request.setup) {
-    await connection.run(statement)
-    stopIfCancelled(run)
-  }
+  const session = run.session as Session
+  const { connection } = session
   const begin = settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'
-  await connection.run(COUNT_PROGRESS + begin)
+  await connection.run(session.isReady ? begin : [...request.setup, COUNT_PROGRESS + begin].join('\n;\n'))
+  session.isReady = true
+  stopIfCancelled(run)
   const statement = await prepareOne(connection, request)
   const values = await parameterValues(connection, await forParameters(connection, request, statement), request.params)
   bindParameters(statement, values)
   stopIfCancelled(run)
+  const sending = createSending(id, run, request)
   const telling = tellProgress(id, connection)
-  const result = await statement
+  const [rows, result] = await statement
     .stream()
-    .then((rows) => sendResult(id, run, request, rows))
+    .then(async (rows) => [rows, await sendResult(run, request, rows, sending)] as const)
     .finally(() => clearInterval(telling))
-  if (!result.truncated) {
-    const isComplete = await connection.run('SELECT 1').then(
-      () => true,
-      () => false,
-    )
+  if (!result.truncated && rows.returnType === ResultReturnType.INVALID) {
     stopIfCancelled(run)
-    if (!isComplete) {
-      await connection.run('ROLLBACK')
-      await connection.run(begin)
-      throw await reasonOf(connection, request.sql, values)
-    }
-    await connection.run('COMMIT')
+    await connection.run('ROLLBACK')
+    await connection.run(begin)
+    throw await reasonOf(connection, request.sql, values)
   }
-  send({ kind: 'done', id, result })
+  await sending.done(result)
+  statement.destroySync()
+  if (result.truncated) return
+  await connection.run('COMMIT').then(
+    () => {
+      run.isClean = true
+    },
+    () => {},
+  )
 }
 
 /** Kept for each connection; never printed. */
@@ -254,31 +273,25 @@ async function forParameters(
   { sql }: EngineQuery,
   statement: DuckDBPreparedStatement,
 ): Promise<DuckDBPreparedStatement> {
-  return sql.startsWith(EXPLAIN_PREFIX) ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
+  const isAsked = statement.parameterCount > 0 && sql.startsWith(EXPLAIN_PREFIX)
+  return isAsked ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
 }
 
-async function sendResult(id: number, run: Running, request: EngineQuery, result: DuckDBResult): Promise<EngineResult> {
+async function sendResult(
+  run: Running,
+  request: EngineQuery,
+  result: DuckDBResult,
+  sending: Sending,
+): Promise<EngineResult> {
   const names = result.columnNames()
   const types = result.columnTypes()
   const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
-  send({ kind: 'columns', id, columns })
+  sending.columns(columns)
   const encoder =
     request.format === 'rows' ? undefined : encoderOf(request, request.format, types, result.deduplicatedColumnNames())
   let rowCount = 0
-  let bytes = 0
   let truncated = false
-  const sendBytes = async (part: Uint8Array | undefined): Promise<void> => {
-    if (part === undefined || part.length === 0) return
-    bytes += part.length
-    if (bytes > request.bytesMax) {
-      throw new MillraceError('request-too-large', `the result is larger than ${request.bytesMax} bytes`, {
-        facts: { bytesMax: request.bytesMax },
-      })
-    }
-    await takeCredit(run)
-    send({ kind: 'chunk', id, bytes: part })
-  }
-  await sendBytes(encoder?.begin())
+  await sending.bytes(encoder?.begin())
   for (;;) {
     const chunk = await result.fetchChunk()
     stopIfCancelled(run)
@@ -287,26 +300,88 @@ async function sendResult(id: number, run: Running, request: EngineQuery, result
     truncated = take < chunk.rowCount
     rowCount += take
     if (take > 0) {
-      if (encoder) await sendBytes(encoder.encode(chunk, take))
-      else {
-        await takeCredit(run)
-        send({
-          kind: 'rows',
-          id,
-          rows: chunk
+      if (encoder) await sending.bytes(encoder.encode(chunk, take))
+      else
+        await sending.rows(
+          chunk
             .getRows()
             .slice(0, take)
             .map((row) => row.map(internalValue)),
-        })
-      }
+        )
     }
     if (truncated) {
-      run.connection?.interrupt()
+      run.session?.connection.interrupt()
       break
     }
   }
-  await sendBytes(encoder?.end())
+  await sending.bytes(encoder?.end())
   return { columns, rowCount, truncated }
+}
+
+type Sending = {
+  columns(columns: readonly ResultColumn[]): void
+  bytes(part: Uint8Array | undefined): Promise<void>
+  rows(rows: readonly (readonly unknown[])[]): Promise<void>
+  done(result: EngineResult): Promise<void>
+}
+
+/**
+ * A result that is over before `PART_BYTES` are there leaves as one message; a larger one in parts of about that size, each
+ * of which the parent must have room for.
+ */
+function createSending(id: number, run: Running, { bytesMax }: EngineQuery): Sending {
+  let columns: readonly ResultColumn[] = []
+  let isTold = false
+  let held: Uint8Array[] = []
+  let heldBytes = 0
+  let allBytes = 0
+
+  function tellColumns(): void {
+    if (!isTold) send({ kind: 'columns', id, columns })
+    isTold = true
+  }
+
+  async function flush(): Promise<void> {
+    tellColumns()
+    if (heldBytes === 0) return
+    await takeCredit(run)
+    send({ kind: 'chunk', id, bytes: joined(held) })
+    held = []
+    heldBytes = 0
+  }
+
+  return {
+    columns(given) {
+      columns = given
+    },
+    async bytes(part) {
+      if (part === undefined || part.length === 0) return
+      allBytes += part.length
+      if (allBytes > bytesMax) {
+        throw new MillraceError('request-too-large', `the result is larger than ${bytesMax} bytes`, {
+          facts: { bytesMax },
+        })
+      }
+      held.push(part)
+      heldBytes += part.length
+      if (heldBytes >= PART_BYTES) await flush()
+    },
+    async rows(rows) {
+      tellColumns()
+      await takeCredit(run)
+      send({ kind: 'rows', id, rows })
+    },
+    async done(result) {
+      if (isTold) {
+        await flush()
+        send({ kind: 'done', id, result })
+      } else send({ kind: 'answer', id, bytes: joined(held), result })
+    },
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? parts[0] : Buffer.concat(parts)
 }
 
 function encoderOf(
