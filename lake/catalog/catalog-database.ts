@@ -18,6 +18,8 @@ export type CatalogDatabase = {
   readonly dialect: CatalogDialect
   /** One transaction that sees one version of everything and changes nothing. */
   read<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  /** Another text after every commit that changed anything; undefined where asking is no cheaper than reading. */
+  changeMark?(): Promise<string>
   /** One transaction; it is on the disk when this returns, and undone when `work` throws. */
   write<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /** Microseconds; never before what a transaction that this one sees was told. */

@@ -312,6 +312,11 @@ export type Catalog = Offsets &
     readTables(names: readonly string[], options?: ReadTablesOptions): Promise<TableVersions>
     /** Cheap change check: current version of every table. */
     versions(): Promise<ReadonlyMap<string, bigint>>
+    /**
+     * As long as it is the same, nothing in the catalog has changed: what was read after it was told is still what one would
+     * read. Undefined where the database has no way to tell that is cheaper than reading (PostgreSQL).
+     */
+    changeMark(): Promise<string | undefined>
     /** One row per query process: the oldest version still read of each table. Replaces the process's row. */
     setReader(readerId: string, oldest: ReadonlyMap<number, bigint>): Promise<void>
     dropReader(readerId: string): Promise<void>

@@ -78,6 +78,7 @@ async function openDatabase(options: CatalogOptions, busyMs: number): Promise<Ca
 export function catalogOver(transactions: Transactions, world: World): Omit<OpenedCatalog, 'close'> {
   return {
     now: () => transactions.read((_, time) => time()),
+    changeMark: () => transactions.changeMark(),
     ...tablesAndSchemas(transactions),
     ...writersAndLeases(transactions, world.random),
     ...connectors(transactions, world.random),

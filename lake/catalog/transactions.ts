@@ -22,6 +22,8 @@ export type Transactions = {
   readonly dialect: CatalogDialect
   read<T>(work: (tx: Tx, time: Time) => Promise<T>): Promise<T>
   write<T>(work: (tx: Tx, time: Time, mayHaveLanded: boolean) => Promise<T>): Promise<T>
+  /** Another text after every commit; undefined where the database has no cheap way to tell. */
+  changeMark(): Promise<string | undefined>
   /** Migrations, one process at a time. */
   migrate<T>(work: (tx: Tx) => Promise<T>): Promise<T>
 }
@@ -49,6 +51,10 @@ export function createTransactions(database: CatalogDatabase, world: World, busy
   const waiting: Waiting = { world, busyMs, judge: database.judge, translateError: database.translateError }
   return {
     dialect,
+    async changeMark() {
+      const { changeMark } = database
+      return changeMark ? retryWhileBusy(waiting, () => changeMark()) : undefined
+    },
     read: (work) => retryWhileBusy(waiting, () => database.read((tx) => work(tx, () => database.time(tx)))),
     write: (work) =>
       retryWhileBusy(waiting, (mayHaveLanded) =>

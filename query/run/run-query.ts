@@ -27,6 +27,7 @@ import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
 import type { QueryState } from './query-list.ts'
 import { createRecent } from './recent.ts'
+import { createSharedReads } from './shared-reads.ts'
 
 export type QueryRequest = {
   readonly queryId: string
@@ -84,6 +85,7 @@ type Attempt = { readonly wholeFiles: boolean; readonly number: number }
 
 export function createQueryRunner(parts: RunnerParts): QueryRunner {
   const { engine, catalog, planner, admission, readerRow, world } = parts
+  const reads = createSharedReads({ catalog, world })
   /** Checked statements by their text: a check depends on nothing else. */
   const statements = createRecent<Statement>(STATEMENTS_KEPT_MAX)
 
@@ -115,6 +117,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     if (named.size === 0) return pipelines ? catalog.readTables([], { pipelines }) : []
     await waitForVersions(request.waitFor, signal)
     try {
+      if (request.atVersions.size === 0 && !pipelines) return await reads.readTables([...named])
       return await catalog.readTables([...named], {
         at: { versions: request.atVersions, windowMs: parts.timeTravelFineMs },
         pipelines,
