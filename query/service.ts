@@ -1,5 +1,5 @@
 /**
- * The query service, put together: HTTP door → runner (admission, catalog, planner) → engine process, with the cache of
+ * The query service, put together: HTTP door → runner (admission, catalog, planner) → engine processes, with the cache of
  * remote files beside it. Stateless: any number of these processes, each with a cache that may be lost.
  *
  * Stopping: new queries are refused, running ones get their time, then they are cancelled; the reader row goes last.
@@ -19,12 +19,14 @@ import { createMetrics, SECONDS_BUCKETS } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
+import { createEngines } from './engines/engine-pool.ts'
+import { type EngineShare, engineShares } from './engines/engine-shares.ts'
 import { addSqlRoutes } from './http/sql-door.ts'
 import { createPlanner } from './plan/plan-tables.ts'
 import { createStubs } from './plan/stubs.ts'
 import { createTableFileReader } from './plan/table-files.ts'
-import { createAdmission } from './run/admission.ts'
 import { createTableFollower } from './run/follow-tables.ts'
+import { createQueryAdmission } from './run/query-admission.ts'
 import { createQueryList } from './run/query-list.ts'
 import { createQueryRunner } from './run/run-query.ts'
 import { systemViewsSql } from './system-tables/system-sql.ts'
@@ -60,26 +62,28 @@ export async function startQuery(options: {
   })
   const stubFolder = join(work, 'stubs')
   const localRoots = [settings.lake.root, settings.storage.cold].filter((root) => root?.startsWith(FILE_SCHEME))
-  const engine = createEngine({
-    settings: {
-      name: 'interactive',
-      memoryBytes: settings.query.memoryBytes,
-      threads: settings.query.threads,
-      spillFolder: join(work, 'spill'),
-      spillBytes: settings.query.spillBytes,
-      folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder],
-      mode: 'query',
-      prepare: systemViewsSql(),
-    },
-    world,
-  })
-  const admission = createAdmission(settings.query)
+  const shares = engineShares(settings.query)
+  const engineOf = ({ name, memoryBytes, threads, spillBytes, nice }: EngineShare) =>
+    createEngine({
+      settings: {
+        name,
+        memoryBytes,
+        threads,
+        spillFolder: join(work, `spill-${name}`),
+        spillBytes,
+        folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder],
+        mode: 'query',
+        prepare: systemViewsSql(),
+        nice,
+      },
+      world,
+    })
+  const engine = engineOf(shares.interactive)
+  const admission = createQueryAdmission(settings.query, shares.batch.length, metrics, world)
   const readerRow = createReaderRow({ catalog, world, service: 'query' })
   const queries = createQueryList()
   const stopping = new AbortController()
 
-  metrics.gaugeOf({ name: 'queries_running', help: 'Queries that run.' }, () => admission.running)
-  metrics.gaugeOf({ name: 'queries_waiting', help: 'Queries that wait for a place.' }, () => admission.waiting)
   metrics.gaugeOf(
     { name: 'cache_bytes', help: 'Bytes of remote files kept on this machine.' },
     () => cache.stats().bytes,
@@ -117,8 +121,21 @@ export async function startQuery(options: {
       help: 'New segments fetched before a query needed them.',
     }),
   })
+  const engines = createEngines({
+    interactive: engine,
+    batch: shares.batch.map(engineOf),
+    admission,
+    queueMax: settings.query.queueMax,
+    world,
+    retries,
+    moved: metrics.counter({
+      name: 'queries_moved_total',
+      help: 'Queries that went on in a batch engine: heavy (by what they read), long, memory, suspect (its engine died).',
+      labels: ['reason'],
+    }),
+  })
   const runner = createQueryRunner({
-    engine,
+    engines,
     catalog,
     planner: createPlanner({
       engine,
@@ -190,7 +207,7 @@ export async function startQuery(options: {
       await server.close(settings.shutdownMs * CANCEL_SHARE)
       await refreshing
       await follower.stop()
-      await engine.close()
+      await engines.close()
       await cache.close()
       await readerRow.close().catch((error: unknown) => world.log.warn('the reader row stays behind', { error }))
       await catalog.close()

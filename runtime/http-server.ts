@@ -70,7 +70,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       log.error('request failed', { method: request.method, url: pathOf(request), error: thrown })
     }
     if (status === 401) reply.header('www-authenticate', 'Bearer')
-    if (status === 429 || status === 503) reply.header('retry-after', '1')
+    if (status === 429 || status === 503) reply.header('retry-after', retryAfterOf(error))
     return reply.code(status).type('application/json').send(errorBody(error))
   })
   app.setNotFoundHandler(async (request, reply) => {
@@ -147,6 +147,11 @@ function errorToShow(thrown: unknown): { error: MillraceError; status: number } 
   }
   if (status === 503) return { error: new MillraceError('shutting-down', 'this process is stopping'), status }
   return { error: new MillraceError('internal', 'internal error; the log has it', { cause: thrown }), status: 500 }
+}
+
+/** Seconds for `Retry-After`: what whoever refused it thinks, else one. */
+export function retryAfterOf({ facts }: MillraceError): string {
+  return typeof facts.retryAfterS === 'number' ? String(facts.retryAfterS) : '1'
 }
 
 /** The JSON text of an error. Also for doors that write to the socket themselves. */

@@ -3,22 +3,12 @@
  * one thing. `docs/reference/settings.md` and `docs/reference/millrace.schema.json` are made from this list
  * (`millrace settings schema`, tested to be up to date).
  */
-import { z } from 'zod'
 import { connectorsLeaf } from './settings-connectors.ts'
 import { KAFKA_CLIENT_LEAVES } from './settings-kafka.ts'
-import {
-  bytes,
-  choice,
-  duration,
-  flag,
-  integer,
-  integerOrAuto,
-  list,
-  optionalText,
-  text,
-  zodLeaf,
-} from './settings-leaf.ts'
+import { bytes, choice, duration, flag, integer, integerOrAuto, list, optionalText, text } from './settings-leaf.ts'
+import { QUERY_LEAVES } from './settings-query.ts'
 import { columnsLeaf, DATE_TEXT, PARTITION_TEXT, SORT_TEXT } from './settings-tables.ts'
+import { tokensLeaf } from './settings-tokens.ts'
 
 const KiB = 1024
 const MiB = 1024 ** 2
@@ -28,27 +18,6 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
-
-export type TokenRight = 'read' | 'write' | 'admin'
-export type Token = {
-  readonly name: string
-  readonly token: string
-  readonly rights: readonly TokenRight[]
-  /** Undefined: every table. */
-  readonly tables?: readonly string[]
-}
-
-const tokenSchema = z.strictObject({
-  name: z.string('a name for the log').min(1, 'a name for the log').max(200),
-  token: z
-    .string('the secret text, at least 16 characters')
-    .min(16, 'the secret text, at least 16 characters')
-    .max(4096),
-  rights: z
-    .array(z.enum(['read', 'write', 'admin'], 'read, write or admin'))
-    .min(1, 'at least one of read, write, admin'),
-  tables: z.array(z.string('a table name').min(1)).min(1).max(10_000).optional(),
-})
 
 const LISTEN = {
   expected: 'an address and port such as "127.0.0.1:8080" (port 0: any free one)',
@@ -132,16 +101,7 @@ export const LEAVES = {
     isPath: true,
   }),
   'tls.key': optionalText({ description: 'PEM file with the private key of the certificate.', isPath: true }),
-  tokens: zodLeaf<readonly Token[]>({
-    description:
-      'Bearer tokens and what they may do: `{name, token, rights: [read|write|admin], tables?: […]}`. Without any, whoever reaches the loopback address may do everything.',
-    expected: 'a list of tokens: {name, token, rights: [read, write, admin], tables?}',
-    fallback: [],
-    fallbackText: [],
-    schema: z.array(tokenSchema).max(10_000),
-    reads: 'yaml',
-    secret: true,
-  }),
+  tokens: tokensLeaf,
   'kafka.bootstrap': list({
     description: 'Brokers to start from.',
     fallback: [],
@@ -333,62 +293,7 @@ export const LEAVES = {
     min: 0,
     max: 30 * DAY,
   }),
-  'query.memory': bytes({
-    description: 'Memory of the query engine; beyond it, queries spill to disk.',
-    fallback: 2 * GiB,
-    min: 64 * MiB,
-    max: 16 * TiB,
-  }),
-  'query.threads': integer({ description: 'Threads of the query engine.', fallback: 2, min: 1, max: 1024 }),
-  'query.timeout.ms': duration({
-    description: 'Longest run of one query.',
-    fallback: 5 * MINUTE,
-    min: 10,
-    max: DAY,
-  }),
-  'query.rows.max': integer({
-    description: 'Rows in one result; a reply that was cut says so.',
-    fallback: 1_000_000,
-    min: 1,
-    max: 1_000_000_000,
-  }),
-  'query.result.bytes.max': bytes({
-    description: 'Bytes in one result.',
-    fallback: 256 * MiB,
-    min: KiB,
-    max: TiB,
-  }),
-  'query.concurrent.max': integer({ description: 'Queries that run at once.', fallback: 4, min: 1, max: 1000 }),
-  'query.queue.max': integer({
-    description: 'Queries that wait for their turn; more are answered 429.',
-    fallback: 100,
-    min: 0,
-    max: 100_000,
-  }),
-  'query.spill.bytes': bytes({
-    description: 'Disk that running queries may use when memory does not suffice.',
-    fallback: 16 * GiB,
-    min: 0,
-    max: 1024 * TiB,
-  }),
-  'query.cache.folder': optionalText({
-    description: 'Folder of the cache for remote column chunks. It may be lost at any time.',
-    fallbackText: '<data>/cache',
-    expected: 'a folder',
-    isPath: true,
-  }),
-  'query.cache.bytes': bytes({
-    description: 'Disk that the cache may use.',
-    fallback: 32 * GiB,
-    min: MiB,
-    max: 1024 * TiB,
-  }),
-  'query.fetch.concurrency': integer({
-    description: 'Ranged reads from the object store at once.',
-    fallback: 32,
-    min: 1,
-    max: 1024,
-  }),
+  ...QUERY_LEAVES,
   'shutdown.ms': duration({
     description: 'Time a process takes to stop in order after SIGTERM: seal, commit, drain.',
     fallback: 10 * SECOND,

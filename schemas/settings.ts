@@ -9,7 +9,7 @@ import { type LEAVES, TABLE_LEAVES } from './settings-leaves.ts'
 import type { PIPELINE_LEAVES } from './settings-pipelines.ts'
 import type { DeclaredColumn } from './settings-tables.ts'
 
-export type { Token, TokenRight } from './settings-leaves.ts'
+export type { Token, TokenLimits, TokenRight } from './settings-tokens.ts'
 
 type ValuesOf<Leaves> = { readonly [Path in keyof Leaves]: LeafValue<Leaves[Path]> }
 export type SettingsValues = ValuesOf<typeof LEAVES>
@@ -158,7 +158,11 @@ export function toSettings(
       rowsMax: values['query.rows.max'],
       resultBytesMax: values['query.result.bytes.max'],
       concurrentMax: values['query.concurrent.max'],
+      batchConcurrentMax: values['query.batch.concurrent.max'],
+      userConcurrentMax: values['query.user.concurrent.max'],
+      userQueueMax: values['query.user.queue.max'],
       queueMax: values['query.queue.max'],
+      scanBytesMax: values['query.scan.bytes.max'],
       spillBytes: values['query.spill.bytes'],
       /** Absolute folder. */
       cache: { folder: places.cacheFolder, bytes: values['query.cache.bytes'] },

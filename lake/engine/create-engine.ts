@@ -6,13 +6,16 @@
  *   memory              DuckDB keeps to its own limit mostly; some functions do not (a list of 10⁹ numbers). The process's
  *                       resident memory is watched, and far above the limit it is killed; its queries fail `out-of-memory`
  *   back-pressure       the engine holds a few chunks in flight; every consumed chunk gives a credit back
- *   death               all running queries fail with `engine-lost`; the next call starts a new process
+ *   death               all running queries fail with `engine-lost`; the next call starts a new process. The fact `died` says
+ *                       to each of them whose fault it may have been: `alone` in it, `among-others`, or `innocent`: the process
+ *                       was ended because of another one, or had died before this one began
  *
  * Killing an engine fails only its own queries; nothing but them lives in it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { getCompileCacheDir } from 'node:module'
+import { setPriority } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { World } from '../../runtime/world.ts'
@@ -25,6 +28,8 @@ const MEMORY_WATCH_MS = 100
 const MEMORY_SLACK_BYTES = 768 * 1024 * 1024
 const MEMORY_SLACK_RATIO = 1.25
 const PAGE_BYTES = 4096
+/** A call that is younger than this when its process turns out dead was sent to a dying process. */
+const YOUNG_MS = 200
 /** Threads of libuv in the engine: each running statement holds one. */
 const POOL_THREADS = 64
 
@@ -39,6 +44,7 @@ type Call = {
   readonly handlers: Handlers
   readonly resolve: (value: EngineResult | readonly Readonly<Record<string, unknown>>[]) => void
   readonly reject: (error: unknown) => void
+  readonly startedMs: number
   /** Deliveries to the handlers, one after the other. */
   delivered: Promise<void>
   /** Why we stopped it ourselves: what the caller then gets instead of the engine's `query-cancelled`. */
@@ -52,7 +58,14 @@ type Process = {
   readonly calls: Map<number, Call>
   watch: NodeJS.Timeout | undefined
   /** Why it was killed, if we did it. */
-  reason: { readonly code: ErrorCode; readonly message: string } | undefined
+  reason: KillReason | undefined
+}
+
+type KillReason = {
+  readonly code: ErrorCode
+  readonly message: string
+  /** The call that made us do it, when one is known. */
+  readonly culprit?: number
 }
 
 export function createEngine({ settings, world }: { settings: EngineSettings; world: World }): Engine {
@@ -68,6 +81,7 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
       env: engineEnvironment(),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
+    if (settings.nice !== undefined && child.pid !== undefined) lowerPriority(child.pid, settings.nice)
     const calls = new Map<number, Call>()
     const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
     ready.catch(() => {})
@@ -80,17 +94,21 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
     const lost = (detail: string) => {
       if (current === started) current = undefined
       clearInterval(started.watch)
-      const { code, message } = started.reason ?? {
-        code: 'engine-lost' as const,
-        message: `the engine ended (${detail})`,
+      const { code, message, culprit }: KillReason = started.reason ?? {
+        code: 'engine-lost',
+        message: `the engine process ended (${detail}) before the statement was over; try again`,
       }
-      const error = new MillraceError(code, message)
-      reject(error)
-      for (const call of calls.values()) {
+      reject(new MillraceError(code, message))
+      const now = world.clock.monotonicMs()
+      const isAlone = calls.size === 1
+      for (const [id, call] of calls) {
         clearTimeout(call.grace)
-        call.reject(call.stopped ?? error)
+        const wasDying = started.reason === undefined && now - call.startedMs < YOUNG_MS
+        const isInnocent = wasDying || (culprit !== undefined && culprit !== id)
+        const died = isInnocent ? 'innocent' : isAlone ? 'alone' : 'among-others'
+        call.reject(call.stopped ?? new MillraceError(code, message, { facts: { died } }))
       }
-      if (calls.size > 0 || !closed) log.warn('engine lost', { detail, code, running: calls.size })
+      if (calls.size > 0 || started.reason === undefined) log.warn('engine lost', { detail, code, running: calls.size })
       calls.clear()
     }
     child.on('error', (error) => lost(error.message))
@@ -126,9 +144,9 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
     target.watch.unref()
   }
 
-  function killProcess(target: Process, code: ErrorCode, message: string): void {
+  function killProcess(target: Process, code: ErrorCode, message: string, culprit?: number): void {
     if (current === target) current = undefined
-    target.reason ??= { code, message }
+    target.reason ??= { code, message, culprit }
     target.child.kill('SIGKILL')
   }
 
@@ -199,7 +217,8 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
     tell(target, { kind: 'cancel', id })
     call.grace = setTimeout(() => {
       log.warn('engine does not obey a cancel, killing it', { id })
-      killProcess(target, 'engine-lost', 'the engine was ended because another statement in it could not be stopped')
+      const message = 'the engine was ended because another statement in it could not be stopped'
+      killProcess(target, 'engine-lost', message, id)
     }, CANCEL_GRACE_MS)
   }
 
@@ -219,6 +238,7 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
       handlers,
       resolve: resolve as Call['resolve'],
       reject,
+      startedMs: world.clock.monotonicMs(),
       delivered: Promise.resolve(),
       stopped: undefined,
       grace: undefined,
@@ -232,7 +252,14 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
           }, timeoutMs)
         : undefined
     target.ready.then(
-      () => tell(target, message(id)),
+      () => {
+        const stopped = target.calls.get(id)?.stopped
+        if (stopped === undefined) return tell(target, message(id))
+        // Given up while the process started: a cancel that came before its statement would stop nothing.
+        clearTimeout(target.calls.get(id)?.grace)
+        target.calls.delete(id)
+        reject(stopped)
+      },
       (error) => {
         target.calls.delete(id)
         reject(error)
@@ -284,6 +311,13 @@ function engineEnvironment(): NodeJS.ProcessEnv {
     UV_THREADPOOL_SIZE: String(POOL_THREADS),
     ...(compiled === undefined ? {} : { NODE_COMPILE_CACHE: dirname(compiled) }),
   }
+}
+
+/** Before it has threads: those made later inherit it. A system that does not let us do it runs the engine all the same. */
+function lowerPriority(pid: number, nice: number): void {
+  try {
+    setPriority(pid, nice)
+  } catch {}
 }
 
 function cancelError(signal: AbortSignal): MillraceError {

@@ -14,6 +14,8 @@ export type EngineSettings = {
   readonly mode: 'query' | 'compaction'
   /** Run once in the new database, before anybody asks anything: schemas, views. Ours, trusted. */
   readonly prepare?: readonly string[]
+  /** Nice value of the process: above 0, it gives way to others. */
+  readonly nice?: number
 }
 
 export type ResultColumn = { readonly name: string; readonly type: string }

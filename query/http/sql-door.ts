@@ -11,13 +11,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
 import { checkTableAccess } from '../../runtime/http-access.ts'
+import { retryAfterOf } from '../../runtime/http-server.ts'
 import type { HistogramMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
 import { formatColumnType } from '../../schemas/column-type.ts'
 import { asMillraceError, isMillraceError, MillraceError } from '../../schemas/errors.ts'
-import type { Settings } from '../../schemas/settings.ts'
+import type { Settings, Token, TokenLimits } from '../../schemas/settings.ts'
 import { isHidden } from '../../schemas/table-schema.ts'
 import { freshnessMs, sourcesOf } from '../freshness.ts'
+import type { Entrant } from '../run/admission.ts'
 import type { ListedQuery, QueryList } from '../run/query-list.ts'
 import type { QueryRunner } from '../run/run-query.ts'
 import { createSqlReply, errorBody } from './sql-reply.ts'
@@ -144,7 +146,8 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
         params: sqlRequest.params ?? [],
         format: sqlRequest.format,
         timezone: sqlRequest.session?.timezone,
-        ...limitsOf(sqlRequest, settings.query),
+        ...limitsOf(sqlRequest, settings.query, request.token?.limits),
+        entrant: entrantOf(sqlRequest, request.token),
         atVersions: versionsByTable(sqlRequest.at_version),
         waitFor: versionsByTable(sqlRequest.wait_for),
         checkTable: (name) => checkTableAccess(request, name),
@@ -177,7 +180,7 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
 }
 
 function sendError(reply: FastifyReply, error: MillraceError, queryId: string): FastifyReply {
-  if (error.status === 429 || error.status === 503) reply.header('retry-after', '1')
+  if (error.status === 429 || error.status === 503) reply.header('retry-after', retryAfterOf(error))
   return reply
     .code(error.status)
     .header('x-millrace-query-id', queryId)
@@ -189,11 +192,24 @@ function versionsByTable(given: SqlRequest['at_version']): Map<string, bigint> {
   return new Map(Object.entries(given ?? {}).map(([name, version]) => [name.toLowerCase(), BigInt(version)]))
 }
 
-function limitsOf(request: SqlRequest, limits: Settings['query']) {
+/** The token's limits stand in place of the settings'; a request may only lower them. */
+function limitsOf(request: SqlRequest, settings: Settings['query'], own: TokenLimits = {}) {
+  const rowsMax = own.rows ?? settings.rowsMax
+  const timeoutMs = own.timeoutMs ?? settings.timeoutMs
   return {
-    rowsMax: Math.min(request.max_rows ?? limits.rowsMax, limits.rowsMax),
-    bytesMax: limits.resultBytesMax,
-    timeoutMs: Math.min(request.timeout_ms ?? limits.timeoutMs, limits.timeoutMs),
+    rowsMax: Math.min(request.max_rows ?? rowsMax, rowsMax),
+    bytesMax: own.resultBytes ?? settings.resultBytesMax,
+    timeoutMs: Math.min(request.timeout_ms ?? timeoutMs, timeoutMs),
+    scanBytesMax: own.scanBytes ?? settings.scanBytesMax,
+  }
+}
+
+function entrantOf(request: SqlRequest, token: Token | undefined): Entrant {
+  return {
+    user: token?.name,
+    priority: token?.limits?.priority ?? request.priority ?? 'interactive',
+    userConcurrentMax: token?.limits?.concurrent,
+    userQueueMax: token?.limits?.queue,
   }
 }
 

@@ -31,6 +31,7 @@ test('a query that runs again after its columns were told has one head in its re
     filesPruned: 0,
     rowGroups: 1,
     rowGroupsPruned: 0,
+    rows: 0,
     bytesNeeded: 1,
     bytesFetched: 1,
     requests: 1,

@@ -26,6 +26,8 @@ const bodySchema = z.strictObject({
   timeout_ms: z.int().positive().optional(),
   max_rows: z.int().nonnegative().optional(),
   session: z.strictObject({ timezone: z.string().min(1).max(100).optional() }).optional(),
+  /** `batch`: it can wait, and runs in a batch engine. */
+  priority: z.enum(['interactive', 'batch']).optional(),
   query_id: z.string().regex(QUERY_ID).optional(),
   /** Earlier versions of tables, within `time-travel.fine`: `{"flights": 17}`. */
   at_version: tableVersions.optional(),

@@ -36,6 +36,8 @@ export type PlanStats = {
   filesPruned: number
   rowGroups: number
   rowGroupsPruned: number
+  /** Rows of the row groups that are left. */
+  rows: number
   /** Exactly the column chunks (and bloom filters) that the statement needs. */
   bytesNeeded: number
   /** Bytes and GETs that this query caused. */
@@ -69,9 +71,13 @@ export type PlannerParts = {
 }
 
 export type PlanOptions = {
+  /** Where to ask for the statement's plan; undefined: the planner's own engine. */
+  readonly engine?: Engine
   readonly params: readonly unknown[] | Readonly<Record<string, unknown>>
   readonly sessionSetup: readonly string[]
   readonly timeoutMs: number
+  /** More bytes than these are not fetched for one statement; it is refused. */
+  readonly scanBytesMax?: number
   readonly signal: AbortSignal
   /** After a read into a hole: fetch every file whole. */
   readonly wholeFiles: boolean
@@ -112,7 +118,7 @@ export function createPlanner(parts: PlannerParts): Planner {
     }
     const plans: string[] = []
     try {
-      await engine.query(
+      await (options.engine ?? engine).query(
         {
           queryId: 'plan',
           setup,
@@ -229,6 +235,9 @@ export function createPlanner(parts: PlannerParts): Planner {
       bloom: pathsOf(footer, needs.bloomColumns),
     })
     stats.bytesNeeded += plan.neededBytes
+    for (const index of kept) stats.rows += footer.rowGroups[index].rowCount
+    // Nothing more is fetched; the rest is only added up, so that the error can say what the statement would read.
+    if (stats.bytesNeeded > (options.scanBytesMax ?? Number.POSITIVE_INFINITY)) return undefined
     // New segments come whole in one GET: the next question needs other columns of them, and soon they are gone.
     const isWhole = options.wholeFiles || file.isSegment
     const ranges = isWhole ? [{ start: 0, end: file.bytes }] : plan.ranges
@@ -243,6 +252,7 @@ export function createPlanner(parts: PlannerParts): Planner {
         filesPruned: 0,
         rowGroups: 0,
         rowGroupsPruned: 0,
+        rows: 0,
         bytesNeeded: 0,
         bytesFetched: 0,
         requests: 0,
@@ -261,6 +271,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           setup.push(sql)
           tables.push(planned)
         }
+        refuseLargeScan(stats, options.scanBytesMax)
         const hasSparseFiles = opened.some(({ path }) => !path.startsWith('file://'))
         return { setup, tables, stats, hasSparseFiles, files: opened, release }
       } catch (error) {
@@ -269,6 +280,15 @@ export function createPlanner(parts: PlannerParts): Planner {
       }
     },
   }
+}
+
+function refuseLargeScan({ bytesNeeded, files, filesPruned }: PlanStats, bytesMax = Number.POSITIVE_INFINITY): void {
+  if (bytesNeeded <= bytesMax) return
+  throw new MillraceError(
+    'request-too-large',
+    `the statement would read ${bytesNeeded} bytes in ${files - filesPruned} files, expected at most ${bytesMax} (query.scan.bytes.max, or the limit of the token): name fewer columns, or add a filter on the columns that the table is partitioned or sorted by`,
+    { facts: { bytesNeeded, bytesMax } },
+  )
 }
 
 /** Where a table has masks, every row's place is read besides. */

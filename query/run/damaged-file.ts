@@ -11,7 +11,7 @@ export type ReadFile = { readonly path: string; readonly localFile: string }
 
 /** The error to show: naming the file when one is found, else the one that was given. */
 export async function damagedFileError(
-  engine: Engine,
+  engine: Pick<Engine, 'run'>,
   files: readonly ReadFile[],
   error: unknown,
   signal: AbortSignal,

@@ -14,9 +14,11 @@ import { createMemoryObjectStore } from '../../lake/object-store/memory.ts'
 import type { ObjectStore } from '../../lake/object-store/object-store.ts'
 import { createRangeCache, type RangeCache } from '../../lake/range-cache/range-cache.ts'
 import { createReaderRow } from '../../lake/reader-row.ts'
+import type { Labels } from '../../runtime/metrics.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { asMillraceError } from '../../schemas/errors.ts'
+import { createEngines } from '../engines/engine-pool.ts'
 import { createSqlReply } from '../http/sql-reply.ts'
 import { createPlanner } from '../plan/plan-tables.ts'
 import { createStubs } from '../plan/stubs.ts'
@@ -85,14 +87,27 @@ beforeAll(async () => {
     files: createTableFileReader({ store }),
     parallelMax: 4,
   })
+  const admission = createAdmission({
+    limits: { concurrentMax: 2, batchConcurrentMax: 1, queueMax: 2, userConcurrentMax: 2, userQueueMax: 2 },
+    monotonicMs: () => world.clock.monotonicMs(),
+  })
+  const counter = { add: (_?: number, labels?: Labels) => void retries.push(String(labels?.reason)) }
   runner = createQueryRunner({
-    engine,
+    engines: createEngines({
+      interactive: engine,
+      batch: [engine],
+      admission,
+      queueMax: 2,
+      world,
+      moved: { add: () => {} },
+      retries: counter,
+    }),
     catalog,
     planner,
     world,
-    admission: createAdmission({ concurrentMax: 2, queueMax: 2 }),
+    admission,
     readerRow: createReaderRow({ catalog: lake.catalog, world, service: 'query' }),
-    retries: { add: (_, labels) => void retries.push(String(labels?.reason)) },
+    retries: counter,
     follower: { asked: () => {} },
     timeTravelFineMs: 0,
   })
@@ -146,6 +161,8 @@ function run(sql: string, receiver: Parameters<QueryRunner['run']>[1]) {
       rowsMax: 1e9,
       bytesMax: 1e9,
       timeoutMs: 60_000,
+      scanBytesMax: 1e12,
+      entrant: { user: undefined, priority: 'interactive' },
       atVersions: new Map(),
       waitFor: new Map(),
       checkTable: () => {},

@@ -11,18 +11,21 @@
  */
 import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
 import type { PipelineFacts } from '../../lake/catalog/pipeline-status.ts'
-import type { Engine, EngineQuery, EngineResult, ResultColumn } from '../../lake/engine/engine.ts'
+import type { EngineQuery, EngineResult, ResultColumn } from '../../lake/engine/engine.ts'
+import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { quoteText } from '../../lake/file-mapping.ts'
 import { systemRows } from '../../lake/pipeline-rows.ts'
 import type { ReaderRow } from '../../lake/reader-row.ts'
 import type { CounterMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
-import type { PlannedTable, Planner, PlanStats } from '../plan/plan-tables.ts'
+import type { Engines } from '../engines/engine-pool.ts'
+import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
+import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from '../statement/statement.ts'
 import { SYSTEM_TABLES } from '../system-tables/columns.ts'
 import { SYSTEM_SCHEMA, systemTableSql } from '../system-tables/system-sql.ts'
-import type { Admission } from './admission.ts'
+import type { Admission, Entrant, Seat } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
 import type { QueryState } from './query-list.ts'
@@ -38,6 +41,10 @@ export type QueryRequest = {
   readonly rowsMax: number
   readonly bytesMax: number
   readonly timeoutMs: number
+  /** Column chunks that it may read, before it is refused. */
+  readonly scanBytesMax: number
+  /** Who asks, and how urgently. */
+  readonly entrant: Entrant
   /** Earlier versions to read, by table name in lower case. */
   readonly atVersions: ReadonlyMap<string, bigint>
   /** Versions to wait for, as a write's answer named them: whoever wrote reads at least that. */
@@ -65,7 +72,7 @@ export type QueryRunner = {
 }
 
 export type RunnerParts = {
-  readonly engine: Engine
+  readonly engines: Engines
   readonly catalog: Catalog
   readonly planner: Planner
   readonly admission: Admission
@@ -80,11 +87,12 @@ const ATTEMPTS_MAX = 3
 const WAIT_FOR_LOOK_MS = 50
 const STATEMENTS_KEPT_MAX = 1000
 const STATEMENT_KEPT_LENGTH_MAX = 20_000
+const GUESS_BYTES_MAX = 16 * 1024 * 1024
 
 type Attempt = { readonly wholeFiles: boolean; readonly number: number }
 
 export function createQueryRunner(parts: RunnerParts): QueryRunner {
-  const { engine, catalog, planner, admission, readerRow, world } = parts
+  const { engines, catalog, planner, admission, readerRow, world } = parts
   const reads = createSharedReads({ catalog, world })
   /** Checked statements by their text: a check depends on nothing else. */
   const statements = createRecent<Statement>(STATEMENTS_KEPT_MAX)
@@ -93,7 +101,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     const known = statements.get(request.sql)
     if (known) return known
     const { parsed } = prepareText(request.sql)
-    const rows = await engine.run(parseSql(parsed), { signal })
+    const rows = await engines.run(parseSql(parsed), { signal })
     const statement = checkStatement(request.sql, String(rows[0]?.tree))
     if (request.sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(request.sql, statement)
     return statement
@@ -134,6 +142,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   async function attempt(
     request: QueryRequest,
     statement: Statement,
+    seat: Seat,
     deadline: number,
     receiver: QueryReceiver,
     signal: AbortSignal,
@@ -150,9 +159,11 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         ...systemSetup(statement, versions.pipelines, request),
       ]
       const plan = await planner.plan(statement, versions, {
+        engine: engines.engineOf(seat),
         params: request.params,
         sessionSetup,
         timeoutMs: left(),
+        scanBytesMax: request.scanBytesMax,
         signal,
         wholeFiles,
       })
@@ -161,7 +172,9 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         const facts = { tables, stats }
         receiver.onState('running')
         const sql = (await tableListSql(statement.kind, request)) ?? statement.sql
-        const result = await engine.query(
+        const rows = Math.max(stats.rows, await generatedRows(sql, request, seat, plan, left(), signal))
+        const result = await engines.query(
+          seat,
           {
             queryId: request.queryId,
             setup: plan.setup,
@@ -172,7 +185,9 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
             bytesMax: request.bytesMax,
             timeoutMs: left(),
           },
+          { rows, bytes: stats.bytesNeeded },
           {
+            onState: (state) => receiver.onState(state),
             onColumns: (columns) => receiver.onColumns(columns, facts),
             onChunk: (chunk) => receiver.onChunk(chunk),
           },
@@ -181,13 +196,44 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         return { ...facts, result }
       } catch (error) {
         if (plan.hasSparseFiles && !wholeFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
-        throw await damagedFileError(engine, plan.files, error, signal)
+        throw await damagedFileError(engines, plan.files, error, signal)
       } finally {
         plan.release()
       }
     } finally {
       letGo()
     }
+  }
+
+  /** What a statement without tables makes by itself, as DuckDB guesses it. */
+  async function generatedRows(
+    sql: string,
+    request: QueryRequest,
+    seat: Seat,
+    plan: QueryPlan,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<number> {
+    if (plan.tables.length > 0 || seat.lane === 'batch' || !mayGenerateRows(sql)) return 0
+    const texts: unknown[] = []
+    const explain = {
+      queryId: 'guess',
+      setup: plan.setup,
+      sql: EXPLAIN_PREFIX + sql,
+      params: request.params,
+      format: 'rows',
+      rowsMax: 100,
+      bytesMax: GUESS_BYTES_MAX,
+      timeoutMs,
+    } as const
+    try {
+      const onRows = (rows: readonly (readonly unknown[])[]) => void texts.push(...rows.map((row) => row.at(-1)))
+      await engines.engineOf(seat).query(explain, { onChunk: () => {}, onRows }, signal)
+    } catch (error) {
+      // What is wrong with the statement itself is told when it runs.
+      if (isMillraceError(error) && error.facts.died !== undefined) throw error
+    }
+    return estimatedRows(texts.join('\n'))
   }
 
   /** The tables that people made; with `SHOW ALL TABLES` those that tell about Millrace too. */
@@ -223,7 +269,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       parts.retries.add(1, { reason: 'file-missing' })
       return { number, wholeFiles: last.wholeFiles }
     }
-    if (isMillraceError(error, 'engine-lost') && last.number === 1) {
+    // The engine died while it was planned; what happens to a running statement is settled by the pool of engines.
+    if (isMillraceError(error) && error.facts.died !== undefined && error.facts.died !== 'alone' && last.number === 1) {
       parts.retries.add(1, { reason: 'engine-lost' })
       return { number, wholeFiles: last.wholeFiles }
     }
@@ -240,7 +287,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         () => timeout.abort(new MillraceError('query-timeout', `the query took longer than ${request.timeoutMs} ms`)),
         request.timeoutMs,
       )
-      let leave = () => {}
+      let seat: Seat | undefined
       let delivered = false
       const counting: QueryReceiver = {
         ...receiver,
@@ -254,16 +301,17 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         },
       }
       try {
-        leave = await admission.enter(both)
+        seat = await admission.enter(request.entrant, both)
         receiver.onState('planning')
         const statement = await parse(request, both)
         let current: Attempt = { number: 1, wholeFiles: false }
         for (;;) {
           try {
-            return await attempt(request, statement, deadline, counting, both, current)
+            return await attempt(request, statement, seat, deadline, counting, both, current)
           } catch (error) {
             const next = delivered || both.aborted ? undefined : healing(error, current)
             if (!next) throw error instanceof HoleRead ? error.cause : error
+            if (afterFailure(error) === 'alone') await seat.moveToBatch(both)
             current = next
           }
         }
@@ -274,7 +322,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         throw both.aborted ? both.reason : error
       } finally {
         clearTimeout(timer)
-        leave()
+        seat?.leave()
       }
     },
   }

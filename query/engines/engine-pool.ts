@@ -1,0 +1,193 @@
+/**
+ * The engine processes of a query service: one interactive engine, and batch engines that run one query at a time, so that
+ * whatever a heavy query does to its process happens to nobody else.
+ *
+ *   run                ours, trusted, small (parsing, stubs): in the interactive engine; tried again when it dies
+ *   engineOf(seat)     where a query with this seat is planned
+ *   query(seat, …)     runs in the interactive engine until `where-to-run.ts` says otherwise, then in the batch engine of
+ *                      its new seat. A query that is moved, or whose engine died of another one, begins anew; so the first
+ *                      chunk is held back until there is a second one or the result is complete, and once a chunk has been
+ *                      handed over the query stays where it is
+ *
+ * A batch engine that has had nothing to do for BATCH_IDLE_MS is ended: an idle service is two processes.
+ *
+ * What can fail: an engine dies (`kill -9`, the kernel, our memory watch). A query that was alone in it fails with
+ * `engine-lost` or `out-of-memory`; of several, each is run once more, alone.
+ */
+import type { Engine, EngineQuery, EngineResult } from '../../lake/engine/engine.ts'
+import type { CounterMetric } from '../../runtime/metrics.ts'
+import type { World } from '../../runtime/world.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import type { Admission, Seat } from '../run/admission.ts'
+import { afterFailure, isHeavy, type Reads, shouldMove } from './where-to-run.ts'
+
+export type QueryHandlers = Parameters<Engine['query']>[1] & {
+  /** It waits for a batch engine, or runs (again). */
+  onState?(state: 'waiting' | 'running'): void
+}
+
+export type Engines = {
+  run: Engine['run']
+  engineOf(seat: Seat): Engine
+  query(
+    seat: Seat,
+    query: EngineQuery,
+    reads: Pick<Reads, 'rows' | 'bytes'>,
+    handlers: QueryHandlers,
+    signal: AbortSignal,
+  ): Promise<EngineResult>
+  close(): Promise<void>
+}
+
+export type EnginesParts = {
+  readonly interactive: Engine
+  readonly batch: readonly Engine[]
+  readonly admission: Admission
+  readonly queueMax: number
+  readonly world: World
+  /** Queries that went to a batch engine: heavy (by what they read), long, memory, suspect. */
+  readonly moved: CounterMetric
+  readonly retries: CounterMetric
+}
+
+const BATCH_IDLE_MS = 60_000
+const LOOK_MS = 250
+const RUN_ATTEMPTS_MAX = 3
+
+export function createEngines(parts: EnginesParts): Engines {
+  const { interactive, batch, admission, world } = parts
+  const idleTimers = new Map<Engine, NodeJS.Timeout>()
+
+  async function moveToBatch(seat: Seat, reason: string, handlers: QueryHandlers, signal: AbortSignal): Promise<void> {
+    parts.moved.add(1, { reason })
+    handlers.onState?.('waiting')
+    await seat.moveToBatch(signal)
+    handlers.onState?.('running')
+  }
+
+  async function runInBatch(seat: Seat, query: EngineQuery, handlers: QueryHandlers, signal: AbortSignal) {
+    const engine = batch[seat.number]
+    clearTimeout(idleTimers.get(engine))
+    try {
+      return await engine.query(query, handlers, signal)
+    } finally {
+      const timer = setTimeout(() => engine.kill(), BATCH_IDLE_MS)
+      timer.unref()
+      idleTimers.set(engine, timer)
+    }
+  }
+
+  /** Undefined: it was stopped, to be run in the batch lane. */
+  async function runAmongOthers(
+    query: EngineQuery,
+    handlers: QueryHandlers,
+    hasDelivered: () => boolean,
+    signal: AbortSignal,
+  ): Promise<EngineResult | undefined> {
+    const moving = new AbortController()
+    const startedMs = world.clock.monotonicMs()
+    const timer = setInterval(() => {
+      if (hasDelivered()) {
+        clearInterval(timer)
+        return
+      }
+      const [small, large] = [admission.in('interactive'), admission.in('batch')]
+      const moment = {
+        ranMs: world.clock.monotonicMs() - startedMs,
+        others: small.running + small.waiting > 1,
+        batchIsFree: large.running < batch.length && large.waiting === 0,
+        queueIsFull: admission.waiting >= parts.queueMax,
+      }
+      if (shouldMove(moment)) moving.abort(new MillraceError('query-cancelled', 'moved to a batch engine'))
+    }, LOOK_MS)
+    try {
+      return await interactive.query(query, handlers, AbortSignal.any([signal, moving.signal]))
+    } catch (error) {
+      if (!moving.signal.aborted || signal.aborted || hasDelivered()) throw error
+      return undefined
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  return {
+    async run(sql, options) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await interactive.run(sql, options)
+        } catch (error) {
+          const diedOfOthers = isMillraceError(error) && error.facts.died !== undefined
+          if (!diedOfOthers || attempt >= RUN_ATTEMPTS_MAX || options?.signal?.aborted) throw error
+          parts.retries.add(1, { reason: 'engine-lost' })
+        }
+      }
+    },
+
+    engineOf: (seat) => (seat.lane === 'interactive' ? interactive : batch[seat.number]),
+
+    async query(seat, query, { rows, bytes }, handlers, signal) {
+      if (seat.lane === 'interactive' && isHeavy({ sql: query.sql, rows, bytes })) {
+        await moveToBatch(seat, 'heavy', handlers, signal)
+      }
+      if (seat.lane === 'batch') return runInBatch(seat, query, handlers, signal)
+      const held = holdFirstChunk(handlers)
+      for (let attempt = 1; ; attempt++) {
+        let reason = 'long'
+        try {
+          const result = await runAmongOthers(query, held.handlers, held.hasDelivered, signal)
+          if (result) {
+            await held.flush()
+            return result
+          }
+        } catch (error) {
+          const next = held.hasDelivered() || signal.aborted ? 'fail' : afterFailure(error)
+          if (next === 'fail' || (next === 'again' && attempt >= RUN_ATTEMPTS_MAX)) throw error
+          if (isMillraceError(error, 'engine-lost')) parts.retries.add(1, { reason: 'engine-lost' })
+          held.reset()
+          if (next === 'again') continue
+          reason = isMillraceError(error) && error.facts.died !== undefined ? 'suspect' : 'memory'
+        }
+        held.reset()
+        await moveToBatch(seat, reason, handlers, signal)
+        return runInBatch(seat, query, handlers, signal)
+      }
+    },
+
+    async close() {
+      for (const timer of idleTimers.values()) clearTimeout(timer)
+      await Promise.all([interactive, ...batch].map((engine) => engine.close()))
+    },
+  }
+}
+
+/** The header of a CSV, or the only chunk of a small result: nothing that cannot be taken back has left by then. */
+function holdFirstChunk(handlers: QueryHandlers) {
+  let first: Uint8Array | undefined
+  let delivered = false
+  return {
+    handlers: {
+      ...handlers,
+      async onChunk(chunk: Uint8Array) {
+        if (!delivered && first === undefined) {
+          first = chunk
+          return
+        }
+        delivered = true
+        if (first !== undefined) {
+          const held = first
+          first = undefined
+          await handlers.onChunk(held)
+        }
+        await handlers.onChunk(chunk)
+      },
+    },
+    hasDelivered: () => delivered,
+    reset() {
+      first = undefined
+    },
+    async flush() {
+      if (first !== undefined) await handlers.onChunk(first)
+      first = undefined
+    },
+  }
+}
