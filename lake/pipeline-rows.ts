@@ -16,9 +16,17 @@ import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
 import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-status.ts'
 
 /** Rows by column name; undefined and null are NULL. Times are microseconds. */
-export type SystemValue = string | number | bigint | readonly string[] | null | undefined
+export type SystemValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | readonly string[]
+  | { readonly [key: string]: SystemValue }
+  | null
+  | undefined
 export type SystemRow = Readonly<Record<string, SystemValue>>
-export type SystemTable = 'pipelines' | 'partitions' | 'dead_letters' | 'offsets'
+export type PipelineTable = 'pipelines' | 'partitions' | 'dead_letters' | 'offsets'
 
 /** All that was consumed of one topic-partition by one pipeline, oldest incarnation first. */
 type Place = {
@@ -33,7 +41,7 @@ type Place = {
 export function systemRows(
   facts: PipelineFacts,
   isVisible: (pipeline: string) => boolean,
-): Record<SystemTable, SystemRow[]> {
+): Record<PipelineTable, SystemRow[]> {
   const places = placesOf(facts).filter(({ pipeline }) => isVisible(pipeline))
   const partitions = places.map((place) => partitionRow(place, facts))
   return {

@@ -16,6 +16,7 @@ import { createReaderRow } from '../lake/reader-row.ts'
 import { createHealth } from '../runtime/health.ts'
 import { createHttpServer } from '../runtime/http-server.ts'
 import { createMetrics, SECONDS_BUCKETS } from '../runtime/metrics.ts'
+import type { SettingRow } from '../runtime/setting-rows.ts'
 import type { World } from '../runtime/world.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import type { Settings } from '../schemas/settings.ts'
@@ -30,6 +31,7 @@ import { createQueryAdmission } from './run/query-admission.ts'
 import { createQueryList } from './run/query-list.ts'
 import { createQueryRunner } from './run/run-query.ts'
 import { systemViewsSql } from './system-tables/system-sql.ts'
+import { createSystemTables } from './system-tables/system-tables.ts'
 
 const FOOTERS_PARALLEL_MAX = 32
 const CATALOG_LOOK_MS = 5_000
@@ -39,8 +41,10 @@ const CANCEL_SHARE = 0.2
 export async function startQuery(options: {
   settings: Settings
   world: World
+  /** As `millrace.settings` shows them. */
+  settingRows?: readonly SettingRow[]
 }): Promise<{ url: string; stop(): Promise<void> }> {
-  const { settings, world } = options
+  const { settings, world, settingRows = [] } = options
   const health = createHealth()
   const metrics = createMetrics({ service: 'query' })
   const catalog = await openCatalog({ ...settings.catalog, world })
@@ -61,6 +65,8 @@ export async function startQuery(options: {
         : undefined,
   })
   const stubFolder = join(work, 'stubs')
+  const systemFolder = join(work, 'system')
+  await mkdir(systemFolder)
   const localRoots = [settings.lake.root, settings.storage.cold].filter((root) => root?.startsWith(FILE_SCHEME))
   const shares = engineShares(settings.query)
   const engineOf = ({ name, memoryBytes, threads, spillBytes, nice }: EngineShare) =>
@@ -71,7 +77,7 @@ export async function startQuery(options: {
         threads,
         spillFolder: join(work, `spill-${name}`),
         spillBytes,
-        folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder],
+        folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder, systemFolder],
         mode: 'query',
         prepare: systemViewsSql(),
         nice,
@@ -134,14 +140,16 @@ export async function startQuery(options: {
       labels: ['reason'],
     }),
   })
+  const stubs = createStubs({ engine, folder: stubFolder })
+  const files = createTableFileReader({ store })
   const runner = createQueryRunner({
     engines,
     catalog,
     planner: createPlanner({
       engine,
-      stubs: createStubs({ engine, folder: stubFolder }),
+      stubs,
       cache,
-      files: createTableFileReader({ store }),
+      files,
       parallelMax: FOOTERS_PARALLEL_MAX,
     }),
     admission,
@@ -150,6 +158,15 @@ export async function startQuery(options: {
     timeTravelFineMs: Math.min(settings.timeTravel.fineMs, settings.snapshot.minAgeMs),
     retries,
     follower,
+    systemTables: createSystemTables({
+      engine,
+      stubs,
+      files,
+      queries,
+      settings: settingRows,
+      folder: systemFolder,
+      world,
+    }),
   })
   const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })
   addSqlRoutes(server.app, { settings, world, catalog, runner, queries, seconds, stopping: stopping.signal })

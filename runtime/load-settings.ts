@@ -47,6 +47,16 @@ export type LoadedSettings = {
   readonly given: ReadonlyMap<string, string>
   /** Texts that must not be printed. */
   readonly secrets: readonly string[]
+  /** Every setting, those of tables and pipelines too, in the order of the reference. */
+  readonly taken: readonly TakenSetting[]
+}
+
+export type TakenSetting = {
+  readonly path: string
+  readonly leaf: Leaf<unknown>
+  readonly value: unknown
+  /** As somebody wrote it; undefined: it is the default. */
+  readonly written: unknown
 }
 
 export function loadSettings(options: LoadOptions = {}): Settings {
@@ -122,7 +132,8 @@ export function loadSettingsWithOrigin(options: LoadOptions = {}): LoadedSetting
   }
   if (problems.length > 0) throw settingsError(problems)
   const given = new Map([...entries.values()].map((entry) => [entry.path, entry.where]))
-  return { settings, file, given, secrets: [...reader.secrets, ...passwordsOf(settings.catalog.url)] }
+  const secrets = [...reader.secrets, ...passwordsOf(settings.catalog.url)]
+  return { settings, file, given, secrets, taken: reader.taken }
 }
 
 function findFile(wanted: string | undefined, folder: string): string | undefined {
@@ -220,6 +231,7 @@ function createReader(
   problems: SettingsProblem[],
 ) {
   const secrets: string[] = []
+  const taken: TakenSetting[] = []
 
   function readAll(leaves: Readonly<Record<string, Leaf<unknown>>>, prefix: string): Record<string, unknown> {
     return Object.fromEntries(Object.entries(leaves).map(([key, leaf]) => [key, readOne(leaf, prefix + key)]))
@@ -227,7 +239,10 @@ function createReader(
 
   function readOne(leaf: Leaf<unknown>, path: string): unknown {
     const entry = entries.get(path)
-    if (!entry) return leaf.fallback
+    if (!entry) {
+      taken.push({ path, leaf, value: leaf.fallback, written: undefined })
+      return leaf.fallback
+    }
     const replaced = leaf.keepsReferences ? entry.value : replaceReferences(entry.value, entry, [])
     if (replaced === FAILED) return leaf.fallback
     const result = leaf.parse(replaced)
@@ -248,6 +263,7 @@ function createReader(
       return leaf.fallback
     }
     if (leaf.secret) collectSecrets(result.value)
+    taken.push({ path, leaf, value: result.value, written: replaced })
     return leaf.isPath && typeof result.value === 'string' ? resolve(entry.folder, result.value) : result.value
   }
 
@@ -287,7 +303,7 @@ function createReader(
     return failed ? FAILED : replaced
   }
 
-  return { readAll, secrets }
+  return { readAll, secrets, taken }
 }
 
 /** Where the text at `inside` was cut by a comma: what to do, and the paths of its other parts. */

@@ -24,8 +24,13 @@ export const MASK = '******'
 const DEPTH_MAX = 6
 const TEXT_MAX = 8192
 /** Shorter texts are too likely to be part of something harmless. */
-const SECRET_LENGTH_MIN = 4
+export const SECRET_LENGTH_MIN = 4
 const SECRET_KEY = /password|passwd|secret|token|authorization|credential|cookie|private.?key|access.?key/i
+
+/** Whose value is not for the eyes, as its name says. */
+export function isSecretKey(key: string): boolean {
+  return SECRET_KEY.test(key)
+}
 
 export function createLog(options: LogOptions = {}): Log {
   const secrets = (options.secrets ?? []).filter((secret) => secret.length >= SECRET_LENGTH_MIN)

@@ -4,6 +4,7 @@
 import type { Command } from 'commander'
 import { runService } from '../../runtime/lifecycle.ts'
 import { createLog } from '../../runtime/log.ts'
+import { type SettingRow, settingRowsOf } from '../../runtime/setting-rows.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { World } from '../../runtime/world.ts'
 import type { Settings } from '../../schemas/settings.ts'
@@ -13,6 +14,7 @@ type StartService = (options: {
   settings: Settings
   world: World
   stopping?: AbortSignal
+  settingRows?: readonly SettingRow[]
 }) => Promise<{ url: string; stop(): Promise<void> }>
 
 export const SERVICES = ['ingest', 'compactor', 'query'] as const
@@ -40,7 +42,8 @@ export function addServiceCommands(program: Command): void {
 }
 
 async function run(name: ServiceName, options: SettingsOptions): Promise<void> {
-  const { settings, secrets } = settingsOf(options)
+  const loaded = settingsOf(options)
+  const { settings, secrets } = loaded
   const log = createLog({ level: settings.log.level, fields: { service: name }, secrets })
   const world = createSystemWorld({ log })
   await runService({
@@ -49,7 +52,7 @@ async function run(name: ServiceName, options: SettingsOptions): Promise<void> {
     world,
     async start(life) {
       const start = await START[name]()
-      const service = await start({ settings, world, stopping: life.stopping })
+      const service = await start({ settings, world, stopping: life.stopping, settingRows: settingRowsOf(loaded) })
       life.onStop(name, () => service.stop())
       return service.url
     },

@@ -139,6 +139,8 @@ export type Mask = {
   readonly version: bigint
   readonly createdAt: bigint
   readonly offsets: readonly MaskedOffsets[]
+  /** How many of its rows the table's newest files leave out already. */
+  readonly appliedRows?: number
 }
 
 export type FlushTick = {
@@ -227,13 +229,19 @@ export type TableVersion = {
 }
 
 /** Versions, and with them how the pipelines fare: both of one moment. */
-export type TableVersions = readonly TableVersion[] & { readonly pipelines?: PipelineFacts }
+export type TableVersions = readonly TableVersion[] & {
+  readonly pipelines?: PipelineFacts
+  /** Every table that was not asked for by name, at its current version. */
+  readonly others?: readonly TableVersion[]
+}
 
 export type ReadTablesOptions = {
   /** Ask for `pipelines` of the answer. Default false. */
   readonly pipelines?: boolean
   /** Default true. */
   readonly coverage?: boolean
+  /** Ask for `others` of the answer: as they are, or their definitions only, without segments, masks and coverage. */
+  readonly others?: 'versions' | 'definitions'
   /** Earlier versions, by table name. One that was replaced longer than `windowMs` ago is `value-out-of-range`. */
   readonly at?: { readonly versions: ReadonlyMap<string, bigint>; readonly windowMs: number }
 }

@@ -177,6 +177,20 @@ export function describeCatalog(name: string, setup: () => Promise<CatalogSetup>
       expect((await live('flights')).coverage).toHaveLength(1)
     })
 
+    test('every other table is read in the same transaction when it is asked for', async () => {
+      const { table, writer } = await started()
+      await catalog.createTable(newTableOf('airports'))
+      await catalog.commitTick(tickOf(table, writer, 'c1', key, 0n, 5n))
+      const { others = [] } = await other.readTables(['airports'], { others: 'versions' })
+      expect(others).toMatchObject([{ table: { name: 'flights' }, version: 1n, segments: [{ rowCount: 5 }] }])
+      const defined = await other.readTables([], { others: 'definitions' })
+      expect(defined.others?.map(({ table: { name }, segments }) => [name, segments])).toEqual([
+        ['airports', []],
+        ['flights', []],
+      ])
+      expect((await other.readTables(['airports'])).others).toBeUndefined()
+    })
+
     test('a table tells the checksum of the metadata it points at, and only of that', async () => {
       const state = await started()
       await catalog.commitSnapshot({ ...snapshotOf(state, 's1', []), metadataChecksum: '0badf00d' })

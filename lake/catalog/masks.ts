@@ -101,7 +101,7 @@ export async function masksOf(
   if (versions.length === 0) return new Map()
   const rows = await tx
     .selectFrom('masks')
-    .select(['mask_id', 'table_id', 'version', 'created_at', 'predicate', 'applied_version'])
+    .select(['mask_id', 'table_id', 'version', 'created_at', 'predicate', 'applied_version', 'applied_rows'])
     .where(
       dialect.idIn(
         'table_id',
@@ -121,13 +121,16 @@ export async function masksOf(
   )
 }
 
-function maskOf(row: Pick<Selectable<MaskRow>, 'mask_id' | 'version' | 'created_at' | 'predicate'>): Mask {
+function maskOf(
+  row: Pick<Selectable<MaskRow>, 'mask_id' | 'version' | 'created_at' | 'predicate' | 'applied_rows'>,
+): Mask {
   try {
     return {
       maskId: Number(row.mask_id),
       version: row.version,
       createdAt: row.created_at,
       offsets: parseMasked(row.predicate),
+      appliedRows: Number(row.applied_rows),
     }
   } catch (cause) {
     throw new MillraceError('file-damaged', `catalog: the offsets of mask ${row.mask_id} cannot be read`, { cause })

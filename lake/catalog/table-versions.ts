@@ -28,6 +28,30 @@ const READERS: RowInsert = {
 
 export function tableVersions({ dialect, read, write }: Transactions): Part {
   const decoded = new Map<string, Segment>()
+
+  async function otherTables(
+    tx: Tx,
+    named: readonly number[],
+    what: 'versions' | 'definitions',
+    readAt: bigint,
+  ): Promise<readonly TableVersion[]> {
+    const tables = (await allTables(tx)).filter(({ tableId }) => !named.includes(tableId))
+    const whole = what === 'versions'
+    const ids = whole ? tables.map(({ tableId }) => tableId) : []
+    const coverage = await coverageOfTables(tx, dialect, ids)
+    const live = await liveSegments(tx, dialect, decoded, ids)
+    const masks = await masksOf(tx, dialect, whole ? tables : [])
+    return tables.map((table) => ({
+      table,
+      version: table.version,
+      metadataLocation: table.metadataLocation,
+      segments: live.get(table.tableId) ?? [],
+      masks: masks.get(table.tableId) ?? [],
+      coverage: coverage.get(table.tableId) ?? [],
+      readAt,
+    }))
+  }
+
   return {
     readTables: (names, options = {}) =>
       read(async (tx, time) => {
@@ -59,7 +83,11 @@ export function tableVersions({ dialect, read, write }: Transactions): Part {
           const { version, metadataLocation } = table
           versions.push({ ...common, version, metadataLocation, segments: live.get(table.tableId) ?? [] })
         }
-        return options.pipelines ? Object.assign(versions, { pipelines: await factsIn(tx, readAt) }) : versions
+        const others = options.others && (await otherTables(tx, ids, options.others, readAt))
+        return Object.assign(versions, {
+          ...(others ? { others } : {}),
+          ...(options.pipelines ? { pipelines: await factsIn(tx, readAt) } : {}),
+        })
       }),
 
     setReader: (readerId, oldest) =>
@@ -105,6 +133,14 @@ async function tablesByName(tx: Tx, dialect: CatalogDialect, names: readonly str
     if (!table) throw new MillraceError('undefined-table', `there is no table "${name}"`, { facts: { table: name } })
     return table
   })
+}
+
+/** By name. */
+async function allTables(tx: Tx): Promise<Table[]> {
+  const rows = await tx.selectFrom('tables').selectAll().orderBy('name').execute()
+  const schemas = await tx.selectFrom('schema_versions').selectAll().orderBy('schema_id').execute()
+  const schemasOf = Map.groupBy(schemas, ({ table_id }) => table_id)
+  return rows.map((row) => tableOf(row, schemasOf.get(row.table_id) ?? []))
 }
 
 async function segmentsById(tx: Tx, dialect: CatalogDialect, ids: readonly bigint[]): Promise<Segment[]> {

@@ -20,7 +20,7 @@ import type { Settings, Token, TokenLimits } from '../../schemas/settings.ts'
 import { isHidden } from '../../schemas/table-schema.ts'
 import { freshnessMs, sourcesOf } from '../freshness.ts'
 import type { Entrant } from '../run/admission.ts'
-import type { ListedQuery, QueryList } from '../run/query-list.ts'
+import type { ListedQuery, QueryEnd, QueryList } from '../run/query-list.ts'
 import type { QueryRunner } from '../run/run-query.ts'
 import { createSqlReply, errorBody } from './sql-reply.ts'
 import { readSqlRequest, type SqlRequest } from './sql-request.ts'
@@ -120,6 +120,7 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
     startedAt: world.clock.nowMicros(),
     abort,
     owner: request.token?.name,
+    door: 'http',
     state: 'waiting',
     bytesSent: 0,
   }
@@ -138,6 +139,7 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
     takeOver: () => reply.hijack(),
   })
   let outcome = 'ok'
+  let end: Omit<QueryEnd, 'endedAt'> = { rows: undefined, error: undefined, isCancelled: false }
   try {
     const result = await parts.runner.run(
       {
@@ -151,6 +153,7 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
         atVersions: versionsByTable(sqlRequest.at_version),
         waitFor: versionsByTable(sqlRequest.wait_for),
         checkTable: (name) => checkTableAccess(request, name),
+        caller: { name: request.token?.name, isAdmin: isAdmin(request) },
       },
       {
         onState(state) {
@@ -164,17 +167,21 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
       },
       abort.signal,
     )
+    end = { ...end, rows: result.result.rowCount }
     await sqlReply.finish(result, world.clock.monotonicMs() - startedMs)
+    entry.bytesSent = sqlReply.bytesSent
     return reply
   } catch (thrown) {
     const error = asMillraceError(thrown)
     outcome = error.code
+    const { code, message } = errorBody(error, queryId).error as { code: string; message: string }
+    end = { ...end, error: { code, message }, isCancelled: error.code === 'query-cancelled' }
     if (error.kind === 'internal') world.log.error('query failed', { queryId, error: thrown })
     if (sqlReply.fail(error)) return reply
     return sendError(reply, error, queryId)
   } finally {
     raw.off('close', onClose)
-    queries.remove(entry)
+    queries.remove(entry, { ...end, endedAt: world.clock.nowMicros() })
     parts.seconds.observe((world.clock.monotonicMs() - startedMs) / 1000, { outcome, format: sqlRequest.format })
   }
 }
@@ -215,7 +222,12 @@ function entrantOf(request: SqlRequest, token: Token | undefined): Entrant {
 
 /** A token sees and cancels its own queries; an admin's all of them. */
 function isOwn(request: FastifyRequest, query: ListedQuery): boolean {
-  return request.token === undefined || request.token.rights.includes('admin') || query.owner === request.token.name
+  return isAdmin(request) || query.owner === request.token?.name
+}
+
+/** Without tokens everybody is. */
+function isAdmin({ token }: FastifyRequest): boolean {
+  return token === undefined || token.rights.includes('admin')
 }
 
 function findQuery(queries: QueryList, request: FastifyRequest, queryId: string): ListedQuery {

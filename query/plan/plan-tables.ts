@@ -320,7 +320,7 @@ export function currentSchema(table: TableVersion['table']): TableSchema {
 }
 
 /** `SELECT *` shows no hidden columns; naming one brings it in. */
-function wantedColumns(schema: TableSchema, statement: Statement): readonly Column[] {
+export function wantedColumns(schema: TableSchema, statement: Statement): readonly Column[] {
   return schema.columns.filter((column) => !isHidden(column) || statement.hiddenColumns.has(column.name))
 }
 

@@ -26,7 +26,13 @@ export type TableFiles = {
   readonly files: readonly TableFile[]
 }
 
-export type TableFileReader = { filesOf(version: TableVersion): Promise<TableFiles> }
+export type TableFileReader = {
+  filesOf(version: TableVersion): Promise<TableFiles>
+  /** undefined: nothing was compacted yet. */
+  metadataOf(version: TableVersion): Promise<TableMetadata | undefined>
+  /** Of the snapshot, without segments. */
+  dataFilesOf(metadata: TableMetadata, signal: AbortSignal): Promise<readonly LiveFile[]>
+}
 
 const METADATA_KEPT_MAX = 64
 
@@ -52,6 +58,9 @@ export function createTableFileReader({ store }: { store: ObjectStore }): TableF
   }
 
   return {
+    metadataOf: async ({ metadataLocation }) =>
+      metadataLocation === undefined ? undefined : metadataAt(metadataLocation),
+    dataFilesOf: ({ currentSnapshot }, signal) => snapshots.liveFiles(currentSnapshot, { signal }),
     async filesOf({ table, metadataLocation, segments }) {
       const fresh = segments.map((segment) => ofSegment(segment, table.schemas))
       if (metadataLocation === undefined) return { snapshotId: undefined, files: fresh }

@@ -109,6 +109,7 @@ beforeAll(async () => {
     readerRow: createReaderRow({ catalog: lake.catalog, world, service: 'query' }),
     retries: counter,
     follower: { asked: () => {} },
+    systemTables: { prepare: async () => ({ setup: [], release: async () => {} }) },
     timeTravelFineMs: 0,
   })
   server = createServer((incoming, raw) => {
@@ -166,6 +167,7 @@ function run(sql: string, receiver: Parameters<QueryRunner['run']>[1]) {
       atVersions: new Map(),
       waitFor: new Map(),
       checkTable: () => {},
+      caller: { name: undefined, isAdmin: true },
     },
     receiver,
     new AbortController().signal,

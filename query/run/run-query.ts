@@ -10,11 +10,9 @@
  *  - the engine died under us because of another query: run once more
  */
 import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
-import type { PipelineFacts } from '../../lake/catalog/pipeline-status.ts'
 import type { EngineQuery, EngineResult, ResultColumn } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { quoteText } from '../../lake/file-mapping.ts'
-import { systemRows } from '../../lake/pipeline-rows.ts'
 import type { ReaderRow } from '../../lake/reader-row.ts'
 import type { CounterMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
@@ -22,9 +20,17 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Engines } from '../engines/engine-pool.ts'
 import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
 import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
+import { withStandardSchema } from '../statement/standard-schema.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from '../statement/statement.ts'
-import { SYSTEM_TABLES } from '../system-tables/columns.ts'
-import { SYSTEM_SCHEMA, systemTableSql } from '../system-tables/system-sql.ts'
+import type { Caller } from '../system-tables/process-rows.ts'
+import { showSql } from '../system-tables/show-sql.ts'
+import {
+  mayRead,
+  othersOf,
+  type PreparedSystemTables,
+  type SystemTables,
+  wantsPipelines,
+} from '../system-tables/system-tables.ts'
 import type { Admission, Entrant, Seat } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
@@ -51,6 +57,7 @@ export type QueryRequest = {
   readonly waitFor: ReadonlyMap<string, bigint>
   /** Throws `forbidden`. */
   readonly checkTable: (name: string) => void
+  readonly caller: Caller
 }
 
 /** Known before the first row. */
@@ -81,6 +88,7 @@ export type RunnerParts = {
   readonly retries: CounterMetric
   readonly timeTravelFineMs: number
   readonly follower: Pick<TableFollower, 'asked'>
+  readonly systemTables: SystemTables
 }
 
 const ATTEMPTS_MAX = 3
@@ -121,14 +129,17 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     const named = new Set(statement.tables.map(({ name }) => name))
     requireNamed('at_version', request.atVersions, named)
     requireNamed('wait_for', request.waitFor, named)
-    const pipelines = statement.systemTables.size > 0
-    if (named.size === 0) return pipelines ? catalog.readTables([], { pipelines }) : []
+    const system = { pipelines: wantsPipelines(statement), others: othersOf(statement) }
+    if (named.size === 0) {
+      return system.pipelines || system.others ? catalog.readTables([], system) : []
+    }
     await waitForVersions(request.waitFor, signal)
     try {
-      if (request.atVersions.size === 0 && !pipelines) return await reads.readTables([...named])
+      if (request.atVersions.size === 0 && !system.pipelines && !system.others)
+        return await reads.readTables([...named])
       return await catalog.readTables([...named], {
         at: { versions: request.atVersions, windowMs: parts.timeTravelFineMs },
-        pipelines,
+        ...system,
       })
     } catch (error) {
       if (!isMillraceError(error, 'undefined-table')) throw error
@@ -152,12 +163,15 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     const versions = await readTables(statement, request, signal)
     parts.follower.asked(versions)
     const letGo = await readerRow.hold(versions)
+    let system: PreparedSystemTables | undefined
     try {
       const left = () => Math.max(1, deadline - world.clock.monotonicMs())
-      const sessionSetup = [
-        ...(request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]),
-        ...systemSetup(statement, versions.pipelines, request),
-      ]
+      const sessionSetup = request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]
+      if (statement.systemTables.size > 0) {
+        const query = { ...request, sessionSetup, timeoutMs: left() }
+        system = await parts.systemTables.prepare(statement, versions, query, signal)
+        sessionSetup.push(...system.setup)
+      }
       const plan = await planner.plan(statement, versions, {
         engine: engines.engineOf(seat),
         params: request.params,
@@ -202,6 +216,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       }
     } finally {
       letGo()
+      await system?.release()
     }
   }
 
@@ -238,21 +253,9 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
 
   /** The tables that people made; with `SHOW ALL TABLES` those that tell about Millrace too. */
   async function tableListSql(kind: Statement['kind'], request: QueryRequest): Promise<string | undefined> {
-    if (kind !== 'show-tables' && kind !== 'show-all-tables') return undefined
-    const names: string[] = []
-    for (const { name } of await catalog.listTables()) {
-      try {
-        request.checkTable(name)
-        names.push(name)
-      } catch (error) {
-        if (!isMillraceError(error, 'forbidden')) throw error
-      }
-    }
-    const system = kind === 'show-tables' ? [] : Object.keys(SYSTEM_TABLES).map((name) => `${SYSTEM_SCHEMA}.${name}`)
-    const rows = [...names.sort(), ...system].map((name) => `(${quoteText(name)})`)
-    return rows.length === 0
-      ? 'SELECT NULL::VARCHAR AS name WHERE false'
-      : `SELECT name FROM (VALUES ${rows.join(', ')}) tables(name)`
+    if (!kind.startsWith('show-')) return undefined
+    const tables = (await catalog.listTables()).filter(({ name }) => mayRead(request.checkTable, name))
+    return showSql(kind, tables)
   }
 
   /** What the next attempt should do differently; undefined: there is none. */
@@ -319,7 +322,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         if (both.aborted && !isMillraceError(both.reason)) {
           throw new MillraceError('query-cancelled', 'the query was cancelled', { cause: error })
         }
-        throw both.aborted ? both.reason : error
+        throw both.aborted ? both.reason : inStandardWords(error)
       } finally {
         clearTimeout(timer)
         seat?.leave()
@@ -328,26 +331,13 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   }
 }
 
-/** Of the moment that the tables' versions are of; those pipelines whose tables the caller may read. */
-function systemSetup(
-  { systemTables }: Statement,
-  pipelines: PipelineFacts | undefined,
-  request: Pick<QueryRequest, 'checkTable'>,
-): string[] {
-  if (!pipelines) return []
-  const mayRead = (name: string) => {
-    try {
-      request.checkTable(name)
-      return true
-    } catch (error) {
-      if (!isMillraceError(error, 'forbidden')) throw error
-      return false
-    }
-  }
-  const rows = systemRows(pipelines, (pipeline) =>
-    pipelines.bindings.every((binding) => binding.pipeline !== pipeline || mayRead(binding.table)),
-  )
-  return [...systemTables].map((table) => systemTableSql(table, rows[table]))
+/** The engine calls a schema otherwise than the user does. */
+function inStandardWords(error: unknown): unknown {
+  if (!isMillraceError(error)) return error
+  const message = withStandardSchema(error.message)
+  return message === error.message
+    ? error
+    : new MillraceError(error.code, message, { facts: error.facts, cause: error })
 }
 
 function requireNamed(field: string, versions: ReadonlyMap<string, bigint>, named: ReadonlySet<string>): void {

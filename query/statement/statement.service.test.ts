@@ -62,6 +62,10 @@ describe('what may run, with the tables it reads', () => {
     ['DESCRIBE flights', ['flights']],
     ['SUMMARIZE SELECT * FROM flights', ['flights']],
     ['SHOW TABLES', []],
+    ['SHOW COLUMNS FROM flights', ['flights']],
+    ['SELECT main.Flights.a FROM main.Flights, millrace.main.airports', ['flights', 'airports']],
+    ['WITH flights AS (SELECT 1) SELECT * FROM main.flights', ['flights']],
+    ['SELECT * FROM information_schema.tables, millrace.files', []],
     ['EXPLAIN SELECT * FROM flights', ['flights']],
     ['-- why\n /* not */ explain FROM flights', ['flights']],
   ] as const)('%s', async (sql, tables) => {
@@ -73,6 +77,23 @@ describe('what may run, with the tables it reads', () => {
       ['SELECT 1', 'DESCRIBE t', 'SHOW TABLES', 'EXPLAIN SELECT 1', 'SUMMARIZE t'].map(check),
     )
     expect(kinds.map((each) => each.kind)).toEqual(['select', 'describe', 'show-tables', 'explain', 'select'])
+  })
+
+  test('names that the engine does not know are replaced where they stand', async () => {
+    const texts = [
+      ['SELECT 1', 'SELECT 1'],
+      ["SELECT 'ö', t.x FROM  Information_Schema.tables t", "SELECT 'ö', t.x FROM  millrace_catalogue.tables t"],
+      [
+        'SELECT "information_schema" . "views".a FROM "information_schema" . "views"',
+        'SELECT "millrace_catalogue" . "views".a FROM "millrace_catalogue" . "views"',
+      ],
+      ['FROM millrace.millrace.files', 'FROM          millrace.files'],
+      ['FROM millrace.information_schema.tables', 'FROM          millrace_catalogue.tables'],
+      ['SELECT information_schema.a FROM flights information_schema', undefined],
+      ['show columns\nin t', 'DESCRIBE    \n   t'],
+      ["SELECT 'information_schema.tables', 'show columns from t'", undefined],
+    ] as const
+    for (const [sql, expected] of texts) expect((await check(sql)).sql).toBe(expected ?? sql)
   })
 
   test('hidden columns count only when they are named, the clock only when it is asked', async () => {
@@ -148,8 +169,13 @@ describe('what may not', () => {
     'WITH duckdb_settings AS (SELECT 1) SELECT * FROM duckdb_settings()',
     'SELECT * FROM pg_catalog.pg_class',
     'SELECT * FROM pg_class',
-    'SELECT * FROM information_schema.tables',
-    'SELECT * FROM main.flights',
+    'SELECT * FROM information_schema.routines',
+    'SELECT * FROM system.information_schema.tables',
+    'SELECT * FROM main.duckdb_tables',
+    'SELECT * FROM main."x.csv"',
+    'SELECT * FROM millrace_catalogue.tables',
+    'SELECT * FROM temp.main.flights',
+    'SELECT * FROM millrace/* */.main.flights',
     'SELECT * FROM memory.main.flights',
     'SELECT * FROM system.main.duckdb_tables',
     "SELECT current_setting('temp_directory')",
@@ -167,7 +193,8 @@ describe('what may not', () => {
     '',
     '-- nothing',
     ';',
-    'SHOW DATABASES',
+    'SHOW CREATE TABLE flights',
+    'SELECT * FROM (SHOW TABLES)',
   ])('%s', async (sql) => {
     expect(['statement-refused', 'syntax-error', 'query-invalid']).toContain(await refusal(sql))
   })

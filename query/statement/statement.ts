@@ -4,29 +4,50 @@
  * DuckDB itself parses it (`json_serialize_sql`, which takes nothing but SELECTs: also WITH, VALUES, `FROM t`, DESCRIBE,
  * SUMMARIZE, SHOW TABLES) and gives its syntax tree; this file walks the tree:
  *
- *   tables      only plain names, each a table of ours or a CTE in scope, and the tables of the schema `millrace`; a file name,
- *               another schema, a system view is refused
+ *   tables      only plain names (or `main.name`), each a table of ours or a CTE in scope, and the tables of the schemas
+ *               `millrace` and `information_schema`; a file name, another schema, a system view is refused
  *   functions   table functions by an allow-list; scalar functions that tell about the server by a list of refusals
  *
  * Everything else the tree may hold is data. The engine's own walls (read-only transaction, statement type, folders,
  * locked configuration) stand behind this one. Errors: `syntax-error`, `statement-refused`, with line and column.
  */
 import { positionOf, type StatementPosition } from '../../lake/engine/duckdb-error.ts'
-import type { SystemTable } from '../../lake/pipeline-rows.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { HIDDEN_COLUMNS } from '../../schemas/table-schema.ts'
-import { isSystemTable, SYSTEM_TABLES } from '../system-tables/columns.ts'
-import { SYSTEM_SCHEMA } from '../system-tables/system-sql.ts'
+import {
+  isSystemSchema,
+  isSystemTable,
+  LAKE_CATALOG,
+  LAKE_SCHEMA,
+  SYSTEM_SCHEMAS,
+  type SystemTable,
+  systemTablesOf,
+} from '../system-tables/columns.ts'
+import {
+  type ForeignName,
+  STANDARD_SCHEMA,
+  withEngineNames,
+  withoutExplain,
+  withoutShowColumns,
+} from './standard-schema.ts'
 import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
 
 export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }
 
 export type Statement = {
+  /** What the engine runs: the text, with names that only we know by those that the engine knows. */
   readonly sql: string
-  readonly kind: 'select' | 'explain' | 'describe' | 'show-tables' | 'show-all-tables'
+  readonly kind:
+    | 'select'
+    | 'explain'
+    | 'describe'
+    | 'show-tables'
+    | 'show-all-tables'
+    | 'show-schemas'
+    | 'show-databases'
   /** Lower-case names of the tables read, each once, in order of appearance. */
   readonly tables: readonly TableReference[]
-  /** Tables of the schema `millrace`. */
+  /** Tables of the schemas `millrace` and `information_schema`, with the schema. */
   readonly systemTables: ReadonlySet<SystemTable>
   /** Names of hidden columns that the text mentions. */
   readonly hiddenColumns: ReadonlySet<string>
@@ -51,13 +72,9 @@ export function prepareText(text: string): { readonly parsed: string; readonly i
     throw new MillraceError('request-too-large', `the statement is longer than ${SQL_BYTES_MAX} bytes`)
   }
   if (text.includes('\0')) throw new MillraceError('syntax-error', 'the statement holds a zero character')
-  const explain = /^((?:\s|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*)(explain)(?=[\s(])/i.exec(text)
-  if (!explain) return { parsed: text, isExplain: false }
-  const start = explain[1].length
-  return {
-    parsed: text.slice(0, start) + ' '.repeat(explain[2].length) + text.slice(start + explain[2].length),
-    isExplain: true,
-  }
+  const known = withoutShowColumns(text)
+  const parsed = withoutExplain(known)
+  return { parsed, isExplain: parsed !== known }
 }
 
 /** `tree` is what `parseSql` gave for `prepareText(text).parsed`. */
@@ -70,10 +87,12 @@ export function checkStatement(text: string, tree: string): Statement {
     const found = statements.length === 0 ? 'none' : String(statements.length)
     throw new MillraceError('statement-refused', `expected one statement, found ${found}`)
   }
-  const walk = createWalk(text)
+  const walk = createWalk(text, asNode(asNode(statements[0].node)?.from_table))
   walk.query(statements[0].node, new Set(), 0)
+  const sql = withEngineNames(withoutShowColumns(text), walk.found.names)
+  if (sql === undefined) throw new MillraceError('statement-refused', 'write qualified names without comments in them')
   return {
-    sql: text,
+    sql,
     kind: isExplain ? 'explain' : walk.found.kind,
     tables: [...walk.found.tables.values()],
     systemTables: walk.found.systemTables,
@@ -97,17 +116,29 @@ type Found = {
   readonly tables: Map<string, TableReference>
   readonly systemTables: Set<SystemTable>
   readonly hidden: Set<string>
+  readonly names: ForeignName[]
   usesClock: boolean
+}
+
+const SHOWN: Readonly<Record<string, Statement['kind']>> = {
+  tables: 'show-tables',
+  __show_tables: 'show-tables',
+  [`tables from ${LAKE_SCHEMA}`]: 'show-tables',
+  __show_tables_expanded: 'show-all-tables',
+  schemas: 'show-schemas',
+  databases: 'show-databases',
 }
 
 const HIDDEN_NAMES = new Set(HIDDEN_COLUMNS.map((column) => column.name))
 
-function createWalk(text: string) {
+/** `root`: what the statement itself selects from. */
+function createWalk(text: string, root: Node | undefined) {
   const found: Found = {
     kind: 'select',
     tables: new Map(),
     systemTables: new Set(),
     hidden: new Set(),
+    names: [],
     usesClock: false,
   }
 
@@ -157,6 +188,7 @@ function createWalk(text: string) {
     else if (node.class === 'FUNCTION') scalarFunction(node)
     if (node.class === 'WINDOW' && typeof node.function_name === 'string') scalarFunction(node)
     if (node.type === 'SHOW_REF') show(node)
+    if (node.class === 'COLUMN_REF') columnReference(node)
     walkRest(node, scope, depth + 1, [])
   }
 
@@ -167,22 +199,29 @@ function createWalk(text: string) {
   function table(node: Node, scope: ReadonlySet<string>): void {
     const name = String(node.table_name)
     const lower = name.toLowerCase()
-    const isOfSystem = String(node.schema_name).toLowerCase() === SYSTEM_SCHEMA && node.catalog_name === undefined
-    if (isOfSystem && node.at_clause === undefined) {
-      if (!isSystemTable(lower)) {
-        const names = Object.keys(SYSTEM_TABLES).join(', ')
-        refuse(`there is no ${SYSTEM_SCHEMA}.${name}; there are ${names}`, node)
-      }
-      found.systemTables.add(lower)
+    const part = (value: Json | undefined) => (value === undefined ? undefined : String(value).toLowerCase())
+    const [catalog, schema] = [part(node.catalog_name), part(node.schema_name)]
+    const isOwn = catalog === undefined || catalog === LAKE_CATALOG
+    if (isOwn && schema !== undefined && isSystemSchema(schema)) {
+      const id = `${schema}.${lower}`
+      if (!isSystemTable(id))
+        refuse(`there is no ${schema}.${name}; there are ${systemTablesOf(schema).join(', ')}`, node)
+      if (node.at_clause !== undefined) refuse(`AT is not available: ${id} tells of this moment`, node)
+      foreignName(node, catalog !== undefined, schema === STANDARD_SCHEMA)
+      found.systemTables.add(id)
       return
     }
-    if (node.schema_name !== undefined || node.catalog_name !== undefined) {
-      const full = [node.catalog_name, node.schema_name, name].filter((part) => part !== undefined).join('.')
-      refuse(`there is only one schema here beside ${SYSTEM_SCHEMA}: name the table without one, not ${full}`, node)
+    if (!isOwn || (schema !== undefined && schema !== LAKE_SCHEMA)) {
+      const full = [node.catalog_name, node.schema_name, name].filter((each) => each !== undefined).join('.')
+      refuse(
+        `the lake's tables are in the schema ${LAKE_SCHEMA}: name ${name} with it or without one, not ${full}`,
+        node,
+      )
     }
     if (node.at_clause !== undefined) refuse('AT is not available: a query reads the newest version', node)
     if (isSystemName(lower)) refuse(`${name} is not a table of the lake`, node)
-    if (scope.has(lower)) return
+    if (schema === undefined && scope.has(lower)) return
+    if (catalog !== undefined) foreignName(node, true, false)
     if (/[/\\.:*?[\]]/.test(name)) refuse(`files cannot be read here: ${name}`, node)
     if (!found.tables.has(lower))
       found.tables.set(lower, { name: lower, position: positionOf(node.query_location, text) })
@@ -200,15 +239,34 @@ function createWalk(text: string) {
     if (!isPlainSchema(node) || isRefusedFunction(name)) refuse(`function ${name} is not available`, node)
   }
 
+  function foreignName(node: Node, hasCatalog: boolean, isStandard: boolean): void {
+    if (hasCatalog || isStandard) found.names.push({ offset: Number(node.query_location), hasCatalog, isStandard })
+  }
+
+  /** One that names its table with schema, or catalog and schema. */
+  function columnReference(node: Node): void {
+    const parts = ((node.column_names ?? []) as readonly Json[]).map((each) => String(each).toLowerCase())
+    const hasCatalog =
+      parts.length > 3 && parts[0] === LAKE_CATALOG && [LAKE_SCHEMA, ...SYSTEM_SCHEMAS].includes(parts[1])
+    const [schema, table, column] = hasCatalog ? parts.slice(1) : parts
+    const isStandard =
+      column !== undefined && schema === STANDARD_SCHEMA && isSystemTable(`${STANDARD_SCHEMA}.${table}`)
+    foreignName(node, hasCatalog, isStandard)
+  }
+
   function show(node: Node): void {
+    const isWhole = node === root
     if (node.query !== undefined) {
-      if (node.show_type === 'DESCRIBE') found.kind = 'describe'
+      if (node.show_type === 'DESCRIBE' && isWhole) found.kind = 'describe'
       return
     }
-    const what = String(node.table_name).replaceAll('"', '').toLowerCase()
-    if (what === 'tables' || what === '__show_tables') found.kind = 'show-tables'
-    else if (what === '__show_tables_expanded') found.kind = 'show-all-tables'
-    else refuse(`SHOW ${what} is not available`, node)
+    const what = String(node.table_name ?? node.schema_name ?? '')
+      .replaceAll('"', '')
+      .toLowerCase()
+    const kind = SHOWN[node.show_type === 'SHOW_FROM' ? `tables from ${what}` : what]
+    if (kind === undefined) refuse(`SHOW ${what} is not available`, node)
+    if (!isWhole) refuse(`SHOW is a statement of its own here; select from ${STANDARD_SCHEMA}.tables instead`, node)
+    found.kind = kind
   }
 
   return { found, query }

@@ -1,43 +1,84 @@
 /**
- * System tables for DuckDB. A view of each, `millrace.<table>`, is there from the engine's start; it reads a temp table of the
- * connection's own, which the setup of a query fills. So each query sees the rows of its own moment, under a name that needs no
- * rewriting of its text.
+ * System tables for DuckDB. A view of each, `millrace.<table>`, is there from the engine's start; it reads a temp view of the
+ * connection's own, which the setup of a query makes over a file with that query's rows. So each query sees the rows of its own
+ * moment, under a name that needs no rewriting of its text.
+ *
+ * The rows lie in a file, a JSON object a line: ten thousand as VALUES take DuckDB more than a second to parse. The engine reads
+ * them as it needs them.
  */
 import { quoteName, quoteText } from '../../lake/file-mapping.ts'
-import type { SystemRow, SystemTable, SystemValue } from '../../lake/pipeline-rows.ts'
-import { SYSTEM_TABLES, type SystemColumn } from './columns.ts'
+import type { SystemRow, SystemValue } from '../../lake/pipeline-rows.ts'
+import { OWN_STANDARD_SCHEMA, STANDARD_SCHEMA } from '../statement/standard-schema.ts'
+import { LAKE_CATALOG, partsOf, readFrom, SYSTEM_SCHEMA, SYSTEM_TABLES, type SystemTable } from './columns.ts'
+import type { SystemColumn, SystemType } from './system-column.ts'
 
-export const SYSTEM_SCHEMA = 'millrace'
-
-function temporaryName(table: SystemTable): string {
-  return quoteName(`${SYSTEM_SCHEMA}.${table}`)
-}
-
-/** Run once in a new engine: the views outlive the temp tables of the connection that makes them. */
+/** Run once in a new engine: the views outlive the temp views of the connection that makes them. */
 export function systemViewsSql(): string[] {
   const tables = Object.keys(SYSTEM_TABLES) as SystemTable[]
+  const own = tables.filter((id) => readFrom(id) === id)
   return [
     `CREATE SCHEMA ${SYSTEM_SCHEMA}`,
-    ...tables.flatMap((table) => [
-      systemTableSql(table, []),
-      `CREATE VIEW ${SYSTEM_SCHEMA}.${table} AS SELECT * FROM temp.main.${temporaryName(table)}`,
-    ]),
+    `CREATE SCHEMA ${OWN_STANDARD_SCHEMA}`,
+    ...own.flatMap((id) => {
+      const [schema, name] = partsOf(id)
+      return [
+        emptySystemTableSql(id),
+        `CREATE VIEW ${schema === STANDARD_SCHEMA ? OWN_STANDARD_SCHEMA : schema}.${name} AS SELECT * FROM temp.main.${quoteName(id)}`,
+      ]
+    }),
+    `CREATE VIEW ${SYSTEM_SCHEMA}.table_partitions AS
+       SELECT table_name, "partition", count(*) AS files, sum(rows)::BIGINT AS rows, sum(bytes)::BIGINT AS bytes,
+              max(added_at) AS newest_file_at
+       FROM ${SYSTEM_SCHEMA}.files GROUP BY table_name, "partition"`,
+    `CREATE MACRO current_database() AS ${quoteText(LAKE_CATALOG)}`,
+    `CREATE MACRO current_catalog() AS ${quoteText(LAKE_CATALOG)}`,
   ]
 }
 
-export function systemTableSql(table: SystemTable, rows: readonly SystemRow[]): string {
-  const columns: readonly SystemColumn[] = SYSTEM_TABLES[table]
-  const line = (row: SystemRow) => `(${columns.map(({ name, type }) => valueSql(row[name], type)).join(', ')})`
-  const empty = `(${columns.map(({ type }) => `CAST(NULL AS ${type})`).join(', ')})`
-  const names = columns.map(({ name }) => quoteName(name)).join(', ')
-  const values =
-    rows.length === 0 ? `${empty}) AS t(${names}) WHERE false` : `${rows.map(line).join(', ')}) AS t(${names})`
-  return `CREATE TEMP TABLE ${temporaryName(table)} AS SELECT ${names} FROM (VALUES ${values}`
+/** The table over a file of its rows, as `systemLine` writes them. */
+export function systemTableSql(id: SystemTable, localFile: string): string {
+  const list = SYSTEM_TABLES[id]
+  const types = list.map(({ name, type }) => `${quoteText(name)}: ${quoteText(fileType(type))}`).join(', ')
+  const selected = list.map(({ name, type }) =>
+    type === 'TIMESTAMPTZ' ? `make_timestamptz(${quoteName(name)}) AS ${quoteName(name)}` : quoteName(name),
+  )
+  return `CREATE TEMP VIEW ${quoteName(id)} AS SELECT ${selected.join(', ')} FROM read_json(${quoteText(localFile)},
+    format='newline_delimited', maximum_object_size=${OBJECT_BYTES_MAX}, columns={${types}})`
 }
 
-function valueSql(value: SystemValue, type: SystemColumn['type']): string {
-  if (value === null || value === undefined) return `CAST(NULL AS ${type})`
-  if (Array.isArray(value)) return `CAST([${(value as readonly string[]).map(quoteText).join(', ')}] AS ${type})`
-  if (type === 'TIMESTAMPTZ') return `make_timestamptz(${value as bigint})`
-  return `CAST(${typeof value === 'string' ? quoteText(value) : String(value)} AS ${type})`
+/** Of a single row, at most: a file's bounds of a thousand columns are far below. */
+const OBJECT_BYTES_MAX = 64 * 1024 * 1024
+
+export function emptySystemTableSql(id: SystemTable): string {
+  const columns = SYSTEM_TABLES[id].map(({ name, type }) => `CAST(NULL AS ${type}) AS ${quoteName(name)}`)
+  return `CREATE TEMP VIEW ${quoteName(id)} AS SELECT ${columns.join(', ')} WHERE false`
+}
+
+/** A row as one line of such a file, with its line feed. */
+export function systemLine(columns: readonly SystemColumn[], row: SystemRow): string {
+  const parts: string[] = []
+  for (const { name } of columns) {
+    const value = row[name]
+    if (value !== null && value !== undefined) parts.push(`${JSON.stringify(name)}:${valueJson(value)}`)
+  }
+  return `{${parts.join(',')}}\n`
+}
+
+function valueJson(value: NonNullable<SystemValue>): string {
+  if (typeof value === 'bigint') return String(value)
+  if (typeof value === 'string') return textJson(value)
+  return JSON.stringify(value, (_key, each: unknown) => (typeof each === 'string' ? plainText(each) : each))
+}
+
+function textJson(text: string): string {
+  return JSON.stringify(plainText(text))
+}
+
+/** DuckDB takes neither half a surrogate pair nor a zero character in JSON. */
+function plainText(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\u2400')
+}
+
+function fileType(type: SystemType): string {
+  return type === 'TIMESTAMPTZ' ? 'BIGINT' : type
 }
