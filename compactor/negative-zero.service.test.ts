@@ -71,7 +71,16 @@ async function rewritten(values: readonly number[]): Promise<readonly [rows: str
     lastFieldId: 20,
   }
   const writer = { kind: 'compactor', writerId: world.random.uuid(), epoch: 1 } as never
-  const rewriter = createRewriter({ engine, store, world, writer, workFolder: join(folder, 'work'), partitionsMax: 1 })
+  const rewriter = createRewriter({
+    engine,
+    store,
+    world,
+    writer,
+    workFolder: join(folder, 'work'),
+    partitionsMax: 1,
+    memoryBytes: 256 * 1024 ** 2,
+    threads: 1,
+  })
   const inputs = [{ path: `file://${localFile}`, localFile, footer: await readLocalFooter(localFile) }]
   const request = { table, inputs, rowsExpected: values.length, partition: [], mayLieBeside: true }
   const output = localFileOf((await rewriter.rewrite(request)).files[0].path)

@@ -24,6 +24,7 @@ export type Part = {
   readonly values: readonly PartitionValue[]
   /** What follows FROM: the rows of this table partition, all columns of the schema. */
   readonly fromSql: string
+  readonly rows: number
 }
 
 export type Parts = {
@@ -81,7 +82,7 @@ export function createPartitioner(options: {
     const rows = Number(total.rows) - inParts
     const others = parts.length === 0 ? 'true' : `NOT (${parts.map(({ where }) => where).join(' OR ')})`
     return {
-      parts: parts.map(({ values, where }) => ({ values, fromSql: `${rowsTable} WHERE ${where}` })),
+      parts: parts.map(({ values, where, rows }) => ({ values, rows, fromSql: `${rowsTable} WHERE ${where}` })),
       aside: rows === 0 ? undefined : { fromSql: `${rowsTable} WHERE ${others}`, rows, outside: Number(total.outside) },
     }
   }

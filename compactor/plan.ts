@@ -36,6 +36,11 @@ export type PlanFile = Pick<
   'path' | 'partition' | 'rowCount' | 'bytes' | 'snapshotId' | 'manifestPath' | 'specId' | 'checksum'
 >
 
+/** What one rewrite may take now: less after the engine ran out of memory. */
+export type PlanLimits = { readonly rowsMax: number }
+
+const NO_LIMITS: PlanLimits = { rowsMax: Number.POSITIVE_INFINITY }
+
 export type Work =
   | { readonly kind: 'append'; readonly segments: readonly Segment[] }
   | { readonly kind: 'merge'; readonly files: readonly PlanFile[] }
@@ -49,17 +54,22 @@ export function planWork(
   base: TableMetadata | undefined,
   files: readonly PlanFile[],
   settings: PlanSettings,
+  limits: PlanLimits = NO_LIMITS,
 ): Work | undefined {
   return (
-    planAppend(version, settings) ??
-    knownMerge(files, settings) ??
-    planUnmask(version, base, files, settings) ??
+    planAppend(version, settings, limits) ??
+    knownMerge(files, settings, limits) ??
+    planUnmask(version, base, files, settings, limits) ??
     planTier(version, base, files, settings) ??
     planExpiry(version, base, settings)
   )
 }
 
-export function planAppend(version: TableVersion, settings: PlanSettings): Work | undefined {
+export function planAppend(
+  version: TableVersion,
+  settings: PlanSettings,
+  { rowsMax }: PlanLimits = NO_LIMITS,
+): Work | undefined {
   const segments = [...version.segments].sort((a, b) => a.segmentId - b.segmentId)
   if (segments.length === 0) return undefined
   const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
@@ -67,10 +77,13 @@ export function planAppend(version: TableVersion, settings: PlanSettings): Work 
   if (bytes < settings.snapshotBytes && ageMs < settings.snapshotAgeMs) return undefined
   const taken: Segment[] = []
   let takenBytes = 0
+  let takenRows = 0
   for (const segment of segments) {
-    if (taken.length > 0 && takenBytes + segment.bytes > settings.appendBytesMax) break
+    const isTooMuch = takenBytes + segment.bytes > settings.appendBytesMax || takenRows + segment.rowCount > rowsMax
+    if (taken.length > 0 && isTooMuch) break
     taken.push(segment)
     takenBytes += segment.bytes
+    takenRows += segment.rowCount
   }
   return { kind: 'append', segments: taken }
 }
@@ -79,13 +92,17 @@ export function planAppend(version: TableVersion, settings: PlanSettings): Work 
  * An idle table is looked at every second, and its list of files is the same one as long as its snapshot is: 50,000 of them
  * are gone through once (14 ms), not at every look.
  */
-const merges = new WeakMap<readonly PlanFile[], { readonly settings: PlanSettings; readonly work: Work | undefined }>()
+const merges = new WeakMap<
+  readonly PlanFile[],
+  { readonly settings: PlanSettings; readonly rowsMax: number; readonly work: Work | undefined }
+>()
 
-function knownMerge(files: readonly PlanFile[], settings: PlanSettings): Work | undefined {
+function knownMerge(files: readonly PlanFile[], settings: PlanSettings, limits: PlanLimits): Work | undefined {
+  const { rowsMax } = limits
   const known = merges.get(files)
-  if (known?.settings === settings) return known.work
-  const work = planMerge(files, settings)
-  merges.set(files, { settings, work })
+  if (known?.settings === settings && known.rowsMax === rowsMax) return known.work
+  const work = planMerge(files, settings, limits)
+  merges.set(files, { settings, rowsMax, work })
   return work
 }
 
@@ -93,7 +110,11 @@ function knownMerge(files: readonly PlanFile[], settings: PlanSettings): Work | 
 const FILLS_TARGET_RATIO = 0.75
 
 /** Of all partitions the group that saves most files; sizes within a factor of four count as alike. */
-export function planMerge(files: readonly PlanFile[], settings: PlanSettings): Work | undefined {
+export function planMerge(
+  files: readonly PlanFile[],
+  settings: PlanSettings,
+  { rowsMax }: PlanLimits = NO_LIMITS,
+): Work | undefined {
   const groups = new Map<string, PlanFile[]>()
   for (const file of files) {
     if (file.bytes >= settings.targetBytes / 2) continue
@@ -104,7 +125,7 @@ export function planMerge(files: readonly PlanFile[], settings: PlanSettings): W
   }
   let best: PlanFile[] | undefined
   for (const group of groups.values()) {
-    const fitting = takeUpTo(group, Math.min(settings.targetBytes, settings.mergeBytesMax))
+    const fitting = takeUpTo(group, Math.min(settings.targetBytes, settings.mergeBytesMax), rowsMax)
     const bytes = fitting.reduce((sum, file) => sum + file.bytes, 0)
     const fillsTarget = fitting.length > 1 && bytes >= settings.targetBytes * FILLS_TARGET_RATIO
     if (fitting.length < settings.filesMin && !fillsTarget) continue
@@ -122,6 +143,7 @@ function planUnmask(
   base: TableMetadata | undefined,
   files: readonly PlanFile[],
   settings: PlanSettings,
+  { rowsMax }: PlanLimits,
 ): Work | undefined {
   const old = masks.filter(({ createdAt }) => Number(readAt - createdAt) / 1000 >= settings.snapshotAgeMs)
   if (old.length === 0 || segments.length > 0) return undefined
@@ -131,7 +153,7 @@ function planUnmask(
   const [first] = before
   if (!first) return undefined
   const alike = before.filter((file) => file.specId === first.specId && partitionText(file) === partitionText(first))
-  const fitting = takeUpTo(alike, settings.mergeBytesMax)
+  const fitting = takeUpTo(alike, settings.mergeBytesMax, rowsMax)
   return { kind: 'merge', files: fitting.length > 0 ? fitting : [first] }
 }
 
@@ -163,13 +185,16 @@ function planExpiry(
   return base && isExpiryDue(base, snapshotAgeMaxMs, nowMs) ? { kind: 'expire', nowMs } : undefined
 }
 
-function takeUpTo(files: readonly PlanFile[], bytesMax: number): PlanFile[] {
+function takeUpTo(files: readonly PlanFile[], bytesMax: number, rowsMax: number): PlanFile[] {
   const taken: PlanFile[] = []
   let bytes = 0
+  let rows = 0
   for (const file of [...files].sort((a, b) => a.bytes - b.bytes)) {
     if (bytes + file.bytes > bytesMax) break
+    if (rows + file.rowCount > rowsMax) continue
     taken.push(file)
     bytes += file.bytes
+    rows += file.rowCount
   }
   return taken
 }

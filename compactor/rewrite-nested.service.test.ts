@@ -240,7 +240,16 @@ test('any history of schemas: the rows of all files are those of the model, befo
 
         const writer = { writerId: world.random.uuid(), epoch: 1n } as never
         const workFolder = join(folder, 'work')
-        const rewriter = createRewriter({ engine, store, world, writer, workFolder, partitionsMax: 10 })
+        const rewriter = createRewriter({
+          engine,
+          store,
+          world,
+          writer,
+          workFolder,
+          partitionsMax: 10,
+          memoryBytes: 256 * 1024 ** 2,
+          threads: 1,
+        })
         const rowsExpected = expected.length
         const { files: outputs } = await rewriter.rewrite({
           table,

@@ -138,7 +138,16 @@ async function makeWorker(filesMin: number): Promise<TableWorker> {
     world,
     writer,
     inputs: createInputs({ store, workFolder }),
-    rewriter: createRewriter({ engine, store, world, writer, workFolder, partitionsMax: PARTITIONS_MAX }),
+    rewriter: createRewriter({
+      engine,
+      store,
+      world,
+      writer,
+      workFolder,
+      partitionsMax: PARTITIONS_MAX,
+      memoryBytes: 256 * 1024 ** 2,
+      threads: 1,
+    }),
     tiering: undefined,
     settings: { ...SAMPLE_SETTINGS, targetBytes: 10 ** 6, mergeBytesMax: 10 ** 6, appendBytesMax: 10 ** 6, filesMin },
   })

@@ -23,10 +23,14 @@ import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
+import { type CopyLimits, copyLimits } from './copy-limits.ts'
+import { FULL_STEP, type MemoryStep } from './memory-steps.ts'
 import { negativeZerosSql } from './negative-zero.ts'
-import { createPartitioner } from './partitioner.ts'
+import { createPartitioner, type PartLimits } from './partitioner.ts'
+import { lengthsSql, rowBytesOf } from './row-bytes.ts'
 import { orderBySql, violationsSql } from './sort-order.ts'
 import { EVERY_TIME, isWithin, timeWindowOf } from './time-window.ts'
+import { createSortedFiles, type Destined, inputParts, stretchSql } from './wide-rows.ts'
 
 export type RewriteRequest = {
   readonly table: Table
@@ -39,7 +43,15 @@ export type RewriteRequest = {
   readonly partition: readonly PartitionValue[] | undefined
   /** False as long as a compactor lives that does not know files beside the partitioning: then every row goes into one of it. */
   readonly mayLieBeside: boolean
+  /** Less at once than usual, after the engine ran out of memory. */
+  readonly step?: MemoryStep
 }
+
+/** What every file of one rewrite has in common. */
+type Destination = { readonly table: Table; readonly schema: TableSchema; readonly copy: CopyLimits }
+
+/** How its rows are told apart: `known` when all are of one table partition. */
+type Split = Destination & { readonly known: Destined | undefined; readonly limits: PartLimits }
 
 export type RewrittenFiles = {
   readonly files: readonly DataFile[]
@@ -51,7 +63,6 @@ export type Rewriter = {
   rewrite(request: RewriteRequest): Promise<RewrittenFiles>
 }
 
-const ROW_GROUP_ROWS = 122_880
 /** Level 3 costs 12 % more CPU than level 1 and saves nothing on sorted rows (50.5 against 50.1 MB for two million). */
 const ZSTD_LEVEL = 1
 const CHECKED_SORT_ORDER_ID = 1
@@ -67,25 +78,27 @@ export function createRewriter(components: {
   workFolder: string
   /** Table partitions that one rewrite writes files for; rows of others are kept in one file beside the partitioning. */
   partitionsMax: number
+  /** What the engine has. */
+  memoryBytes: number
+  threads: number
 }): Rewriter {
-  const { engine, store, world, writer, workFolder, partitionsMax } = components
+  const { engine, store, world, writer, workFolder, partitionsMax, memoryBytes, threads } = components
   let sequence = 0
 
   async function writeFile(
-    table: Table,
-    schema: TableSchema,
-    partition: readonly PartitionValue[] | 'aside',
-    fromSql: string,
+    { table, schema, copy }: Destination,
+    partition: Destined,
+    rowsSql: string,
+    mayBeSorted = true,
   ): Promise<DataFile> {
     sequence += 1
     const name = `${writer.writerId}-${String(sequence).padStart(8, '0')}.parquet`
     const localFile = join(workFolder, name)
-    const rowsSql = await sortedSql(table, schema, fromSql)
-    const footer = await copyRows(rowsSql, localFile, schema, true)
+    const footer = await copyRows(rowsSql, localFile, schema, copy, true)
     const zerosSql = negativeZerosSql(localFile, footer)
     const [zeros] = zerosSql === undefined ? [] : await engine.run(zerosSql)
-    const kept = zeros && Number(zeros.rows) > 0 ? await copyRows(rowsSql, localFile, schema, false) : footer
-    const sorted = table.sort.length > 0 && (await isSorted(localFile, table, schema))
+    const kept = zeros && Number(zeros.rows) > 0 ? await copyRows(rowsSql, localFile, schema, copy, false) : footer
+    const sorted = mayBeSorted && table.sort.length > 0 && (await isSorted(localFile, table, schema))
     const { size } = await stat(localFile)
     const isAside = partition === 'aside'
     const path = `${table.location}/data/${isAside ? '' : partitionPath(table, partition)}${name}`
@@ -111,11 +124,12 @@ export function createRewriter(components: {
     rowsSql: string,
     localFile: string,
     schema: TableSchema,
+    copy: CopyLimits,
     hasBloomFilters: boolean,
   ): Promise<ParquetFooter> {
     await engine.run(
-      `COPY (${rowsSql}) TO ${quoteText(localFile)}
-       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS ${fieldIdsSql(schema.columns)},
+      `${limitsSql(copy)}COPY (${rowsSql}) TO ${quoteText(localFile)}
+       (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${copy.rowGroupRows}, FIELD_IDS ${fieldIdsSql(schema.columns)},
         KV_METADATA {${quoteText(SCHEMA_ID_KEY)}: ${quoteText(String(schema.schemaId))}}, WRITE_BLOOM_FILTER ${hasBloomFilters})`,
     )
     return readLocalFooter(localFile)
@@ -125,7 +139,7 @@ export function createRewriter(components: {
    * The rows in order. Every row has the same few long source texts: sorted as numbers and turned back behind the sort,
    * they cost 12 % less CPU.
    */
-  async function sortedSql(table: Table, schema: TableSchema, fromSql: string): Promise<string> {
+  async function sortedSql({ table, schema }: Destination, fromSql: string): Promise<string> {
     const names = schema.columns.map((column) => quoteName(column.name))
     const plain = `SELECT ${names.join(', ')} FROM ${fromSql}${orderBySql(table.sort, schema)}`
     if (table.sort.length === 0 || table.sort.some(({ fieldId }) => fieldId === SOURCE.fieldId)) return plain
@@ -167,42 +181,106 @@ export function createRewriter(components: {
     return new Map(counted.filter(([, rows]) => rows > 0))
   }
 
+  /** Bytes of one row of these files, once it is unpacked. */
+  async function measureRow(table: Table, inputs: readonly MappedFile[], rows: number): Promise<number> {
+    const { known, unknown } = rowBytesOf(inputs, table.schemas.at(-1)!.columns)
+    if (unknown.length === 0) return known
+    const [{ bytes }] = await engine.run(lengthsSql(relationSql(inputs, table.schemas, unknown), unknown))
+    return known + Number(bytes) / Math.max(1, rows)
+  }
+
+  async function eachPartition(
+    { table, schema, known, limits }: Split,
+    relation: string,
+    act: (where: Destined, fromSql: string) => Promise<void>,
+  ): Promise<void> {
+    if (known) return act(known, `(${relation})`)
+    const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}`, workFolder })
+    try {
+      const { parts, aside } = await partitioner.load(relation, limits)
+      for (const part of parts) await act(part.values, part.fromSql)
+      if (aside) {
+        if (aside.outside > 0) tellOutside(table, aside.outside)
+        await act('aside', aside.fromSql)
+      }
+    } finally {
+      await partitioner.drop()
+    }
+  }
+
+  /** Rows too wide to be sorted together (`wide-rows.ts`). */
+  async function inSortedFiles(
+    split: Split,
+    inputs: readonly MappedFile[],
+    masks: readonly Mask[],
+    act: (where: Destined, rowsSql: string, mayBeSorted: boolean) => Promise<void>,
+  ): Promise<void> {
+    const { table, schema, copy, limits } = split
+    const folder = join(workFolder, `parts-${sequence}`)
+    await mkdir(folder, { recursive: true })
+    try {
+      const sorted = createSortedFiles(limits.partitionsMax)
+      const names = schema.columns.map(({ name }) => quoteName(name)).join(', ')
+      let number = 0
+      for (const part of inputParts(inputs, copy.sortRowsMax)) {
+        const everyRow = stretchSql(relationSql(part.inputs, table.schemas, schema.columns), part)
+        await eachPartition(split, unmaskedSql(everyRow, schema.columns, masks), async (where, fromSql) => {
+          const file = join(folder, `${number++}.parquet`)
+          await engine.run(
+            `${limitsSql(copy)}COPY (SELECT ${names} FROM ${fromSql}${orderBySql(table.sort, schema)}) TO ${quoteText(file)}
+             (FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE ${copy.rowGroupRows}, WRITE_BLOOM_FILTER false)`,
+          )
+          sorted.add(where, file)
+        })
+      }
+      for (const { partition, files } of sorted.groups) {
+        const list = files.map(quoteText).join(', ')
+        const rowsSql = `SELECT ${names} FROM read_parquet([${list}], hive_partitioning=false, union_by_name=false)`
+        await act(partition, rowsSql, files.length === 1)
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+
   return {
-    async rewrite({ table, inputs, rowsExpected: rowsIn, masks = [], partition, mayLieBeside }) {
+    async rewrite({ table, inputs, rowsExpected: rowsIn, masks = [], partition, mayLieBeside, step = FULL_STEP }) {
       await mkdir(workFolder, { recursive: true })
       const schema = table.schemas.at(-1)!
+      const rowBytes = await measureRow(table, inputs, rowsIn)
+      const destination = { table, schema, copy: copyLimits({ rowBytes, memoryBytes, threads, step }) }
       const everyRow = relationSql(inputs, table.schemas, schema.columns)
       const maskedRows = await countMasked(everyRow, masks)
-      const relation = unmaskedSql(everyRow, schema.columns, masks)
       const rowsExpected = [...maskedRows.values()].reduce((rows, masked) => rows - masked, rowsIn)
-      const known = partition ?? (table.partition.length === 0 ? [] : undefined)
+      const isOne = partition ?? (table.partition.length === 0 ? [] : undefined)
       const window = mayLieBeside ? timeWindowOf(table, world.clock.nowMicros()) : EVERY_TIME
+      const known: Destined | undefined = isOne && !isWithin(table, isOne, window) ? 'aside' : isOne
+      if (known === 'aside') tellOutside(table, rowsExpected)
+      const split = {
+        ...destination,
+        known,
+        limits: { partitionsMax: mayLieBeside ? partitionsMax : Number.MAX_SAFE_INTEGER, window },
+      }
       const files: DataFile[] = []
-      if (known) {
-        const isKept = isWithin(table, known, window)
-        if (!isKept) tellOutside(table, rowsExpected)
-        files.push(await writeFile(table, schema, isKept ? known : 'aside', `(${relation})`))
+      if (rowsIn <= destination.copy.sortRowsMax) {
+        await eachPartition(split, unmaskedSql(everyRow, schema.columns, masks), async (where, fromSql) => {
+          files.push(await writeFile(destination, where, await sortedSql(destination, fromSql)))
+        })
       } else {
-        const partitioner = createPartitioner({ engine, table, schema, name: `rewrite_${sequence}`, workFolder })
-        try {
-          const { parts, aside } = await partitioner.load(relation, {
-            partitionsMax: mayLieBeside ? partitionsMax : Number.MAX_SAFE_INTEGER,
-            window,
-          })
-          for (const part of parts) files.push(await writeFile(table, schema, part.values, part.fromSql))
-          if (aside) {
-            if (aside.outside > 0) tellOutside(table, aside.outside)
-            files.push(await writeFile(table, schema, 'aside', aside.fromSql))
-          }
-        } finally {
-          await partitioner.drop()
-        }
+        await inSortedFiles(split, inputs, masks, async (where, rowsSql, mayBeSorted) => {
+          files.push(await writeFile(destination, where, rowsSql, mayBeSorted))
+        })
       }
       const rowsOut = files.reduce((sum, file) => sum + file.rowCount, 0)
       invariant('G-2.rewrite', rowsOut === rowsExpected, { table: table.name, rowsExpected, rowsOut })
       return { files: files.filter((file) => file.rowCount > 0), maskedRows }
     },
   }
+}
+
+/** DuckDB's only way to make the merge of a sort take few rows at once is a pragma that is there for its own tests. */
+function limitsSql({ threads, mergesFewRows }: CopyLimits): string {
+  return `SET threads = ${threads}; ${mergesFewRows ? 'PRAGMA verify_parallelism; ' : ''}`
 }
 
 async function syncFile(path: string): Promise<void> {

@@ -12,6 +12,7 @@ import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createTestWorld, type TestWorld } from '../runtime/test-world.ts'
 import type { SourceKey } from '../schemas/coverage.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
+import { MillraceError } from '../schemas/errors.ts'
 import { createSweep, type SweepReport } from './sweep.ts'
 import { createTableWorker, type Inputs, type TableWorker, type TableWorkerSettings } from './table-worker.ts'
 
@@ -46,6 +47,8 @@ export type SampleTable = {
     readonly settings?: Partial<TableWorkerSettings>
     /** Before a rewrite reads its inputs. */
     readonly onOpen?: (paths: readonly string[]) => Promise<void>
+    /** More rows at once are too much for the engine. */
+    readonly rowsMax?: number
   }): Promise<{ readonly worker: TableWorker; readonly writer: Writer }>
   sweep(minAgeMs?: number): Promise<SweepReport>
   metadata(): Promise<TableMetadata | undefined>
@@ -132,7 +135,7 @@ export async function createSampleTable(): Promise<SampleTable> {
       if (result.outcome !== 'committed') throw new Error(result.outcome)
       for (const { range, ...key } of moved) ends.set(sourceKeyText(key), range.end)
     },
-    async compactor({ catalog: seen = catalog, settings = {}, onOpen = async () => {} } = {}) {
+    async compactor({ catalog: seen = catalog, settings = {}, onOpen = async () => {}, rowsMax } = {}) {
       const writer = await catalog.registerWriter('compactor')
       writers.push(writer)
       const inputs: Inputs = {
@@ -149,7 +152,10 @@ export async function createSampleTable(): Promise<SampleTable> {
         writer,
         inputs,
         rewriter: {
-          async rewrite({ rowsExpected }) {
+          async rewrite({ rowsExpected, step }) {
+            if (Math.min(rowsExpected, step?.rowsMax ?? rowsExpected) > (rowsMax ?? rowsExpected)) {
+              throw new MillraceError('out-of-memory', 'too much at once')
+            }
             files += 1
             const path = `${table.location}/data/${writer.writerId}-${files}.parquet`
             await store.put(path, new Uint8Array(1))

@@ -99,6 +99,8 @@ export async function startCompactor(options: {
       writer,
       workFolder,
       partitionsMax: settings.partitions.perCommitMax,
+      memoryBytes: settings.compaction.memoryBytes,
+      threads: settings.compaction.threads,
     }),
     tiering:
       cold === undefined

@@ -287,3 +287,42 @@ describe('snapshots that expire', () => {
     expect(await lists()).toBe(2)
   })
 })
+
+describe('an engine that runs out of memory', () => {
+  test('is given less at once until it is done, and more again later (G-6, G-13)', async () => {
+    const sample = await createSampleTable()
+    const { worker } = await sample.compactor({ rowsMax: 20, settings: { filesMin: 1000 } })
+    for (let segment = 0; segment < 32; segment += 1) await sample.tick([source(1), source(2)])
+    const outcomes: unknown[] = []
+    for (let turn = await worker.turn(sample.table); turn; turn = await worker.turn(sample.table)) {
+      outcomes.push(turn === 'conflict' ? turn : turn.rows)
+    }
+    // As it is, frugal, a quarter, and a quarter of that: two segments of four rows. After eight of these, more: too early.
+    const eight = new Array(8).fill(8)
+    expect(outcomes).toEqual(['conflict', 'conflict', 'conflict', ...eight, 'conflict', ...eight])
+    await expectEverything(sample)
+  })
+
+  test('also gets through one segment that is too large for it', async () => {
+    const sample = await createSampleTable()
+    const { worker } = await sample.compactor({ rowsMax: 3 })
+    await sample.tick(Array.from({ length: 30 }, (_, index) => source(index)))
+    const outcomes: unknown[] = []
+    for (let turn = await worker.turn(sample.table); turn; turn = await worker.turn(sample.table)) {
+      outcomes.push(turn === 'conflict' ? turn : turn.rows)
+    }
+    expect(outcomes).toEqual(['conflict', 'conflict', 'conflict', 60])
+    await expectEverything(sample)
+  })
+
+  test('for a single row says so', async () => {
+    const sample = await createSampleTable()
+    const { worker } = await sample.compactor({ rowsMax: 0 })
+    await sample.tick([source(1)])
+    await expect(
+      (async () => {
+        while ((await worker.turn(sample.table)) === 'conflict');
+      })(),
+    ).rejects.toThrow('too much at once')
+  })
+})

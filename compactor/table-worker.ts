@@ -28,6 +28,7 @@ import { createReaderRow } from '../lake/reader-row.ts'
 import type { World } from '../runtime/world.ts'
 import { invariant, isMillraceError } from '../schemas/errors.ts'
 import { type CommitSettings, createSnapshotCommits, type Rewritten } from './commit-snapshot.ts'
+import { createMemorySteps } from './memory-steps.ts'
 import { type PlanFile, type PlanSettings, planWork, type Work } from './plan.ts'
 import type { RewriteRequest, Rewriter } from './rewrite.ts'
 import { singlePartition } from './single-partition.ts'
@@ -54,7 +55,7 @@ export type WorkDone = {
 }
 
 export type TableWorker = {
-  /** undefined: nothing to do. `conflict`: something moved meanwhile; plan again at once. */
+  /** undefined: nothing to do. `conflict`: something moved meanwhile, or it was too much at once; plan again at once. */
   turn(table: Table): Promise<WorkDone | 'conflict' | undefined>
   /** From time to time: the reader row goes forward to what is still read, and is a sign of life. */
   refresh(): Promise<void>
@@ -76,6 +77,7 @@ export function createTableWorker(components: {
 }): TableWorker {
   const { catalog, store, world, writer, inputs, rewriter, tiering, settings } = components
   const memory = createTableMemory({ store })
+  const steps = createMemorySteps()
   const readerRow = createReaderRow({ catalog, world, service: 'compactor', writer })
   const commit = createSnapshotCommits({ catalog, store, world, writer, memory, settings })
 
@@ -107,7 +109,7 @@ export function createTableWorker(components: {
     if (version.table.schemas.length === 0) return undefined
     try {
       const base = await memory.metadata(version)
-      const work = planWork(version, base, await memory.liveFiles(base), settings)
+      const work = planWork(version, base, await memory.liveFiles(base), settings, steps.of(table.tableId))
       return work && { version, base, work }
     } catch (error) {
       if (!isMillraceError(error, 'file-missing')) throw error
@@ -118,7 +120,10 @@ export function createTableWorker(components: {
   }
 
   async function work({ version, base, work }: Look, lease: Lease): Promise<WorkDone | 'conflict'> {
-    const rewritten = await runWork(version, base, work, (lease.lakeFormat ?? LAKE_FORMAT) >= LAKE_FORMAT)
+    const rewritten = await withinMemory(version.table, work, () =>
+      runWork(version, base, work, (lease.lakeFormat ?? LAKE_FORMAT) >= LAKE_FORMAT),
+    )
+    if (rewritten === 'conflict') return 'conflict'
     const committed = await commit({ version, base, lease, work, rewritten })
     if (committed === 'conflict') return 'conflict'
     return {
@@ -134,6 +139,31 @@ export function createTableWorker(components: {
     }
   }
 
+  /** What the engine has no memory for is planned again in a smaller way, as long as there is one. */
+  async function withinMemory(
+    { tableId, name }: Table,
+    work: Work,
+    run: () => Promise<Rewritten>,
+  ): Promise<Rewritten | 'conflict'> {
+    try {
+      const rewritten = await run()
+      if (work.kind === 'append' || work.kind === 'merge') steps.calm(tableId)
+      return rewritten
+    } catch (error) {
+      if (!isMillraceError(error, 'out-of-memory')) throw error
+      const rows = rowsOf(work)
+      if (!steps.lower(tableId, rows)) throw error
+      world.log.warn('a rewrite needs more memory than compaction.memory; it is tried with less at once', {
+        table: name,
+        kind: work.kind,
+        rows,
+        ...steps.of(tableId),
+        error,
+      })
+      return 'conflict'
+    }
+  }
+
   async function runWork(
     version: TableVersion,
     base: TableMetadata | undefined,
@@ -143,7 +173,7 @@ export function createTableWorker(components: {
     if (work.kind === 'expire') return { add: [], remove: [], rows: 0 }
     const { masks } = version
     if (work.kind === 'append') {
-      const rowsExpected = work.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
+      const rowsExpected = rowsOf(work)
       const partition = singlePartition(version.table, work.segments)
       const rewritten = await rewriteFiles(version.table, work.segments, {
         rowsExpected,
@@ -153,7 +183,7 @@ export function createTableWorker(components: {
       })
       return { ...rewritten, remove: [] }
     }
-    const rows = work.files.reduce((sum, file) => sum + file.rowCount, 0)
+    const rows = rowsOf(work)
     const remove = work.files.map(({ path }) => path)
     if (work.kind === 'tier') {
       invariant('tiering.configured', tiering !== undefined && base !== undefined, { table: version.table.name })
@@ -173,7 +203,12 @@ export function createTableWorker(components: {
   ): Promise<Omit<Rewritten, 'remove'>> {
     const opened = await inputs.open(files)
     try {
-      const { files: add, maskedRows } = await rewriter.rewrite({ table, inputs: opened.files, ...how })
+      const { files: add, maskedRows } = await rewriter.rewrite({
+        table,
+        inputs: opened.files,
+        step: steps.of(table.tableId),
+        ...how,
+      })
       return { add, maskedRows, rows: add.reduce((sum, file) => sum + file.rowCount, 0) }
     } finally {
       await opened.release()
@@ -181,6 +216,11 @@ export function createTableWorker(components: {
   }
 
   return { turn, refresh: () => readerRow.refresh(), close: () => readerRow.close() }
+}
+
+function rowsOf(work: Work): number {
+  const files = work.kind === 'append' ? work.segments : work.kind === 'expire' ? [] : work.files
+  return files.reduce((sum, { rowCount }) => sum + rowCount, 0)
 }
 
 /** Rows that were kept beside the partitioning are parted again: there may be enough of some table partitions by now. */

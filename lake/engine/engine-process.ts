@@ -111,9 +111,10 @@ async function start(given: EngineSettings): Promise<void> {
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
     await connection.run('SET GLOBAL enable_external_access = false')
-    await connection.run(
-      "SET GLOBAL allowed_configs = ['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']",
-    )
+    const changeable = ['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']
+    // A compaction engine runs our own statements only, and some of them with fewer threads.
+    if (given.mode === 'compaction') changeable.push('threads')
+    await connection.run(`SET GLOBAL allowed_configs = [${changeable.map((name) => `'${name}'`).join(', ')}]`)
     await connection.run('SET GLOBAL lock_configuration = true')
     connection.closeSync()
     // A compaction engine's statements change their connection.
