@@ -216,6 +216,7 @@ export function querySettings(
       timeoutMs: 60_000,
       rowsMax: 1_000_000,
       resultBytesMax: 1024 * 1024 * 1024,
+      resultCacheBytes: 0,
       concurrentMax: 4,
       batchConcurrentMax: undefined,
       userConcurrentMax: 3,

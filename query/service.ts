@@ -26,10 +26,14 @@ import { addSqlRoutes } from './http/sql-door.ts'
 import { createPlanner } from './plan/plan-tables.ts'
 import { createStubs } from './plan/stubs.ts'
 import { createTableFileReader } from './plan/table-files.ts'
+import { createCachedRunner } from './run/cached-runner.ts'
 import { createTableFollower } from './run/follow-tables.ts'
 import { createQueryAdmission } from './run/query-admission.ts'
 import { createQueryList } from './run/query-list.ts'
-import { createQueryRunner } from './run/run-query.ts'
+import { createResultCache } from './run/result-cache.ts'
+import { createQueryRunner, type QueryRunner } from './run/run-query.ts'
+import { CLOCK_NAMES } from './statement/statement-rules.ts'
+import { FUNCTIONS_SQL, type KnownFunction, unsteadyFunctions } from './statement/unsteady-functions.ts'
 import { systemViewsSql } from './system-tables/system-sql.ts'
 import { createSystemTables } from './system-tables/system-tables.ts'
 
@@ -142,7 +146,9 @@ export async function startQuery(options: {
   })
   const stubs = createStubs({ engine, folder: stubFolder })
   const files = createTableFileReader({ store })
-  const runner = createQueryRunner({
+  // A first statement starts the engine process now, not with the first query.
+  const functions = (await engine.run(FUNCTIONS_SQL)) as readonly KnownFunction[]
+  const plainRunner = createQueryRunner({
     engines,
     catalog,
     planner: createPlanner({
@@ -167,15 +173,28 @@ export async function startQuery(options: {
       folder: systemFolder,
       world,
     }),
+    unsteady: unsteadyFunctions(functions, CLOCK_NAMES),
   })
+  const runner = withResultCache(plainRunner)
   const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })
   addSqlRoutes(server.app, { settings, world, catalog, runner, queries, seconds, stopping: stopping.signal })
 
-  // A first statement starts the engine process now, not with the first query.
-  await engine.run('SELECT 1')
   health.component('engine').healthy()
   const refreshing = refreshReaderRow()
   follower.start()
+
+  function withResultCache(runner: QueryRunner): QueryRunner {
+    const bytes = settings.query.resultCacheBytes
+    if (bytes === 0) return runner
+    const results = createResultCache(bytes)
+    metrics.gaugeOf({ name: 'result_cache_bytes', help: 'Bytes of results that are kept.' }, () => results.bytes)
+    const uses = metrics.counter({
+      name: 'result_cache_uses_total',
+      help: 'Queries by where their answer came from: hit (kept), shared (with one that was running), miss (run).',
+      labels: ['use'],
+    })
+    return createCachedRunner({ runner, cache: results, world, uses })
+  }
 
   /** A sign of life of the reader row; and the catalog's own, also while nobody asks anything. */
   async function refreshReaderRow(): Promise<void> {

@@ -35,6 +35,13 @@ export const QUERY_LEAVES = {
     min: KiB,
     max: TiB,
   }),
+  'query.result-cache.bytes': bytes({
+    description:
+      'Bytes of small results kept for the versions of their tables, so that the same question over the same rows is not run again. 0: none.',
+    fallback: 64 * MiB,
+    min: 0,
+    max: TiB,
+  }),
   'query.scan.bytes.max': bytes({
     description:
       'Bytes of column chunks that one query may read after pruning; one that needs more is refused before they are fetched.',

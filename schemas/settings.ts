@@ -157,6 +157,7 @@ export function toSettings(
       timeoutMs: values['query.timeout.ms'],
       rowsMax: values['query.rows.max'],
       resultBytesMax: values['query.result.bytes.max'],
+      resultCacheBytes: values['query.result-cache.bytes'],
       concurrentMax: values['query.concurrent.max'],
       batchConcurrentMax: values['query.batch.concurrent.max'],
       userConcurrentMax: values['query.user.concurrent.max'],

@@ -57,6 +57,7 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
       'x-millrace-query-id': queryId,
       'x-millrace-versions': versions.join(','),
       'x-millrace-freshness': freshness.join(','),
+      ...(known.cache === undefined ? {} : { 'x-millrace-cache': known.cache }),
       'x-millrace-files': String(known.stats.files),
       'x-millrace-bytes-needed': String(known.stats.bytesNeeded),
       'x-millrace-bytes-fetched': String(known.stats.bytesFetched),

@@ -64,6 +64,8 @@ export type QueryRequest = {
 export type QueryFacts = {
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
+  /** Where the answer came from, when there is a cache of results and the question is one for it. */
+  readonly cache?: 'hit' | 'shared' | 'miss'
 }
 
 export type QueryReceiver = {
@@ -75,6 +77,8 @@ export type QueryReceiver = {
 export type QueryOutcome = QueryFacts & { readonly result: EngineResult }
 
 export type QueryRunner = {
+  /** What a request would read, now; undefined when its answer may be another one next time, or is not worth keeping. */
+  look(request: QueryRequest, signal: AbortSignal): Promise<TableVersions | undefined>
   run(request: QueryRequest, receiver: QueryReceiver, signal: AbortSignal): Promise<QueryOutcome>
 }
 
@@ -89,12 +93,15 @@ export type RunnerParts = {
   readonly timeTravelFineMs: number
   readonly follower: Pick<TableFollower, 'asked'>
   readonly systemTables: SystemTables
+  /** Functions whose result may be another one each time, macros included. */
+  readonly unsteady: ReadonlySet<string>
 }
 
 const ATTEMPTS_MAX = 3
 const WAIT_FOR_LOOK_MS = 50
 const STATEMENTS_KEPT_MAX = 1000
 const STATEMENT_KEPT_LENGTH_MAX = 20_000
+const PARSED_EARLY_MAX = 4
 const GUESS_BYTES_MAX = 16 * 1024 * 1024
 
 type Attempt = { readonly wholeFiles: boolean; readonly number: number }
@@ -105,14 +112,37 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   /** Checked statements by their text: a check depends on nothing else. */
   const statements = createRecent<Statement>(STATEMENTS_KEPT_MAX)
 
-  async function parse(request: QueryRequest, signal: AbortSignal): Promise<Statement> {
-    const known = statements.get(request.sql)
-    if (known) return known
-    const { parsed } = prepareText(request.sql)
+  const parsing = new Map<string, Promise<Statement>>()
+
+  async function parse({ sql }: QueryRequest, signal: AbortSignal): Promise<Statement> {
+    return statements.get(sql) ?? parseNew(sql, signal)
+  }
+
+  async function parseNew(sql: string, signal?: AbortSignal): Promise<Statement> {
+    const { parsed } = prepareText(sql)
     const rows = await engines.run(parseSql(parsed), { signal })
-    const statement = checkStatement(request.sql, String(rows[0]?.tree))
-    if (request.sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(request.sql, statement)
+    const statement = checkStatement(sql, String(rows[0]?.tree))
+    if (sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(sql, statement)
     return statement
+  }
+
+  /** Outside of the queue, hence only a few at a time: those who ask the same at once must know of each other. */
+  async function parseEarly(sql: string): Promise<Statement | undefined> {
+    const known = statements.get(sql)
+    if (known) return known
+    if (sql.length > STATEMENT_KEPT_LENGTH_MAX) return undefined
+    const underWay = parsing.get(sql)
+    if (underWay) return underWay
+    if (parsing.size >= PARSED_EARLY_MAX) return undefined
+    const result = parseNew(sql).finally(() => parsing.delete(sql))
+    parsing.set(sql, result)
+    return result
+  }
+
+  function isSteady(statement: Statement): boolean {
+    const { kind, tables, systemTables, usesClock, isSampled, functions } = statement
+    if (kind !== 'select' || tables.length === 0 || systemTables.size > 0 || usesClock || isSampled) return false
+    return [...functions].every((name) => !parts.unsteady.has(name))
   }
 
   async function waitForVersions(wanted: ReadonlyMap<string, bigint>, signal: AbortSignal): Promise<void> {
@@ -281,6 +311,11 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   }
 
   return {
+    async look(request, signal) {
+      if (request.waitFor.size > 0) return undefined
+      const statement = await parseEarly(request.sql)
+      return statement && isSteady(statement) ? readTables(statement, request, signal) : undefined
+    },
     async run(request, receiver, signal) {
       receiver.onState('waiting')
       const deadline = world.clock.monotonicMs() + request.timeoutMs

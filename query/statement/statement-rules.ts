@@ -47,6 +47,7 @@ export function isSystemName(name: string): boolean {
 /** Written with or without parentheses. */
 export const CLOCK_NAMES: ReadonlySet<string> = new Set([
   'age',
+  'ago',
   'current_date',
   'current_localtime',
   'current_localtimestamp',

@@ -53,6 +53,10 @@ export type Statement = {
   readonly hiddenColumns: ReadonlySet<string>
   /** It asks for the current time, which is not the same when it is planned and when it runs. */
   readonly usesClock: boolean
+  /** Lower-case names of all functions that it calls. */
+  readonly functions: ReadonlySet<string>
+  /** It asks for a random sample. */
+  readonly isSampled: boolean
 }
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -98,6 +102,8 @@ export function checkStatement(text: string, tree: string): Statement {
     systemTables: walk.found.systemTables,
     hiddenColumns: walk.found.hidden,
     usesClock: walk.found.usesClock,
+    functions: walk.found.functions,
+    isSampled: walk.found.isSampled,
   }
 }
 
@@ -117,7 +123,9 @@ type Found = {
   readonly systemTables: Set<SystemTable>
   readonly hidden: Set<string>
   readonly names: ForeignName[]
+  readonly functions: Set<string>
   usesClock: boolean
+  isSampled: boolean
 }
 
 const SHOWN: Readonly<Record<string, Statement['kind']>> = {
@@ -139,7 +147,9 @@ function createWalk(text: string, root: Node | undefined) {
     systemTables: new Set(),
     hidden: new Set(),
     names: [],
+    functions: new Set(),
     usesClock: false,
+    isSampled: false,
   }
 
   function refuse(message: string, node: Node): never {
@@ -151,6 +161,7 @@ function createWalk(text: string, root: Node | undefined) {
   function query(value: Json, outer: ReadonlySet<string>, depth: number): void {
     const node = asNode(value)
     if (!node) return
+    if (node.sample !== undefined) found.isSampled = true
     const scope = new Set(outer)
     for (const entry of cteEntries(node)) {
       const name = String(entry.key).toLowerCase()
@@ -183,6 +194,7 @@ function createWalk(text: string, root: Node | undefined) {
       query(node, scope, depth)
       return
     }
+    if (node.sample !== undefined) found.isSampled = true
     if (node.type === 'BASE_TABLE') table(node, scope)
     if (node.type === 'TABLE_FUNCTION') tableFunction(node)
     else if (node.class === 'FUNCTION') scalarFunction(node)
@@ -232,11 +244,13 @@ function createWalk(text: string, root: Node | undefined) {
     const name = String(call?.function_name).toLowerCase()
     const isOurs = call?.class === 'FUNCTION' && isPlainSchema(call) && TABLE_FUNCTIONS.has(name)
     if (!isOurs) refuse(`table function ${name} is not available`, node)
+    found.functions.add(name)
   }
 
   function scalarFunction(node: Node): void {
     const name = String(node.function_name).toLowerCase()
     if (!isPlainSchema(node) || isRefusedFunction(name)) refuse(`function ${name} is not available`, node)
+    found.functions.add(name)
   }
 
   function foreignName(node: Node, hasCatalog: boolean, isStandard: boolean): void {
