@@ -20,8 +20,9 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Engines } from '../engines/engine-pool.ts'
 import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
 import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
+import { type ParsedStatement, parseStatement } from '../statement/parse-statement.ts'
 import { withStandardSchema } from '../statement/standard-schema.ts'
-import { checkStatement, parseSql, prepareText, type Statement } from '../statement/statement.ts'
+import type { Statement } from '../statement/statement.ts'
 import type { Caller } from '../system-tables/process-rows.ts'
 import { showSql } from '../system-tables/show-sql.ts'
 import {
@@ -110,24 +111,24 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   const { engines, catalog, planner, admission, readerRow, world } = parts
   const reads = createSharedReads({ catalog, world })
   /** Checked statements by their text: a check depends on nothing else. */
-  const statements = createRecent<Statement>(STATEMENTS_KEPT_MAX)
+  const statements = createRecent<ParsedStatement>(STATEMENTS_KEPT_MAX)
 
-  const parsing = new Map<string, Promise<Statement>>()
+  const parsing = new Map<string, Promise<ParsedStatement>>()
 
-  async function parse({ sql }: QueryRequest, signal: AbortSignal): Promise<Statement> {
+  async function parse({ sql }: QueryRequest, signal: AbortSignal): Promise<ParsedStatement> {
     return statements.get(sql) ?? parseNew(sql, signal)
   }
 
-  async function parseNew(sql: string, signal?: AbortSignal): Promise<Statement> {
-    const { parsed } = prepareText(sql)
-    const rows = await engines.run(parseSql(parsed), { signal })
-    const statement = checkStatement(sql, String(rows[0]?.tree))
+  async function parseNew(sql: string, signal?: AbortSignal): Promise<ParsedStatement> {
+    const statement = await parseStatement(sql, async (asked) =>
+      String((await engines.run(asked, { signal }))[0]?.tree),
+    )
     if (sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(sql, statement)
     return statement
   }
 
   /** Outside of the queue, hence only a few at a time: those who ask the same at once must know of each other. */
-  async function parseEarly(sql: string): Promise<Statement | undefined> {
+  async function parseEarly(sql: string): Promise<ParsedStatement | undefined> {
     const known = statements.get(sql)
     if (known) return known
     if (sql.length > STATEMENT_KEPT_LENGTH_MAX) return undefined
@@ -348,7 +349,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
             return await attempt(request, statement, seat, deadline, counting, both, current)
           } catch (error) {
             const next = delivered || both.aborted ? undefined : healing(error, current)
-            if (!next) throw error instanceof HoleRead ? error.cause : error
+            if (!next) throw statement.inOriginal(error instanceof HoleRead ? error.cause : error)
             if (afterFailure(error) === 'alone') await seat.moveToBatch(both)
             current = next
           }

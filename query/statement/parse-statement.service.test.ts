@@ -1,0 +1,156 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createEngine } from '../../lake/engine/create-engine.ts'
+import type { Engine } from '../../lake/engine/engine.ts'
+import { createTestWorld } from '../../runtime/test-world.ts'
+import { type ParsedStatement, parseStatement } from './parse-statement.ts'
+
+let engine: Engine
+beforeAll(() => {
+  engine = createEngine({
+    settings: {
+      name: 'parser',
+      memoryBytes: 256 * 1024 * 1024,
+      threads: 1,
+      spillFolder: join(tmpdir(), 'millrace-parse-statement-test'),
+      spillBytes: 0,
+      folders: [],
+      mode: 'query',
+    },
+    world: createTestWorld(),
+  })
+})
+afterAll(() => engine.close())
+
+function parse(sql: string): Promise<ParsedStatement> {
+  return parseStatement(sql, async (text) => String((await engine.run(text))[0].tree))
+}
+
+async function run(sql: string): Promise<unknown[][]> {
+  const statement = await parse(sql)
+  const rows: unknown[][] = []
+  try {
+    await engine.query(
+      {
+        queryId: 'q',
+        setup: [],
+        sql: statement.sql,
+        params: [],
+        format: 'rows',
+        rowsMax: 1000,
+        bytesMax: 1e6,
+        timeoutMs: 10_000,
+      },
+      { onChunk: () => {}, onRows: (chunk) => void rows.push(...(chunk as unknown[][])) },
+    )
+  } catch (error) {
+    throw statement.inOriginal(error)
+  }
+  return rows
+}
+
+async function failure(sql: string): Promise<{ code: string; message: string; at: string }> {
+  try {
+    await run(sql)
+  } catch (error) {
+    const { code, message, facts } = error as { code: string; message: string; facts: Record<string, unknown> }
+    const { line, column } = (facts.position ?? {}) as { line?: number; column?: number }
+    return { code, message: message.split('\n')[0], at: `${line}:${column}` }
+  }
+  throw new Error(`accepted: ${sql}`)
+}
+
+describe('what is rewritten', () => {
+  test.each([
+    // DuckDB's own statements stay as they are, byte for byte.
+    ["SELECT 'uniq(x)' AS a, sum(x) /* uniq(x) */ FROM t -- nvl(1)", undefined],
+    ['SELECT "uniq"', undefined],
+    ['SELECT uniq FROM t', undefined],
+    ['WITH nvl(a) AS (SELECT 1) SELECT a FROM nvl', undefined],
+    ['SELECT uniq(x) FROM t', 'SELECT approx_count_distinct(x) AS "uniq(x)" FROM t'],
+    ['SELECT UNIQ ( x ) u FROM t', 'SELECT approx_count_distinct(x) u FROM t'],
+    ['SELECT u: uniq(x) FROM t', 'SELECT u: approx_count_distinct(x) FROM t'],
+    ['EXPLAIN SELECT uniq(x) AS u FROM t', 'EXPLAIN SELECT approx_count_distinct(x) AS u FROM t'],
+    [
+      'SELECT nvl(nvl(a, b), $$x, y$$) AS a FROM t GROUP BY nvl(a, b)',
+      'SELECT coalesce(coalesce(a, b), $$x, y$$) AS a FROM t GROUP BY coalesce(a, b)',
+    ],
+    ["SELECT 'é', lower(a).startsWith('é') AS b", "SELECT 'é', lower(a).starts_with('é') AS b"],
+    [
+      'SELECT a.b.nvl(1).nvl(2) AS x FROM t ORDER BY ifNull(a, 3) DESC',
+      'SELECT coalesce(coalesce(a.b, 1), 2) AS x FROM t ORDER BY ifNull(a, 3) DESC',
+    ],
+    ['SELECT any(x) AS a FROM t WHERE 1 = any([1])', 'SELECT any_value(x) AS a FROM t WHERE 1 = any([1])'],
+  ])('%s', async (sql, expected) => {
+    expect((await parse(sql)).sql).toBe(expected ?? sql)
+  })
+
+  test.each([
+    ['SELECT quantile(0.5)(x), quantiles(0.5, 1)(x) FROM (VALUES (1), (3)) t(x)', [[2, [2, 3]]]],
+    ["SELECT listagg(x, '-') WITHIN GROUP (ORDER BY x DESC) FILTER (WHERE x < 3) FROM range(5) t(x)", [['2-1-0']]],
+    ['SELECT approx_percentile(0.25) WITHIN GROUP (ORDER BY x DESC) FROM range(5) t(x)', [[3n]]],
+    ['SELECT last(x, -x) OVER () FROM range(2) t(x)', [[0n], [0n]]],
+    [
+      'SELECT lag(x) IGNORE NULLS OVER (ORDER BY i) FROM (VALUES (1, 5), (2, NULL), (3, 7)) t(i, x) ORDER BY i',
+      [[null], [5], [5]],
+    ],
+    ["SELECT floor(TIMESTAMP '2026-01-01 01:30:00' TO hour)::VARCHAR", [['2026-01-01 01:00:00']]],
+    ["SELECT safe_cast('x' AS INTEGER)", [[null]]],
+    ["SELECT group_concat(x ORDER BY x DESC SEPARATOR '/') FROM range(3) t(x)", [['2/1/0']]],
+    [
+      'SELECT x, count(*) FROM range(2) t(x) GROUP BY x WITH ROLLUP ORDER BY x',
+      [
+        [0n, 1n],
+        [1n, 1n],
+        [null, 2n],
+      ],
+    ],
+    ['SELECT x FROM range(9) t(x) ORDER BY x LIMIT 3, 2', [[3n], [4n]]],
+  ])('other syntax: %s', async (sql, expected) => {
+    expect(await run(sql)).toEqual(expected)
+  })
+})
+
+describe('errors are about what the user wrote', () => {
+  test.each([
+    [
+      'SELECT 1,\n  nvl(a, 2)',
+      'undefined-column',
+      'Referenced column "a" was not found because the FROM clause is missing',
+      '2:7',
+    ],
+    [
+      "SELECT 'é', uniq(1),\n uniq([1], nosuch) FROM range(1)",
+      'undefined-column',
+      'Referenced column "nosuch" not found in FROM clause!',
+      '2:12',
+    ],
+    [
+      'SELECT toStartOfHour(5)',
+      'undefined-function',
+      "toStartOfHour: No function matches the given name and argument types 'date_trunc(STRING_LITERAL, INTEGER_LITERAL)'. You might need to add explicit type casts.",
+      '1:8',
+    ],
+    [
+      'SELECT percentile(x, 500) FROM range(2) t(x)',
+      'query-invalid',
+      'percentile: expected a percentile from 0 to 100 as the second argument',
+      '1:8',
+    ],
+    [
+      'SELECT\n\n approx_percentile(DISTINCT x, 0.5) FROM range(2) t(x)',
+      'query-invalid',
+      'approx_percentile: DISTINCT does not go with it',
+      '3:2',
+    ],
+    ["EXPLAIN SELECT nvl(1, 2), getenv('HOME')", 'statement-refused', 'function getenv is not available', '1:27'],
+    ["SELECT nvl(getenv('HOME'), 'x')", 'statement-refused', 'function getenv is not available', '1:12'],
+    ['SELECT nvl(1, 2) + ', 'syntax-error', 'syntax error at end of input', '1:20'],
+    ['SELECT any(x) FROM t WHERE', 'syntax-error', 'syntax error at or near "any"', '1:8'],
+    ["SELECT nvl(CAST('x' AS INTEGER), 1)", 'conversion-failed', "Could not convert string 'x' to INT32", '1:12'],
+    ['SELECT uniq() FROM range(1)', 'undefined-function', 'Scalar Function with name uniq does not exist!', '1:8'],
+  ])('%s', async (sql, code, message, at) => {
+    expect(await failure(sql)).toEqual({ code, message, at })
+  })
+})

@@ -1,0 +1,75 @@
+/**
+ * From a text to a checked statement that DuckDB understands:
+ *
+ *   parse → (does not parse: other systems' syntax, parse again) → other systems' functions → parse and check what came out
+ *
+ * What is checked is the text that will run. Errors about it, then and later, are told for the text that the user wrote
+ * (`inOriginal`): line, column, and the name of the function that they wrote. Most statements have nothing to rewrite and are
+ * parsed once.
+ */
+import { chainOrigins, errorInOriginal, type Origin, type Rewritten } from '../dialect/pieces.ts'
+import { rewriteCalls } from '../dialect/rewrite-calls.ts'
+import { dialectRules } from '../dialect/rules.ts'
+import { adaptSyntax } from '../dialect/syntax.ts'
+import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
+
+export type ParsedStatement = Statement & {
+  /** An error about the statement that runs, as one about the text that the user wrote. */
+  inOriginal(error: unknown): unknown
+}
+
+type Json = Parameters<typeof rewriteCalls>[1]
+
+/** `ask` runs a statement of ours and gives the first value of its first row. */
+export async function parseStatement(sql: string, ask: (sql: string) => Promise<string>): Promise<ParsedStatement> {
+  const { parsed } = prepareText(sql)
+  const treeOf = (text: string) => ask(parseSql(text))
+  const tree = await treeOf(parsed)
+  const start = { text: parsed, tree, origin: (index: number) => ({ index, call: undefined }) }
+  const adapted = isParsed(tree) ? start : ((await adapt(sql, start, adaptSyntax, treeOf)) ?? start)
+  const last = (await adapt(sql, adapted, (text, root) => rewriteCalls(text, root, dialectRules()), treeOf)) ?? adapted
+  if (last === start) return { ...checkStatement(sql, tree), inOriginal: (error) => error }
+  // EXPLAIN was blanked out for the parser, and stands in front again.
+  const explain = sql.slice(0, lengthOfHead(sql, parsed))
+  const head = explain === '' ? '' : `${explain} `
+  const text = head + last.text
+  const origin: Origin = (index) =>
+    index < head.length ? { index, call: undefined } : last.origin(index - head.length)
+  const inOriginal = (error: unknown) => errorInOriginal(error, sql, text, origin)
+  try {
+    return { ...checkStatement(text, head === '' ? last.tree : await treeOf(prepareText(text).parsed)), inOriginal }
+  } catch (error) {
+    throw inOriginal(error)
+  }
+}
+
+type Stage = { readonly text: string; readonly tree: string; readonly origin: Origin }
+
+/** undefined: nothing to change, or what came out does not parse either: then the error is about what the user wrote. */
+async function adapt(
+  sql: string,
+  stage: Stage,
+  change: (text: string, tree: Json) => Rewritten | undefined,
+  treeOf: (text: string) => Promise<string>,
+): Promise<Stage | undefined> {
+  let changed: Rewritten | undefined
+  try {
+    changed = change(stage.text, JSON.parse(stage.tree) as Json)
+  } catch (error) {
+    throw errorInOriginal(error, sql, stage.text, stage.origin)
+  }
+  if (!changed) return undefined
+  const tree = await treeOf(prepareText(changed.text).parsed)
+  if (!isParsed(stage.tree) && !isParsed(tree)) return undefined
+  return { text: changed.text, tree, origin: chainOrigins(stage.origin, changed.origin) }
+}
+
+function isParsed(tree: string): boolean {
+  return !/^\{"error":true/.test(tree)
+}
+
+function lengthOfHead(sql: string, parsed: string): number {
+  let length = 0
+  for (let at = 0; at < sql.length; at++) if (sql[at] !== parsed[at]) length = at + 1
+  return length
+}
