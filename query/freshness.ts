@@ -5,6 +5,7 @@
  */
 import type { TableVersion } from '../lake/catalog/catalog.ts'
 import { type Coverage, LETTERS_SOURCE } from '../schemas/coverage.ts'
+import { endOf, topicOf } from '../schemas/kafka-source-text.ts'
 
 export type SourceFreshness = {
   readonly pipeline: string
@@ -37,6 +38,27 @@ export function freshnessMs({ coverage, readAt }: TableVersion): number | null {
     worst = Math.max(worst, age)
   }
   return worst
+}
+
+/**
+ * How far each topic-partition is consumed: offsets before it are committed. By `topic/partition`; of several sources of one
+ * topic-partition the one that was last seen at its log's end.
+ */
+export function watermarksOf({ coverage }: TableVersion): ReadonlyMap<string, bigint> {
+  const newest = new Map<string, Coverage>()
+  for (const source of coverage) {
+    const topic = topicOf(source.source)
+    if (topic === undefined) continue
+    const place = `${topic}/${source.partition}`
+    const known = newest.get(place)
+    if (known === undefined || isFresher(source, known)) newest.set(place, source)
+  }
+  return new Map([...newest].map(([place, source]) => [place, source.ranges.at(-1)?.end ?? 0n]))
+}
+
+function isFresher(a: Coverage, b: Coverage): boolean {
+  const [left, right] = [a.caughtUpAt ?? -1n, b.caughtUpAt ?? -1n]
+  return left !== right ? left > right : endOf(a) > endOf(b)
 }
 
 /** `kafka:<topic>:<topic id>#<n>` → pipeline, topic and partition; any other source stands for itself. */

@@ -296,7 +296,8 @@ describe('many at once', () => {
     await (await request(`${service.url}/v1/queries/first`, { method: 'DELETE' })).body.dump()
     expect((await first).error.class).toBe('query_cancelled')
     expect(await json('SELECT 1 AS a')).toMatchObject({ data: [[1]] })
-    expect((await get('/v1/queries/first')).status).toBe(404)
+    expect(JSON.parse((await get('/v1/queries/first')).bytes.toString())).toMatchObject({ state: 'cancelled' })
+    expect((await get('/v1/queries/never')).status).toBe(404)
   })
 })
 

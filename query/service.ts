@@ -32,6 +32,7 @@ import { createQueryAdmission } from './run/query-admission.ts'
 import { createQueryList } from './run/query-list.ts'
 import { createResultCache } from './run/result-cache.ts'
 import { createQueryRunner, type QueryRunner } from './run/run-query.ts'
+import { createWaiting } from './run/wait-for.ts'
 import { CLOCK_NAMES } from './statement/statement-rules.ts'
 import { FUNCTIONS_SQL, type KnownFunction, unsteadyFunctions } from './statement/unsteady-functions.ts'
 import { systemViewsSql } from './system-tables/system-sql.ts'
@@ -148,6 +149,11 @@ export async function startQuery(options: {
   const files = createTableFileReader({ store })
   // A first statement starts the engine process now, not with the first query.
   const functions = (await engine.run(FUNCTIONS_SQL)) as readonly KnownFunction[]
+  const waiting = createWaiting({ catalog, world })
+  metrics.gaugeOf(
+    { name: 'queries_awaiting_writes', help: 'Queries that wait for a version or for offsets.' },
+    () => waiting.waiting,
+  )
   const plainRunner = createQueryRunner({
     engines,
     catalog,
@@ -174,6 +180,7 @@ export async function startQuery(options: {
       world,
     }),
     unsteady: unsteadyFunctions(functions, CLOCK_NAMES),
+    waiting,
   })
   const runner = withResultCache(plainRunner)
   const server = createHttpServer({ settings, world, service: 'query', health, metrics, listen: settings.listen.query })

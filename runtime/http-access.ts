@@ -89,10 +89,14 @@ function checkLocalCaller(request: FastifyRequest): void {
   if (host !== '' && !isLoopback(hostName(host))) {
     throw new MillraceError('forbidden', `expected a loopback name in Host while no tokens are set, found "${host}"`)
   }
+  // A page cannot read what it fetches from another origin, but it can make us work. Browsers say where a request comes from.
   const { origin } = request.headers
-  if (origin === undefined || request.method === 'GET' || request.method === 'HEAD') return
-  if (origin !== `${request.protocol}://${host}`) {
-    throw new MillraceError('forbidden', `requests from the web page ${origin} need a token; set "tokens"`)
+  const site = request.headers['sec-fetch-site']
+  const isForeign =
+    origin === undefined ? site === 'cross-site' || site === 'same-site' : origin !== `${request.protocol}://${host}`
+  if (isForeign) {
+    const page = origin === undefined ? 'a web page of another origin' : `the web page ${origin}`
+    throw new MillraceError('forbidden', `requests from ${page} need a token; set "tokens"`)
   }
 }
 

@@ -10,7 +10,8 @@
  * ones end; past its time the connections are cut.
  */
 import { readFileSync } from 'node:fs'
-import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
+import type { Socket } from 'node:net'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { asMillraceError, type ErrorCode, errorClass, MillraceError } from '../schemas/errors.ts'
 import type { ListenAddress, Settings } from '../schemas/settings.ts'
 import type { Health } from './health.ts'
@@ -115,6 +116,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 function createApp(settings: Pick<Settings, 'tls'>, bodyLimit: number): FastifyInstance {
   const common = {
     logger: false,
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error: Error, _request: FastifyRequest, reply: FastifyReply) => {
+      const { error: shown, status } = errorToShow(error)
+      void reply.code(status).type('application/json').send(errorBody(shown))
+    },
     bodyLimit,
     forceCloseConnections: 'idle',
     return503OnClosing: true,
@@ -125,6 +131,25 @@ function createApp(settings: Pick<Settings, 'tls'>, bodyLimit: number): FastifyI
   if (cert === undefined || key === undefined) return fastify(common)
   const https = { cert: readPem(cert, 'tls.cert'), key: readPem(key, 'tls.key'), maxHeaderSize: URL_LENGTH_MAX }
   return fastify({ ...common, https }) as unknown as FastifyInstance
+}
+
+/** What is no HTTP, or has a head that is too large: there is no request yet, so it is answered on the socket. */
+function answerBrokenRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (socket.destroyed) return
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const [status, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', `the head of the request is larger than ${URL_LENGTH_MAX} bytes`]
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'the request did not come to its end in time']
+        : ['400 Bad Request', 'the request is no HTTP']
+  const body = errorBody(new MillraceError('request-invalid', message))
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
 }
 
 function readPem(file: string, setting: string): Buffer {

@@ -29,6 +29,8 @@ export const ERRORS = {
   'format-too-old': { kind: 'invalid', status: 500, sqlstate: '0A000' },
   'settings-invalid': { kind: 'invalid', status: 400, sqlstate: 'F0000' },
   'request-invalid': { kind: 'invalid', status: 400, sqlstate: '22023' },
+  'not-acceptable': { kind: 'invalid', status: 406, sqlstate: '0A000' },
+  'method-not-allowed': { kind: 'invalid', status: 405, sqlstate: '0A000' },
   'row-invalid': { kind: 'invalid', status: 400, sqlstate: '22P02' },
   'request-too-large': { kind: 'invalid', status: 413, sqlstate: '54000' },
   unauthorized: { kind: 'invalid', status: 401, sqlstate: '28000' },

@@ -17,9 +17,14 @@ export function duckdbError(error: unknown, sql: string): MillraceError {
   const raw = rawError(error instanceof Error ? error.message : String(error))
   const code = errorCode(raw)
   const position = positionOf(raw.fields.position, sql)
+  const candidates = candidatesIn(raw.message)
   const message = ownMessage(code, raw)
   return new MillraceError(code, message, {
-    facts: { exception: raw.type, ...(position ? { position } : {}) },
+    facts: {
+      exception: raw.type,
+      ...(position ? { position } : {}),
+      ...(candidates.length > 0 ? { candidates } : {}),
+    },
   })
 }
 
@@ -102,13 +107,25 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
   }
 }
 
+const SUGGESTIONS = /\n+\s*(?:Did you mean|Candidate (?:bindings|functions|macros)|Candidates)\b[:\s]*([\s\S]*)$/
+
+/** Names, or signatures of functions, that DuckDB proposes in its message. */
+function candidatesIn(message: string): readonly string[] {
+  const list = SUGGESTIONS.exec(message)?.[1]
+  if (list === undefined) return []
+  const quoted = [...list.matchAll(/"([^"]+)"/g)].map((match) => match[1])
+  return quoted.length > 0 ? quoted : list.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]))
+}
+
 /** DuckDB's hints name settings that nobody can change here, and its guesses at table names are system views. */
 function ownMessage(code: ErrorCode, raw: RawError): string {
   const message = raw.message.trim()
   if (code === 'out-of-memory') {
     return `the statement needs more memory than the engine has: ${message.split('\n')[0]}`
   }
-  if (code === 'undefined-table') return message.replace(/\nDid you mean[\s\S]*$/, '')
+  if (code === 'undefined-table' || code === 'undefined-column' || code === 'undefined-function') {
+    return message.replace(SUGGESTIONS, '')
+  }
   if (code === 'query-cancelled') return 'the statement was cancelled'
   return message
 }

@@ -51,6 +51,8 @@ type Running = {
   isClean: boolean
   cancelled: boolean
   credits: number
+  /** Of the result so far. */
+  rows: number
   wake: (() => void) | undefined
 }
 
@@ -138,6 +140,7 @@ async function answer(
     isClean: false,
     cancelled: false,
     credits: CHUNKS_IN_FLIGHT_MAX,
+    rows: 0,
     wake: undefined,
   }
   running.set(id, run)
@@ -202,7 +205,7 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
   bindParameters(statement, values)
   stopIfCancelled(run)
   const sending = createSending(id, run, request)
-  const telling = tellProgress(id, connection)
+  const telling = tellProgress(id, run, connection)
   const [rows, result] = await statement
     .stream()
     .then(async (rows) => [rows, await sendResult(run, request, rows, sending)] as const)
@@ -227,13 +230,15 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
 /** Kept for each connection; never printed. */
 const COUNT_PROGRESS = 'SET enable_progress_bar_print = false; SET enable_progress_bar = true; '
 
-function tellProgress(id: number, connection: DuckDBConnection): NodeJS.Timeout {
-  let told = -1
+function tellProgress(id: number, run: Running, connection: DuckDBConnection): NodeJS.Timeout {
+  let told = ''
   return setInterval(() => {
     const { percentage, rows_processed } = connection.progress
-    if (percentage < 0 || percentage === told) return
-    told = percentage
-    send({ kind: 'progress', id, progress: { percent: percentage, rowsScanned: Number(rows_processed) } })
+    const percent = percentage < 0 ? undefined : Math.min(100, percentage)
+    const progress = { percent, rowsScanned: Number(rows_processed), rows: run.rows }
+    const text = JSON.stringify(progress)
+    if (text !== told) send({ kind: 'progress', id, progress })
+    told = text
   }, PROGRESS_EVERY_MS)
 }
 
@@ -300,6 +305,7 @@ async function sendResult(
     const take = Math.min(chunk.rowCount, request.rowsMax - rowCount)
     truncated = take < chunk.rowCount
     rowCount += take
+    run.rows = rowCount
     if (take > 0) {
       if (encoder) await sending.bytes(encoder.encode(chunk, take))
       else

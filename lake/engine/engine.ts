@@ -24,10 +24,12 @@ export type ResultFormat = 'json' | 'jsonl' | 'csv' | 'tsv' | 'arrow' | 'parquet
 
 /** Of a running query, as DuckDB estimates it. */
 export type EngineProgress = {
-  /** 0 to 100. */
-  readonly percent: number
+  /** 0 to 100; undefined where it cannot tell. */
+  readonly percent: number | undefined
   /** Rows that its scans have gone through. */
   readonly rowsScanned: number
+  /** Rows of the result so far. */
+  readonly rows: number
 }
 
 export type EngineQuery = {

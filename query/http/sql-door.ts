@@ -3,27 +3,30 @@
  *
  *   POST /v1/sql            one SELECT; JSON body {sql, params, format, timeout_ms, max_rows, session, query_id}, or the text
  *   GET  /v1/sql?q=…        the same, for browsers and spreadsheets
- *   GET  /v1/queries        what runs and waits here;  GET, DELETE /v1/queries/{id}: look at one, cancel it
- *   GET  /v1/tables         tables with version and freshness;  /v1/tables/{t}: one with columns and sources
+ *   /v1/queries, /v1/tables, /ping   beside it
  *
- * A client that goes away cancels its query. Limits may be lowered by a request, never raised.
+ * A client that goes away cancels its query. Limits may be lowered by a request, never raised. Bodies are taken strictly
+ * (`strict-json.ts`), in UTF-8 only.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
 import { checkTableAccess } from '../../runtime/http-access.ts'
 import { retryAfterOf } from '../../runtime/http-server.ts'
 import type { HistogramMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
-import { formatColumnType } from '../../schemas/column-type.ts'
-import { asMillraceError, isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Settings, Token, TokenLimits } from '../../schemas/settings.ts'
-import { isHidden } from '../../schemas/table-schema.ts'
-import { freshnessMs, sourcesOf } from '../freshness.ts'
 import type { Entrant } from '../run/admission.ts'
 import type { ListedQuery, QueryEnd, QueryList } from '../run/query-list.ts'
 import type { QueryRunner } from '../run/run-query.ts'
+import { takesGzip } from './accept.ts'
+import { onDisconnect } from './disconnect.ts'
+import { hintFor } from './error-hints.ts'
+import { addQueryRoutes, isAdmin } from './query-routes.ts'
 import { createSqlReply, errorBody } from './sql-reply.ts'
-import { readSqlRequest, type SqlRequest } from './sql-request.ts'
+import { atVersionsOf, readSqlRequest, type SqlRequest, waitForOf } from './sql-request.ts'
+import { strictJson, strictText } from './strict-json.ts'
+import { addTableRoutes, readableTables } from './table-routes.ts'
 
 export type SqlDoorParts = {
   readonly settings: Pick<Settings, 'query'>
@@ -41,65 +44,67 @@ const BODY_BYTES_MAX = 8 * 1024 * 1024
 export function addSqlRoutes(app: FastifyInstance, parts: SqlDoorParts): void {
   const { queries, catalog, world } = parts
   const read = { config: { right: 'read' }, bodyLimit: BODY_BYTES_MAX } as const
-  app.addContentTypeParser(['text/plain', 'application/sql'], { parseAs: 'string' }, (_request, body, done) =>
-    done(null, body),
-  )
-
+  addBodyParsers(app)
   app.post('/v1/sql', read, (request, reply) => answer(parts, request, reply))
   app.get('/v1/sql', read, (request, reply) => answer(parts, request, reply))
+  addQueryRoutes(app, { queries, world })
+  addTableRoutes(app, { catalog })
+  app.get('/ping', { config: { right: 'open' } }, async () => ({ status: 'ok' }))
+  refuseOtherMethods(app)
+}
 
-  app.get('/v1/queries', read, async (request) => ({
-    queries: queries
-      .all()
-      .filter((query) => isOwn(request, query))
-      .map((query) => listed(query, world)),
-  }))
-  app.get<{ Params: { id: string } }>('/v1/queries/:id', read, async (request) =>
-    listed(findQuery(queries, request, request.params.id), world),
+function addBodyParsers(app: FastifyInstance): void {
+  const text = (request: FastifyRequest, body: Buffer): string => {
+    const encoding = request.headers['content-encoding']
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+      throw new MillraceError('request-invalid', `content-encoding: expected a body as it is, found ${encoding}`)
+    }
+    const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(request.headers['content-type'] ?? '')?.[1]
+    if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
+      throw new MillraceError('request-invalid', `content-type: expected charset utf-8, found ${charset}`)
+    }
+    return strictText(body)
+  }
+  app.removeContentTypeParser(['application/json', 'text/plain'])
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) =>
+    body.length === 0 ? undefined : strictJson(text(request, body), 'the body'),
   )
-  app.delete<{ Params: { id: string } }>('/v1/queries/:id', read, async (request, reply) => {
-    const query = findQuery(queries, request, request.params.id)
-    query.abort.abort(new MillraceError('query-cancelled', 'the query was cancelled by request'))
-    return reply.code(202).send({ query_id: query.queryId, state: 'cancelling' })
-  })
+  app.addContentTypeParser(
+    ['text/plain', 'application/sql'],
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => text(request, body),
+  )
+}
 
-  app.get('/v1/tables', read, async (request) => {
-    const names = (await catalog.listTables()).map((table) => table.name).filter((name) => mayRead(request, name))
-    const versions = await catalog.readTables(names)
-    return {
-      tables: versions.map((version) => ({
-        name: version.table.name,
-        version: version.version.toString(),
-        freshness_ms: freshnessMs(version),
-        columns: version.table.schemas.at(-1)?.columns.filter((column) => !isHidden(column)).length ?? 0,
-        segments_live: version.segments.length,
-      })),
-    }
-  })
-  app.get<{ Params: { table: string } }>('/v1/tables/:table', read, async (request) => {
-    const name = request.params.table.toLowerCase()
-    checkTableAccess(request, name)
-    const [version] = await catalog.readTables([name])
-    const schema = version.table.schemas.at(-1)
-    return {
-      name,
-      version: version.version.toString(),
-      location: version.table.location,
-      metadata_location: version.metadataLocation ?? null,
-      freshness_ms: freshnessMs(version),
-      schema_id: schema?.schemaId ?? null,
-      columns: (schema?.columns ?? []).map((column) => ({
-        name: column.name,
-        type: formatColumnType(column.type),
-        required: column.required,
-        field_id: column.fieldId,
-        hidden: isHidden(column),
-      })),
-      segments_live: version.segments.length,
-      rows_in_segments: version.segments.reduce((sum, segment) => sum + segment.rowCount, 0),
-      sources: sourcesOf(version),
-    }
-  })
+const ALLOWED: Readonly<Record<string, readonly HTTPMethods[]>> = {
+  '/v1/sql': ['GET', 'HEAD', 'POST'],
+  '/v1/queries': ['GET', 'HEAD'],
+  '/v1/queries/:id': ['GET', 'HEAD', 'DELETE'],
+  '/v1/tables': ['GET', 'HEAD'],
+  '/v1/tables/:table': ['GET', 'HEAD'],
+  '/ping': ['GET', 'HEAD'],
+  '/openapi.json': ['GET', 'HEAD'],
+}
+const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+
+/** OPTIONS says what there is, and nothing that would let a page of another origin in. */
+function refuseOtherMethods(app: FastifyInstance): void {
+  const open = { config: { right: 'open' } } as const
+  for (const [url, allowed] of Object.entries(ALLOWED)) {
+    const allow = [...allowed, 'OPTIONS'].join(', ')
+    app.options(url, open, async (_, reply) => reply.code(204).header('allow', allow).send())
+    app.route({
+      ...open,
+      url,
+      method: METHODS.filter((method) => !allowed.includes(method)),
+      // Answered before a body is read.
+      async onRequest(request, reply) {
+        reply.header('allow', allow)
+        throw new MillraceError('method-not-allowed', `${request.method} is not possible here; there are ${allow}`)
+      },
+      async handler() {},
+    })
+  }
 }
 
 async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
@@ -110,6 +115,8 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
     body: request.body,
     query: request.query as Readonly<Record<string, unknown>>,
   })
+  const atVersions = atVersionsOf(sqlRequest)
+  const waitFor = waitForOf(sqlRequest)
   if (parts.stopping.aborted) throw new MillraceError('shutting-down', 'this process is stopping')
   const queryId = sqlRequest.query_id ?? world.random.uuid()
   const abort = new AbortController()
@@ -127,15 +134,18 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
   queries.add(entry)
   const startedMs = world.clock.monotonicMs()
   const { raw } = reply
-  const onClose = () => {
+  const stopListening = onDisconnect(request.raw.socket, () => {
     if (!raw.writableFinished) abort.abort(new MillraceError('query-cancelled', 'the client went away'))
-  }
-  raw.once('close', onClose)
+  })
+  const limits = limitsOf(sqlRequest, settings.query, request.token?.limits)
+  const checkTable = (name: string) => checkTableAccess(request, name)
   const sqlReply = createSqlReply({
     raw,
     format: sqlRequest.format,
     queryId,
     withSources: sqlRequest.sources === true,
+    gzip: takesGzip(headerText(request.headers['accept-encoding'])),
+    drainMs: limits.timeoutMs,
     takeOver: () => reply.hijack(),
   })
   let outcome = 'ok'
@@ -147,17 +157,21 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
         sql: sqlRequest.sql,
         params: sqlRequest.params ?? [],
         format: sqlRequest.format,
+        wideNumbers: sqlRequest.int64 === 'number',
         timezone: sqlRequest.session?.timezone,
-        ...limitsOf(sqlRequest, settings.query, request.token?.limits),
+        ...limits,
         entrant: entrantOf(sqlRequest, request.token),
-        atVersions: versionsByTable(sqlRequest.at_version),
-        waitFor: versionsByTable(sqlRequest.wait_for),
-        checkTable: (name) => checkTableAccess(request, name),
+        atVersions,
+        waitFor,
+        checkTable,
         caller: { name: request.token?.name, isAdmin: isAdmin(request) },
       },
       {
         onState(state) {
           entry.state = state
+        },
+        onProgress(progress) {
+          entry.progress = progress
         },
         onColumns: (columns, facts) => sqlReply.onColumns(columns, facts),
         async onChunk(chunk) {
@@ -167,36 +181,49 @@ async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: Fasti
       },
       abort.signal,
     )
-    end = { ...end, rows: result.result.rowCount }
+    // Who is cancelled while the last bytes wait for the client gets none of them.
+    abort.signal.addEventListener('abort', () => raw.destroy())
     await sqlReply.finish(result, world.clock.monotonicMs() - startedMs)
-    entry.bytesSent = sqlReply.bytesSent
+    end = { rows: result.result.rowCount, error: undefined, isCancelled: abort.signal.aborted }
     return reply
   } catch (thrown) {
     const error = asMillraceError(thrown)
     outcome = error.code
-    const { code, message } = errorBody(error, queryId).error as { code: string; message: string }
-    end = { ...end, error: { code, message }, isCancelled: error.code === 'query-cancelled' }
     if (error.kind === 'internal') world.log.error('query failed', { queryId, error: thrown })
-    if (sqlReply.fail(error)) return reply
-    return sendError(reply, error, queryId)
+    const { code, message } = errorBody(error, queryId).error as { code: string; message: string }
+    end = { rows: undefined, error: { code, message }, isCancelled: error.code === 'query-cancelled' }
+    if (await sqlReply.fail(error)) return reply
+    return await sendError(reply, error, queryId, await hint(parts, error, checkTable))
   } finally {
-    raw.off('close', onClose)
+    stopListening()
+    entry.bytesSent = sqlReply.bytesSent
     queries.remove(entry, { ...end, endedAt: world.clock.nowMicros() })
     parts.seconds.observe((world.clock.monotonicMs() - startedMs) / 1000, { outcome, format: sqlRequest.format })
   }
 }
 
-function sendError(reply: FastifyReply, error: MillraceError, queryId: string): FastifyReply {
+async function hint(
+  parts: SqlDoorParts,
+  error: MillraceError,
+  checkTable: (name: string) => void,
+): Promise<string | undefined> {
+  if (error.code !== 'undefined-table') return hintFor(error, [])
+  // A hint is worth one look at the catalog, not another error.
+  return hintFor(error, await readableTables(parts.catalog, checkTable).catch(() => []))
+}
+
+function sendError(reply: FastifyReply, error: MillraceError, queryId: string, hintText?: string): FastifyReply {
   if (error.status === 429 || error.status === 503) reply.header('retry-after', retryAfterOf(error))
   return reply
     .code(error.status)
     .header('x-millrace-query-id', queryId)
+    .header('cache-control', 'no-store')
     .type('application/json')
-    .send(errorBody(error, queryId))
+    .send(errorBody(error, queryId, hintText))
 }
 
-function versionsByTable(given: SqlRequest['at_version']): Map<string, bigint> {
-  return new Map(Object.entries(given ?? {}).map(([name, version]) => [name.toLowerCase(), BigInt(version)]))
+function headerText(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(',') : header
 }
 
 /** The token's limits stand in place of the settings'; a request may only lower them. */
@@ -217,43 +244,5 @@ function entrantOf(request: SqlRequest, token: Token | undefined): Entrant {
     priority: token?.limits?.priority ?? request.priority ?? 'interactive',
     userConcurrentMax: token?.limits?.concurrent,
     userQueueMax: token?.limits?.queue,
-  }
-}
-
-/** A token sees and cancels its own queries; an admin's all of them. */
-function isOwn(request: FastifyRequest, query: ListedQuery): boolean {
-  return isAdmin(request) || query.owner === request.token?.name
-}
-
-/** Without tokens everybody is. */
-function isAdmin({ token }: FastifyRequest): boolean {
-  return token === undefined || token.rights.includes('admin')
-}
-
-function findQuery(queries: QueryList, request: FastifyRequest, queryId: string): ListedQuery {
-  const query = queries.find(queryId)
-  if (query && isOwn(request, query)) return query
-  throw new MillraceError('not-found', `no query with the id ${queryId} runs here`)
-}
-
-function mayRead(request: FastifyRequest, table: string): boolean {
-  try {
-    checkTableAccess(request, table)
-    return true
-  } catch (error) {
-    if (isMillraceError(error, 'forbidden')) return false
-    throw error
-  }
-}
-
-function listed(query: ListedQuery, world: World): Record<string, unknown> {
-  return {
-    query_id: query.queryId,
-    sql: query.sql,
-    format: query.format,
-    state: query.state,
-    elapsed_ms: Number((world.clock.nowMicros() - query.startedAt) / 1000n),
-    bytes_sent: query.bytesSent,
-    cancelling: query.abort.signal.aborted,
   }
 }

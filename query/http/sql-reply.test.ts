@@ -23,9 +23,18 @@ test('a query that runs again after its columns were told has one head in its re
   const raw = new ServerResponse({ method: 'POST', httpVersionMajor: 1, httpVersionMinor: 1 } as never)
   raw.end = ((text: Buffer) => {
     body = text.toString()
+    setImmediate(() => raw.emit('finish'))
     return raw
   }) as typeof raw.end
-  const reply = createSqlReply({ raw, format: 'json', queryId: 'q', withSources: false, takeOver: () => {} })
+  const reply = createSqlReply({
+    raw,
+    format: 'json',
+    queryId: 'q',
+    withSources: false,
+    gzip: false,
+    drainMs: 60_000,
+    takeOver: () => {},
+  })
   const stats = {
     files: 1,
     filesPruned: 0,

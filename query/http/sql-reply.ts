@@ -1,29 +1,39 @@
 /**
  * A result on its way to an HTTP client.
  *
- * Up to `BUFFER_BYTES` are held back: a result that is over by then goes out in one piece, with its length and everything
- * known about it, and an error still has its own status. A longer one is streamed; what goes wrong after the first byte
- * never ends like a good reply:
+ * Up to `BUFFER_BYTES` or `BUFFER_MS` are held back, whichever comes first: a result that is over by then goes out in one piece,
+ * with its length and everything known about it, and an error still has its own status. A longer one is streamed; what goes
+ * wrong after the first byte never ends like a good reply:
  *
  *   json    `],"error":{…}}` in place of rows, stats and tables
  *   jsonl   the last line is `{"error":{…}}`
- *   csv, arrow   the connection is cut in the middle of the chunked body
+ *   csv, tsv, arrow, parquet   the connection is cut in the middle of the chunked body
+ *
+ * The trailer `X-Millrace-Status` is `ok` only for a whole result. Text is compressed when the client takes gzip.
  */
 import type { ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import type { ResultColumn } from '../../lake/engine/engine.ts'
-import { ERRORS, errorClass, type MillraceError } from '../../schemas/errors.ts'
-import { freshnessMs, sourcesOf } from '../freshness.ts'
+import { errorClass, type MillraceError } from '../../schemas/errors.ts'
 import type { QueryFacts, QueryOutcome } from '../run/run-query.ts'
-import { CONTENT_TYPES, type ResultFormat } from './sql-request.ts'
+import { CONTENT_TYPES, isText, type ResultFormat } from './formats.ts'
+import { createReplyBody, type ReplyBody, taken } from './reply-body.ts'
+import { factHeaders, statsOf, tablesOf } from './reply-facts.ts'
 
 const BUFFER_BYTES = 1024 * 1024
+const BUFFER_MS = 200
+/** Below it a compressed body is hardly shorter, with its header. */
+const GZIP_BYTES_MIN = 1024
+
+const gzipWhole = promisify(gzip)
 
 export type SqlReply = {
   onColumns(columns: readonly ResultColumn[], facts: QueryFacts): void
   onChunk(chunk: Uint8Array): Promise<void>
   finish(outcome: QueryOutcome, elapsedMs: number): Promise<void>
   /** True when it could end the reply; false when nothing was sent and the caller can answer with a status. */
-  fail(error: MillraceError): boolean
+  fail(error: MillraceError): Promise<boolean>
   readonly bytesSent: number
 }
 
@@ -32,35 +42,37 @@ export type SqlReplyOptions = {
   readonly format: ResultFormat
   readonly queryId: string
   readonly withSources: boolean
+  readonly gzip: boolean
+  /** How long a client may take for the last bytes that are buffered for it. */
+  readonly drainMs: number
   /** Called once, before anything is written. */
   readonly takeOver: () => void
 }
 
 export function createSqlReply(options: SqlReplyOptions): SqlReply {
   const { raw, format, queryId, withSources } = options
+  const mayGzip = options.gzip && isText(format)
   let held: Uint8Array[] = []
   let heldBytes = 0
   let bytesSent = 0
-  let streaming = false
   let columns: readonly ResultColumn[] = []
   let facts: QueryFacts | undefined
+  let patience: NodeJS.Timeout | undefined
+  /** Set when the head is out. */
+  let body: ReplyBody | undefined
+  /** What was held back, on its way. */
+  let flushing: Promise<void> = Promise.resolve()
 
-  function headers(known: QueryFacts): Record<string, string> {
-    const versions = known.tables.map(({ version }) => `${headerText(version.table.name)}=${version.version}`)
-    const freshness = known.tables.map(
-      ({ version }) => `${headerText(version.table.name)}=${freshnessMs(version) ?? 'unknown'}`,
-    )
+  function headers(known: QueryFacts, isGzip: boolean): Record<string, string> {
     return {
       'content-type': CONTENT_TYPES[format],
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
+      'cross-origin-resource-policy': 'same-origin',
+      vary: 'accept, accept-encoding',
+      ...(isGzip ? { 'content-encoding': 'gzip' } : {}),
       'x-millrace-query-id': queryId,
-      'x-millrace-versions': versions.join(','),
-      'x-millrace-freshness': freshness.join(','),
-      ...(known.cache === undefined ? {} : { 'x-millrace-cache': known.cache }),
-      'x-millrace-files': String(known.stats.files),
-      'x-millrace-bytes-needed': String(known.stats.bytesNeeded),
-      'x-millrace-bytes-fetched': String(known.stats.bytesFetched),
+      ...factHeaders(known),
     }
   }
 
@@ -69,27 +81,36 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
     heldBytes += bytes.length
   }
 
-  async function write(bytes: Uint8Array): Promise<void> {
-    bytesSent += bytes.length
-    if (raw.destroyed) return
-    if (raw.write(bytes)) return
-    await new Promise<void>((resolve) => {
-      const go = () => {
-        raw.off('drain', go)
-        raw.off('close', go)
-        resolve()
-      }
-      raw.once('drain', go)
-      raw.once('close', go)
-    })
+  function startStreaming(known: QueryFacts): void {
+    clearTimeout(patience)
+    options.takeOver()
+    body = createReplyBody(raw, { gzip: mayGzip, drainMs: options.drainMs })
+    if (!raw.destroyed) {
+      raw.writeHead(200, {
+        ...headers(known, mayGzip),
+        trailer: 'X-Millrace-Status, X-Millrace-Rows, X-Millrace-Truncated',
+      })
+    }
+    flushing = write(Buffer.concat(held))
+    held = []
   }
 
-  async function startStreaming(known: QueryFacts): Promise<void> {
-    streaming = true
+  async function write(bytes: Uint8Array): Promise<void> {
+    bytesSent += bytes.length
+    await body?.write(bytes)
+  }
+
+  async function sendWhole(outcome: QueryOutcome, ends: Readonly<Record<string, string>>): Promise<void> {
+    clearTimeout(patience)
+    const plain = Buffer.concat(held)
+    const isGzip = mayGzip && plain.length >= GZIP_BYTES_MIN
+    const bytes = isGzip ? await gzipWhole(plain) : plain
     options.takeOver()
-    raw.writeHead(200, { ...headers(known), trailer: 'X-Millrace-Status, X-Millrace-Rows, X-Millrace-Truncated' })
-    await write(Buffer.concat(held))
-    held = []
+    bytesSent = plain.length
+    if (raw.destroyed) return
+    raw.writeHead(200, { ...headers(outcome, isGzip), ...ends, 'content-length': String(bytes.length) })
+    raw.end(bytes)
+    await taken(raw, options.drainMs)
   }
 
   return {
@@ -106,50 +127,66 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
         hold(Buffer.from(`{"query_id":${JSON.stringify(queryId)},"columns":${JSON.stringify(columns)},"data":[`))
     },
     async onChunk(chunk) {
-      if (streaming) return write(chunk)
+      if (body !== undefined) {
+        flushing = flushing.then(() => write(chunk))
+        // As much as would have been held back is not waited for: others may share this result as it comes.
+        if (bytesSent + chunk.length > BUFFER_BYTES) await flushing
+        return
+      }
       hold(chunk)
-      if (heldBytes > BUFFER_BYTES && facts) await startStreaming(facts)
+      if (heldBytes > BUFFER_BYTES && facts) {
+        startStreaming(facts)
+        await flushing
+        return
+      }
+      patience ??= setTimeout(() => {
+        if (body === undefined && facts) startStreaming(facts)
+      }, BUFFER_MS)
     },
     async finish(outcome, elapsedMs) {
-      if (format === 'json') {
-        const tail = {
-          rows: outcome.result.rowCount,
-          truncated: outcome.result.truncated,
-          stats: statsOf(outcome, elapsedMs),
-          tables: tablesOf(outcome, withSources),
-        }
-        const bytes = Buffer.from(`],${JSON.stringify(tail).slice(1)}\n`)
-        if (streaming) await write(bytes)
-        else hold(bytes)
-      }
+      // From here on it is one or the other.
+      clearTimeout(patience)
+      const tail =
+        format === 'json'
+          ? Buffer.from(`],${JSON.stringify(jsonTail(outcome, elapsedMs, withSources)).slice(1)}\n`)
+          : Buffer.alloc(0)
       const ends = {
         'x-millrace-rows': String(outcome.result.rowCount),
         'x-millrace-truncated': String(outcome.result.truncated),
       }
-      if (streaming) {
-        raw.addTrailers({ ...ends, 'x-millrace-status': 'ok' })
-        raw.end()
+      if (body === undefined) {
+        hold(tail)
+        await sendWhole(outcome, ends)
         return
       }
-      options.takeOver()
-      const body = Buffer.concat(held)
-      bytesSent = body.length
-      raw.writeHead(200, { ...headers(outcome), ...ends, 'content-length': String(body.length) })
-      raw.end(body)
+      await flushing
+      bytesSent += tail.length
+      await body.end(tail, { ...ends, 'x-millrace-status': 'ok' })
     },
-    fail(error) {
-      if (!streaming) return false
+    async fail(error) {
+      clearTimeout(patience)
+      if (body === undefined) return false
+      await flushing
       if (format === 'json' || format === 'jsonl') {
-        const body = JSON.stringify(errorBody(error, queryId))
-        raw.addTrailers({ 'x-millrace-status': ERRORS[error.code].sqlstate })
-        raw.end(format === 'json' ? `],${body.slice(1)}\n` : `${body}\n`)
-      } else raw.destroy()
+        const text = JSON.stringify(errorBody(error, queryId))
+        const last = Buffer.from(format === 'json' ? `],${text.slice(1)}\n` : `${text}\n`)
+        await body.end(last, { 'x-millrace-status': error.sqlstate })
+      } else body.abort()
       return true
     },
   }
 }
 
-export function errorBody(error: MillraceError, queryId: string): Record<string, unknown> {
+function jsonTail(outcome: QueryOutcome, elapsedMs: number, withSources: boolean): Record<string, unknown> {
+  return {
+    rows: outcome.result.rowCount,
+    truncated: outcome.result.truncated,
+    stats: statsOf(outcome, elapsedMs),
+    tables: tablesOf(outcome, withSources),
+  }
+}
+
+export function errorBody(error: MillraceError, queryId: string, hint?: string): Record<string, unknown> {
   const message = error.kind === 'internal' ? 'internal error; the log has it' : error.message
   const { position } = error.facts
   return {
@@ -158,36 +195,8 @@ export function errorBody(error: MillraceError, queryId: string): Record<string,
       class: errorClass(error.code),
       message,
       ...(position === undefined ? {} : { position }),
+      ...(hint === undefined ? {} : { hint }),
       query_id: queryId,
     },
   }
-}
-
-function statsOf({ stats, result }: QueryOutcome, elapsedMs: number): Record<string, number> {
-  return {
-    elapsed_ms: Math.round(elapsedMs * 1000) / 1000,
-    rows: result.rowCount,
-    files: stats.files,
-    files_pruned: stats.filesPruned,
-    row_groups: stats.rowGroups,
-    row_groups_pruned: stats.rowGroupsPruned,
-    bytes_needed: stats.bytesNeeded,
-    bytes_fetched: stats.bytesFetched,
-    requests: stats.requests,
-  }
-}
-
-function tablesOf({ tables }: QueryFacts, withSources: boolean): readonly Record<string, unknown>[] {
-  return tables.map(({ version, snapshotId }) => ({
-    name: version.table.name,
-    version: version.version.toString(),
-    snapshot_id: snapshotId?.toString() ?? null,
-    freshness_ms: freshnessMs(version),
-    ...(withSources ? { sources: sourcesOf(version) } : {}),
-  }))
-}
-
-/** Table names are checked when tables are made; a header takes nothing but plain characters all the same. */
-function headerText(name: string): string {
-  return encodeURIComponent(name)
 }

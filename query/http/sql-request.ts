@@ -1,43 +1,58 @@
 /**
  * `POST /v1/sql` and `GET /v1/sql` as one request: a JSON body, a text body with the rest as query arguments, or all of it
- * as query arguments. The format is the `format` given, else by `Accept`, else JSON.
+ * as query arguments; a field that is given in both is refused. The format is the `format` given, else by `Accept`.
  */
 import { z } from 'zod'
 import { MillraceError } from '../../schemas/errors.ts'
+import type { OffsetWait, TableWait } from '../run/wait-for.ts'
+import { acceptedFormat } from './accept.ts'
+import { FORMATS, type ResultFormat } from './formats.ts'
+import { strictJson } from './strict-json.ts'
 
-export const FORMATS = ['json', 'jsonl', 'csv', 'arrow'] as const
-export type ResultFormat = (typeof FORMATS)[number]
+export const QUERY_ID = /^[A-Za-z0-9._:-]{1,128}$/
+const PARTITIONS_AWAITED_MAX = 10_000
+const OFFSET_MAX = 2n ** 63n - 1n
 
-export const CONTENT_TYPES: Readonly<Record<ResultFormat, string>> = {
-  json: 'application/json; charset=utf-8',
-  jsonl: 'application/x-ndjson; charset=utf-8',
-  csv: 'text/csv; charset=utf-8; header=present',
-  arrow: 'application/vnd.apache.arrow.stream',
-}
+/** A whole number from 0 on, as a JSON number or as its digits. */
+const count = z.union([z.int().nonnegative(), z.string().regex(/^\d{1,18}$/)])
 
-const QUERY_ID = /^[A-Za-z0-9._:-]{1,128}$/
+const tableVersions = z.record(z.string(), count).describe('Versions by table name: `{"flights": 17}`')
 
-const tableVersions = z.record(z.string(), z.union([z.int().nonnegative(), z.string().regex(/^\d{1,18}$/)]))
+const offsets = z
+  .record(z.string(), z.record(z.string().regex(/^\d{1,9}$/), count))
+  .describe('Offsets of records by topic and partition, as the broker gave them: `{"flights-topic": {"0": 1234}}`')
 
-const bodySchema = z.strictObject({
-  sql: z.string(),
-  params: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).optional(),
-  format: z.enum(FORMATS).optional(),
-  timeout_ms: z.int().positive().optional(),
-  max_rows: z.int().nonnegative().optional(),
+const tableWait = z.union([count, z.strictObject({ version: count.optional(), offsets: offsets.optional() })])
+
+export const sqlRequestSchema = z.strictObject({
+  sql: z.string().describe('One statement that reads'),
+  params: z
+    .union([z.array(z.unknown()), z.record(z.string(), z.unknown())])
+    .optional()
+    .describe(
+      'An array for `$1`, `$2`, …, or an object for `$name`; each a JSON scalar, an array, or `{"type", "value"}`',
+    ),
+  format: z.enum(FORMATS).optional().describe('Without it what `Accept` asks for, else `json`'),
+  int64: z
+    .enum(['string', 'number'])
+    .optional()
+    .describe('How `json` and `jsonl` show 64-bit and wider integers and decimals; text by default'),
+  timeout_ms: z.int().positive().optional().describe('Lower than `query.timeout.ms`, never higher'),
+  max_rows: z.int().nonnegative().optional().describe('Lower than `query.rows.max`, never higher'),
   session: z.strictObject({ timezone: z.string().min(1).max(100).optional() }).optional(),
-  /** `batch`: it can wait, and runs in a batch engine. */
-  priority: z.enum(['interactive', 'batch']).optional(),
-  query_id: z.string().regex(QUERY_ID).optional(),
-  /** Earlier versions of tables, within `time-travel.fine`: `{"flights": 17}`. */
-  at_version: tableVersions.optional(),
-  /** Versions that a write's answer named: the query waits until the tables are there. */
-  wait_for: tableVersions.optional(),
-  /** List every source of every table with its own freshness. */
-  sources: z.boolean().optional(),
+  priority: z.enum(['interactive', 'batch']).optional().describe('`batch`: it can wait, and runs in a batch engine'),
+  query_id: z.string().regex(QUERY_ID).optional().describe('An id of your own; 409 while a query with it runs'),
+  at_version: tableVersions.optional().describe('Earlier versions of tables, within `time-travel.fine`'),
+  wait_for: z
+    .record(z.string(), tableWait)
+    .optional()
+    .describe(
+      'The query waits until these tables have at least this version, or until these records were consumed into them',
+    ),
+  sources: z.boolean().optional().describe('Tell every source of every table with its own freshness'),
 })
 
-export type SqlRequest = z.infer<typeof bodySchema> & { readonly format: ResultFormat }
+export type SqlRequest = Omit<z.infer<typeof sqlRequestSchema>, 'format'> & { readonly format: ResultFormat }
 
 export type HttpInput = {
   readonly contentType: string | undefined
@@ -49,14 +64,17 @@ export type HttpInput = {
 export function readSqlRequest(input: HttpInput): SqlRequest {
   const fromQuery = queryFields(input.query)
   const type = (input.contentType ?? '').split(';')[0].trim().toLowerCase()
-  let fields: unknown
-  if (input.body === undefined || input.body === null) fields = fromQuery
-  else if (type === 'application/json') {
-    if (typeof input.body !== 'object' || Array.isArray(input.body)) throw invalid('expected a JSON object as body')
-    fields = { ...fromQuery, ...input.body }
-  } else if (typeof input.body === 'string') fields = { ...fromQuery, sql: input.body }
-  else throw invalid(`expected application/json or text/plain as content type, found ${type}`)
-  const parsed = bodySchema.safeParse(fields)
+  let fromBody: object = {}
+  if (typeof input.body === 'string') fromBody = { sql: input.body }
+  else if (input.body !== undefined) {
+    if (typeof input.body !== 'object' || input.body === null || Array.isArray(input.body)) {
+      throw invalid(`expected a JSON object as body of ${type}`)
+    }
+    fromBody = input.body
+  }
+  const twice = Object.keys(fromBody).find((name) => Object.hasOwn(fromQuery, name))
+  if (twice !== undefined) throw invalid(`${twice}: given in the URL and in the body`)
+  const parsed = sqlRequestSchema.safeParse({ ...fromQuery, ...fromBody })
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     const path = issue.path.length === 0 ? '' : `${issue.path.join('.')}: `
@@ -68,42 +86,58 @@ export function readSqlRequest(input: HttpInput): SqlRequest {
 /** Names as in the body; numbers and JSON are read from their text. */
 function queryFields(query: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
+  const set = (name: string, value: unknown) => {
+    if (Object.hasOwn(fields, name)) throw invalid(`${name}: given more than once`)
+    Object.defineProperty(fields, name, { value, enumerable: true })
+  }
   for (const [name, value] of Object.entries(query)) {
     if (typeof value !== 'string') throw invalid(`${name}: given more than once`)
-    if (name === 'q' || name === 'sql') fields.sql = value
-    else if (name === 'timezone') fields.session = { timezone: value }
-    else if (name === 'params' || name === 'at_version' || name === 'wait_for') fields[name] = jsonOf(name, value)
-    else if (name === 'timeout_ms' || name === 'max_rows') fields[name] = /^\d+$/.test(value) ? Number(value) : value
-    else if (name === 'sources') fields[name] = value === 'true'
-    else fields[name] = value
+    if (name === 'q' || name === 'sql') set('sql', value)
+    else if (name === 'timezone') set('session', { timezone: value })
+    else if (name === 'params' || name === 'at_version' || name === 'wait_for') set(name, strictJson(value, name))
+    else if (name === 'timeout_ms' || name === 'max_rows') set(name, /^\d+$/.test(value) ? Number(value) : value)
+    else if (name === 'sources') set(name, value === 'true' ? true : value === 'false' ? false : value)
+    else set(name, value)
   }
   return fields
 }
 
-function jsonOf(name: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new MillraceError('request-invalid', `${name}: expected JSON, found ${text.slice(0, 100)}`, { cause: error })
+/** By table name in lower case; a table that is named twice is refused. */
+function byTable<Given, Value>(
+  field: string,
+  given: Readonly<Record<string, Given>> | undefined,
+  read: (given: Given) => Value,
+): Map<string, Value> {
+  const tables = new Map<string, Value>()
+  for (const [name, each] of Object.entries(given ?? {})) {
+    const lower = name.toLowerCase()
+    if (tables.has(lower)) throw invalid(`${field}: table "${lower}" is named twice`)
+    tables.set(lower, read(each))
   }
+  return tables
 }
 
-function acceptedFormat(accept: string | undefined): ResultFormat {
-  for (const part of (accept ?? '').split(',')) {
-    switch (part.split(';')[0].trim().toLowerCase()) {
-      case 'application/json':
-        return 'json'
-      case 'application/x-ndjson':
-      case 'application/jsonl':
-      case 'application/x-jsonlines':
-        return 'jsonl'
-      case 'text/csv':
-        return 'csv'
-      case 'application/vnd.apache.arrow.stream':
-        return 'arrow'
-    }
-  }
-  return 'json'
+export function atVersionsOf(request: Pick<SqlRequest, 'at_version'>): Map<string, bigint> {
+  return byTable('at_version', request.at_version, (version) => BigInt(version))
+}
+
+export function waitForOf(request: Pick<SqlRequest, 'wait_for'>): Map<string, TableWait> {
+  let partitions = 0
+  return byTable('wait_for', request.wait_for, (given): TableWait => {
+    if (typeof given !== 'object') return { version: BigInt(given), offsets: [] }
+    const offsetsOf: OffsetWait[] = Object.entries(given.offsets ?? {}).flatMap(([topic, byPartition]) =>
+      Object.entries(byPartition).map(([partition, offset]) => ({
+        topic,
+        partition: Number(partition),
+        offset: BigInt(offset),
+      })),
+    )
+    partitions += offsetsOf.length
+    if (partitions > PARTITIONS_AWAITED_MAX) throw invalid(`wait_for: more than ${PARTITIONS_AWAITED_MAX} offsets`)
+    const tooFar = offsetsOf.find(({ offset }) => offset >= OFFSET_MAX)
+    if (tooFar) throw invalid(`wait_for: ${tooFar.offset} is no offset`)
+    return { version: given.version === undefined ? undefined : BigInt(given.version), offsets: offsetsOf }
+  })
 }
 
 function invalid(message: string): MillraceError {

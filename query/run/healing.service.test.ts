@@ -26,6 +26,7 @@ import { createTableFileReader } from '../plan/table-files.ts'
 import { createSampleLake, type SampleLake } from '../sample-lake.ts'
 import { createAdmission } from './admission.ts'
 import { createQueryRunner, type QueryRunner } from './run-query.ts'
+import { createWaiting } from './wait-for.ts'
 
 const ROOT = 's3://bucket/lake'
 const ROWS = 400_000
@@ -113,15 +114,24 @@ beforeAll(async () => {
     follower: { asked: () => {} },
     systemTables: { prepare: async () => ({ setup: [], release: async () => {} }) },
     unsteady: new Set(),
+    waiting: createWaiting({ catalog, world }),
     timeTravelFineMs: 0,
   })
   server = createServer((incoming, raw) => {
     const url = new URL(incoming.url ?? '', 'http://localhost')
-    const reply = createSqlReply({ raw, format: 'json', queryId: 'q', withSources: false, takeOver: () => {} })
+    const reply = createSqlReply({
+      raw,
+      format: 'json',
+      queryId: 'q',
+      withSources: false,
+      gzip: false,
+      drainMs: 60_000,
+      takeOver: () => {},
+    })
     run(url.searchParams.get('q')!, { ...reply, onState: () => {}, onChunk: (chunk) => reply.onChunk(chunk) }).then(
       (outcome) => reply.finish(outcome, 1),
-      (error: unknown) => {
-        if (reply.fail(asMillraceError(error))) return
+      async (error: unknown) => {
+        if (await reply.fail(asMillraceError(error))) return
         raw.statusCode = 500
         raw.end(JSON.stringify({ error: asMillraceError(error).code }))
       },
@@ -161,6 +171,7 @@ function run(sql: string, receiver: Parameters<QueryRunner['run']>[1]) {
       sql,
       params: [],
       format: 'json',
+      wideNumbers: false,
       timezone: undefined,
       rowsMax: 1e9,
       bytesMax: 1e9,

@@ -2,6 +2,7 @@
  * The queries of this process, for `GET /v1/queries`, `millrace.queries` and for cancelling by id. An id is in use as long as its
  * query runs. The last `FINISHED_KEPT_MAX` that ended are remembered, with a beginning of their text.
  */
+import type { EngineProgress } from '../../lake/engine/engine.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 
 export type QueryState = 'waiting' | 'planning' | 'running'
@@ -18,6 +19,8 @@ export type ListedQuery = {
   readonly door: string
   state: QueryState
   bytesSent: number
+  /** As the engine told last. */
+  progress?: EngineProgress
 }
 
 export type QueryEnd = {

@@ -1,8 +1,8 @@
 /**
  * One query from text to result:
  *
- *   wait for a place → parse and check → all its tables in one catalog read → reader row → plan (files, ranges, views)
- *   → engine → receiver
+ *   wait for what was written → wait for a place → parse and check → all its tables in one catalog read → reader row
+ *   → plan (files, ranges, views) → engine → receiver
  *
  * What can go wrong on the way and is healed here, as long as nothing has been handed to the receiver:
  *  - a file is gone (garbage collected under us, tiered away): read the catalog again, plan once more
@@ -10,7 +10,7 @@
  *  - the engine died under us because of another query: run once more
  */
 import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
-import type { EngineQuery, EngineResult, ResultColumn } from '../../lake/engine/engine.ts'
+import type { EngineProgress, EngineQuery, EngineResult, ResultColumn, ResultFormat } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { quoteText } from '../../lake/file-mapping.ts'
 import type { ReaderRow } from '../../lake/reader-row.ts'
@@ -38,12 +38,14 @@ import type { TableFollower } from './follow-tables.ts'
 import type { QueryState } from './query-list.ts'
 import { createRecent } from './recent.ts'
 import { createSharedReads } from './shared-reads.ts'
+import type { WaitFor, Waiting } from './wait-for.ts'
 
 export type QueryRequest = {
   readonly queryId: string
   readonly sql: string
   readonly params: EngineQuery['params']
-  readonly format: 'json' | 'jsonl' | 'csv' | 'arrow'
+  readonly format: ResultFormat
+  readonly wideNumbers: boolean
   readonly timezone: string | undefined
   readonly rowsMax: number
   readonly bytesMax: number
@@ -54,8 +56,8 @@ export type QueryRequest = {
   readonly entrant: Entrant
   /** Earlier versions to read, by table name in lower case. */
   readonly atVersions: ReadonlyMap<string, bigint>
-  /** Versions to wait for, as a write's answer named them: whoever wrote reads at least that. */
-  readonly waitFor: ReadonlyMap<string, bigint>
+  /** Versions and offsets to wait for: whoever wrote reads at least that. */
+  readonly waitFor: WaitFor
   /** Throws `forbidden`. */
   readonly checkTable: (name: string) => void
   readonly caller: Caller
@@ -71,6 +73,7 @@ export type QueryFacts = {
 
 export type QueryReceiver = {
   onState(state: QueryState): void
+  onProgress?(progress: EngineProgress): void
   onColumns(columns: readonly ResultColumn[], facts: QueryFacts): void | Promise<void>
   onChunk(chunk: Uint8Array): void | Promise<void>
 }
@@ -92,6 +95,7 @@ export type RunnerParts = {
   readonly world: World
   readonly retries: CounterMetric
   readonly timeTravelFineMs: number
+  readonly waiting: Waiting
   readonly follower: Pick<TableFollower, 'asked'>
   readonly systemTables: SystemTables
   /** Functions whose result may be another one each time, macros included. */
@@ -99,7 +103,6 @@ export type RunnerParts = {
 }
 
 const ATTEMPTS_MAX = 3
-const WAIT_FOR_LOOK_MS = 50
 const STATEMENTS_KEPT_MAX = 1000
 const STATEMENT_KEPT_LENGTH_MAX = 20_000
 const PARSED_EARLY_MAX = 4
@@ -146,16 +149,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     return [...functions].every((name) => !parts.unsteady.has(name))
   }
 
-  async function waitForVersions(wanted: ReadonlyMap<string, bigint>, signal: AbortSignal): Promise<void> {
-    if (wanted.size === 0) return
-    for (;;) {
-      const versions = await catalog.versions()
-      if ([...wanted].every(([name, version]) => (versions.get(name) ?? version) >= version)) return
-      await world.clock.sleep(WAIT_FOR_LOOK_MS, signal)
-    }
-  }
-
-  async function readTables(statement: Statement, request: QueryRequest, signal: AbortSignal): Promise<TableVersions> {
+  async function readTables(statement: Statement, request: QueryRequest): Promise<TableVersions> {
     for (const { name } of statement.tables) request.checkTable(name)
     const named = new Set(statement.tables.map(({ name }) => name))
     requireNamed('at_version', request.atVersions, named)
@@ -164,7 +158,6 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     if (named.size === 0) {
       return system.pipelines || system.others ? catalog.readTables([], system) : []
     }
-    await waitForVersions(request.waitFor, signal)
     try {
       if (request.atVersions.size === 0 && !system.pipelines && !system.others)
         return await reads.readTables([...named])
@@ -191,7 +184,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     { wholeFiles }: Attempt,
   ): Promise<QueryOutcome> {
     receiver.onState('planning')
-    const versions = await readTables(statement, request, signal)
+    const versions = await readTables(statement, request)
     parts.follower.asked(versions)
     const letGo = await readerRow.hold(versions)
     let system: PreparedSystemTables | undefined
@@ -226,6 +219,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
             sql,
             params: request.params,
             format: request.format,
+            wideNumbers: request.wideNumbers,
             rowsMax: request.rowsMax,
             bytesMax: request.bytesMax,
             timeoutMs: left(),
@@ -235,6 +229,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
             onState: (state) => receiver.onState(state),
             onColumns: (columns) => receiver.onColumns(columns, facts),
             onChunk: (chunk) => receiver.onChunk(chunk),
+            onProgress: (progress) => receiver.onProgress?.(progress),
           },
           signal,
         )
@@ -312,10 +307,10 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   }
 
   return {
-    async look(request, signal) {
+    async look(request) {
       if (request.waitFor.size > 0) return undefined
       const statement = await parseEarly(request.sql)
-      return statement && isSteady(statement) ? readTables(statement, request, signal) : undefined
+      return statement && isSteady(statement) ? readTables(statement, request) : undefined
     },
     async run(request, receiver, signal) {
       receiver.onState('waiting')
@@ -340,6 +335,9 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         },
       }
       try {
+        // Before a place is taken: who waits for a write keeps nobody from running.
+        for (const name of request.waitFor.keys()) request.checkTable(name)
+        await parts.waiting.until(request.waitFor, both)
         seat = await admission.enter(request.entrant, both)
         receiver.onState('planning')
         const statement = await parse(request, both)
@@ -358,7 +356,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         if (both.aborted && !isMillraceError(both.reason)) {
           throw new MillraceError('query-cancelled', 'the query was cancelled', { cause: error })
         }
-        throw both.aborted ? both.reason : inStandardWords(error)
+        throw both.aborted && !isMillraceError(error, 'query-timeout') ? both.reason : inStandardWords(error)
       } finally {
         clearTimeout(timer)
         seat?.leave()
@@ -376,7 +374,7 @@ function inStandardWords(error: unknown): unknown {
     : new MillraceError(error.code, message, { facts: error.facts, cause: error })
 }
 
-function requireNamed(field: string, versions: ReadonlyMap<string, bigint>, named: ReadonlySet<string>): void {
+function requireNamed(field: string, versions: ReadonlyMap<string, unknown>, named: ReadonlySet<string>): void {
   const unused = [...versions.keys()].find((name) => !named.has(name))
   if (unused === undefined) return
   throw new MillraceError('request-invalid', `${field}: the statement does not read table "${unused}"`)
