@@ -1,12 +1,15 @@
 /**
  * From a text to a checked statement that DuckDB understands:
  *
- *   parse → (does not parse: other systems' syntax, parse again) → other systems' functions → parse and check what came out
+ *   parse → (does not parse: other systems' syntax, parse again) → gaps to fill → other systems' functions → check what came out
  *
  * What is checked is the text that will run. Errors about it, then and later, are told for the text that the user wrote
  * (`inOriginal`): line, column, and the name of the function that they wrote. Most statements have nothing to rewrite and are
  * parsed once.
  */
+
+import { MillraceError } from '../../schemas/errors.ts'
+import { mayNeedGapfill, rewriteGapfill } from '../dialect/gapfill.ts'
 import { chainOrigins, errorInOriginal, type Origin, type Rewritten } from '../dialect/pieces.ts'
 import { rewriteCalls } from '../dialect/rewrite-calls.ts'
 import { dialectRules } from '../dialect/rules.ts'
@@ -18,6 +21,8 @@ export type ParsedStatement = Statement & {
   inOriginal(error: unknown): unknown
 }
 
+const GAPFILLS_MAX = 100
+
 type Json = Parameters<typeof rewriteCalls>[1]
 
 /** `ask` runs a statement of ours and gives the first value of its first row. */
@@ -27,7 +32,15 @@ export async function parseStatement(sql: string, ask: (sql: string) => Promise<
   const tree = await treeOf(parsed)
   const start = { text: parsed, tree, origin: (index: number) => ({ index, call: undefined }) }
   const adapted = isParsed(tree) ? start : ((await adapt(sql, start, adaptSyntax, treeOf)) ?? start)
-  const last = (await adapt(sql, adapted, (text, root) => rewriteCalls(text, root, dialectRules()), treeOf)) ?? adapted
+  let filled = adapted
+  for (let round = 0; mayNeedGapfill(filled.text) && isParsed(filled.tree); round++) {
+    if (round === GAPFILLS_MAX)
+      throw new MillraceError('statement-refused', `more than ${GAPFILLS_MAX} SELECTs with gaps to fill`)
+    const next = await adapt(sql, filled, rewriteGapfill, treeOf)
+    if (!next) break
+    filled = next
+  }
+  const last = (await adapt(sql, filled, (text, root) => rewriteCalls(text, root, dialectRules()), treeOf)) ?? filled
   if (last === start) return { ...checkStatement(sql, tree), inOriginal: (error) => error }
   // EXPLAIN was blanked out for the parser, and stands in front again.
   const explain = sql.slice(0, lengthOfHead(sql, parsed))
