@@ -117,11 +117,11 @@ function candidatesIn(message: string): readonly string[] {
   return quoted.length > 0 ? quoted : list.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]))
 }
 
-/** DuckDB's hints name settings that nobody can change here, and its guesses at table names are system views. */
+/** DuckDB's hints name settings and their values, which nobody can change here, and its guesses at table names are system views. */
 function ownMessage(code: ErrorCode, raw: RawError): string {
   const message = raw.message.trim()
   if (code === 'out-of-memory') {
-    return `the statement needs more memory than the engine has: ${message.split('\n')[0]}`
+    return 'the statement needs more memory, and disk to spill to, than one query may have; ask for less at a time (fewer columns, a filter, fewer groups)'
   }
   if (code === 'undefined-table' || code === 'undefined-column' || code === 'undefined-function') {
     return message.replace(SUGGESTIONS, '')

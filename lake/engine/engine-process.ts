@@ -38,6 +38,7 @@ import {
   type ToEngine,
 } from './engine-messages.ts'
 import { type BoundValue, bindParameters, parameterValues } from './parameters.ts'
+import { beginsLikeReading } from './reading-text.ts'
 import { createArrowEncoder } from './result-arrow.ts'
 import { createParquetEncoder } from './result-parquet.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
@@ -265,12 +266,17 @@ async function reasonOf(
 }
 
 async function prepareOne(connection: DuckDBConnection, { sql }: EngineQuery): Promise<DuckDBPreparedStatement> {
+  if (settings?.mode === 'query' && !beginsLikeReading(sql)) throw onlySelect()
   const statement = await connection.prepare(sql)
   const type = statement.statementType
   if (settings?.mode === 'query' && type !== StatementType.SELECT && type !== StatementType.EXPLAIN) {
-    throw new MillraceError('statement-refused', 'only a SELECT can be run here')
+    throw onlySelect()
   }
   return statement
+}
+
+function onlySelect(): MillraceError {
+  return new MillraceError('statement-refused', 'only a SELECT can be run here')
 }
 
 /** EXPLAIN does not tell its parameters' types: ask the statement that it explains. */

@@ -22,6 +22,8 @@ const REFUSED: ReadonlySet<string> = new Set([
   'getenv',
   'getvariable',
   'json_execute_serialized_sql',
+  // Binds a text as SQL: it opens files and tells about them.
+  'json_serialize_plan',
   'nextval',
   'query',
   'query_table',
@@ -33,7 +35,8 @@ const REFUSED: ReadonlySet<string> = new Set([
 ])
 
 /** `pg_get_viewdef` would show the files behind a table; `duckdb_…` show settings, views, secrets. */
-const REFUSED_START = /^(pg_|duckdb_|read_|parquet_|sqlite_|sniff_|glob|arrow_|seq_scan|from_substrait|shell)/
+const REFUSED_START =
+  /^(__internal_|pg_|duckdb_|read_|parquet_|sqlite_|sniff_|glob|arrow_|seq_scan|from_substrait|shell)/
 
 export function isRefusedFunction(name: string): boolean {
   return REFUSED.has(name) || REFUSED_START.test(name)
