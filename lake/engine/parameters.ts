@@ -4,7 +4,8 @@
  *   true, 1, 1.5, null      BOOLEAN, BIGINT (DOUBLE when not an exact integer), DOUBLE, NULL
  *   "text"                  cast to the type that the statement expects there, when it expects one (so that "123" works
  *                           for a BIGINT without losing digits); else VARCHAR
- *   [1, 2]                  a list;  {"type": "DECIMAL(18,2)", "value": "1.50"}   cast to exactly that type
+ *   [1, 2]                  a list of values of one kind, lists too
+ *   {"type": "DECIMAL(18,2)", "value": "1.50"}   cast to exactly that type; STRUCT(a INT, b VARCHAR[]) and MAP(…) take objects
  *
  * Errors: `parameter-missing`, `request-invalid` (one too many, or a shape that means nothing), `conversion-failed`.
  */
@@ -87,7 +88,7 @@ async function boundValue(
     const expected = expectedType(statement, index)
     return expected === undefined ? { value, type: VARCHAR } : castText(connection, value, expected, name)
   }
-  if (Array.isArray(value)) return castText(connection, JSON.stringify(value), `${listType(value, name)}`, name, 'json')
+  if (Array.isArray(value)) return castText(connection, jsonText(value), listType(value, name), name, 'json')
   if (isTyped(value)) return typedValue(connection, value, name)
   throw new MillraceError(
     'request-invalid',
@@ -104,18 +105,34 @@ function isTyped(value: unknown): value is { readonly type: string; readonly val
   )
 }
 
-const TYPE_TEXT = /^[A-Za-z][A-Za-z0-9_ ]*(\(\s*\d+\s*(,\s*\d+\s*)?\))?(\[\d*\])*$/
+/** Names, numbers, brackets and quoted field names: nothing that could end the type and go on with something else. */
+const TYPE_TEXT = /^[A-Za-z](?:[A-Za-z0-9_ ,()[\]]|"[^"]*")*$/
+const TYPE_LENGTH_MAX = 2000
+
+function isTypeText(type: string): boolean {
+  if (type.length > TYPE_LENGTH_MAX || !TYPE_TEXT.test(type)) return false
+  const bare = type.replace(/"[^"]*"/g, '')
+  // What stands in parentheses is an expression to the parser: no query may be among them.
+  if (/\b(?:select|from|values|table|with|pivot|unpivot|describe|show|summarize)\b/i.test(bare)) return false
+  let depth = 0
+  for (const letter of bare) {
+    if (letter === '(') depth++
+    else if (letter === ')') depth--
+    if (depth < 0) return false
+  }
+  return depth === 0
+}
 
 function typedValue(
   connection: DuckDBConnection,
   { type, value }: { readonly type: string; readonly value: unknown },
   name: string,
 ): Promise<BoundValue> | BoundValue {
-  if (!TYPE_TEXT.test(type)) throw new MillraceError('request-invalid', `parameter $${name}: ${type} is no type`)
+  if (!isTypeText(type)) throw new MillraceError('request-invalid', `parameter $${name}: ${type} is no type`)
   if (value === null) return { value: null, type: undefined }
-  if (Array.isArray(value)) return castText(connection, JSON.stringify(value), type, name, 'json')
-  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
-    throw new MillraceError('request-invalid', `parameter $${name}: expected a JSON scalar or an array as value`)
+  if (typeof value === 'object') return castText(connection, jsonText(value), type, name, 'json')
+  if (!['string', 'number', 'boolean', 'bigint'].includes(typeof value)) {
+    throw new MillraceError('request-invalid', `parameter $${name}: expected JSON as value`)
   }
   return castText(connection, String(value), type, name)
 }
@@ -145,14 +162,54 @@ function integerType(value: bigint): string {
   return BigInt.asIntN(64, value) === value ? 'BIGINT' : 'HUGEINT'
 }
 
+// Not in the compiler's library yet; in every engine that `engines` of package.json asks for.
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
+
+/** Whole numbers beyond 2^53 come as bigint and leave with all their digits. */
+function jsonText(value: unknown): string {
+  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? rawJson(each.toString()) : each))
+}
+
+/** `BIGINT[]` for whole numbers, `DOUBLE[][]` for lists of fractions, …: the narrowest that holds all of them. */
 function listType(values: readonly unknown[], name: string): string {
-  const kinds = new Set(values.filter((value) => value !== null).map((value) => typeof value))
-  if (kinds.size === 0 || (kinds.size === 1 && kinds.has('string'))) return 'VARCHAR[]'
-  if (kinds.size === 1 && kinds.has('boolean')) return 'BOOLEAN[]'
-  if (kinds.size === 1 && kinds.has('number')) {
-    return values.every((value) => value === null || Number.isSafeInteger(value)) ? 'BIGINT[]' : 'DOUBLE[]'
+  return `${itemType(values, name) ?? 'VARCHAR'}[]`
+}
+
+const NUMBERS = ['BIGINT', 'HUGEINT', 'DOUBLE']
+
+function itemType(values: readonly unknown[], name: string): string | undefined {
+  let found: string | undefined
+  for (const value of values) {
+    const type = typeOfItem(value, name)
+    if (type === undefined || type === found) continue
+    if (found === undefined) found = type
+    else if (NUMBERS.includes(found) && NUMBERS.includes(type)) {
+      found = NUMBERS[Math.max(NUMBERS.indexOf(found), NUMBERS.indexOf(type))]
+    } else {
+      throw new MillraceError(
+        'request-invalid',
+        `parameter $${name}: expected an array of values of one kind, found ${found} and ${type}; {"type", "value"} says which`,
+      )
+    }
   }
-  throw new MillraceError('request-invalid', `parameter $${name}: expected an array of scalars of one kind`)
+  return found
+}
+
+/** undefined: anything (a null, an empty list of any kind). */
+function typeOfItem(value: unknown, name: string): string | undefined {
+  if (value === null) return undefined
+  if (typeof value === 'boolean') return 'BOOLEAN'
+  if (typeof value === 'string') return 'VARCHAR'
+  if (typeof value === 'bigint') return integerType(value)
+  if (typeof value === 'number') return Number.isSafeInteger(value) && !Object.is(value, -0) ? 'BIGINT' : 'DOUBLE'
+  if (Array.isArray(value)) {
+    const inner = itemType(value, name)
+    return inner === undefined ? undefined : `${inner}[]`
+  }
+  throw new MillraceError(
+    'request-invalid',
+    `parameter $${name}: expected an array of scalars or arrays; {"type", "value"} takes objects`,
+  )
 }
 
 /** What the statement makes of the parameter; undefined when it leaves it open, or takes text. */
