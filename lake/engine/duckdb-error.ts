@@ -52,7 +52,7 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
     case 'Binder':
       if (
         fields.error_subtype === 'COLUMN_NOT_FOUND' ||
-        /^(Referenced (column|table)|Table ".*" does not have a column)/.test(message)
+        /^(Referenced (column|table)|(Table|Values list) ".*" does not have a column)/.test(message)
       ) {
         return 'undefined-column'
       }
@@ -107,7 +107,7 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
   }
 }
 
-const SUGGESTIONS = /\n+\s*(?:Did you mean|Candidate (?:bindings|functions|macros)|Candidates)\b[:\s]*([\s\S]*)$/
+const SUGGESTIONS = /\n+\s*(?:Did you mean|Candidate [a-z]+(?: [a-z]+)?|Candidates)\b[:\s]*([\s\S]*)$/
 
 /** Names, or signatures of functions, that DuckDB proposes in its message. */
 function candidatesIn(message: string): readonly string[] {
@@ -123,11 +123,8 @@ function ownMessage(code: ErrorCode, raw: RawError): string {
   if (code === 'out-of-memory') {
     return 'the statement needs more memory, and disk to spill to, than one query may have; ask for less at a time (fewer columns, a filter, fewer groups)'
   }
-  if (code === 'undefined-table' || code === 'undefined-column' || code === 'undefined-function') {
-    return message.replace(SUGGESTIONS, '')
-  }
   if (code === 'query-cancelled') return 'the statement was cancelled'
-  return message
+  return message.replace(SUGGESTIONS, '')
 }
 
 /** Byte offset into the statement's UTF-8 text → line and column; undefined when there is none. */

@@ -17,6 +17,10 @@ export function hintFor(error: MillraceError, tables: readonly string[]): string
       return nameHint(unknownName(error), candidatesOf(error), 'columns')
     case 'undefined-function':
       return functionHint(error)
+    case 'query-invalid':
+      if (/^Unknown TimeZone/.test(error.message))
+        return 'time zones are those of the IANA database, such as Europe/Rome'
+      return nameHint(/"([^"]+)"/.exec(error.message)?.[1] ?? '', candidatesOf(error), 'names')
     case 'syntax-error':
       return 'the position is where the parser stopped; what is wrong may stand just before it'
     case 'statement-refused':

@@ -3,7 +3,7 @@
  *
  *   POST /v1/sql            one SELECT; JSON body {sql, params, format, timeout_ms, max_rows, session, query_id}, or the text
  *   GET  /v1/sql?q=…        the same, for browsers and spreadsheets
- *   /v1/queries, /v1/tables, /ping   beside it
+ *   /v1/queries, /v1/tables, /ping, /openapi.json   beside it
  *
  * A client that goes away cancels its query. Limits may be lowered by a request, never raised. Bodies are taken strictly
  * (`strict-json.ts`), in UTF-8 only.
@@ -22,6 +22,7 @@ import type { QueryRunner } from '../run/run-query.ts'
 import { takesGzip } from './accept.ts'
 import { onDisconnect } from './disconnect.ts'
 import { hintFor } from './error-hints.ts'
+import { openApiDocument } from './openapi.ts'
 import { addQueryRoutes, isAdmin } from './query-routes.ts'
 import { createSqlReply, errorBody } from './sql-reply.ts'
 import { atVersionsOf, readSqlRequest, type SqlRequest, waitForOf } from './sql-request.ts'
@@ -50,6 +51,10 @@ export function addSqlRoutes(app: FastifyInstance, parts: SqlDoorParts): void {
   addQueryRoutes(app, { queries, world })
   addTableRoutes(app, { catalog })
   app.get('/ping', { config: { right: 'open' } }, async () => ({ status: 'ok' }))
+  const document = JSON.stringify(openApiDocument())
+  app.get('/openapi.json', { config: { right: 'open' } }, async (_, reply) =>
+    reply.type('application/json').send(document),
+  )
   refuseOtherMethods(app)
 }
 
@@ -84,8 +89,11 @@ const ALLOWED: Readonly<Record<string, readonly HTTPMethods[]>> = {
   '/v1/tables/:table': ['GET', 'HEAD'],
   '/ping': ['GET', 'HEAD'],
   '/openapi.json': ['GET', 'HEAD'],
+  '/healthz': ['GET', 'HEAD'],
+  '/readyz': ['GET', 'HEAD'],
+  '/metrics': ['GET', 'HEAD'],
 }
-const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY']
 
 /** OPTIONS says what there is, and nothing that would let a page of another origin in. */
 function refuseOtherMethods(app: FastifyInstance): void {

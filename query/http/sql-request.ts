@@ -65,7 +65,7 @@ export function readSqlRequest(input: HttpInput): SqlRequest {
   const fromQuery = queryFields(input.query)
   const type = (input.contentType ?? '').split(';')[0].trim().toLowerCase()
   let fromBody: object = {}
-  if (typeof input.body === 'string') fromBody = { sql: input.body }
+  if (typeof input.body === 'string' && type !== 'application/json') fromBody = { sql: input.body }
   else if (input.body !== undefined) {
     if (typeof input.body !== 'object' || input.body === null || Array.isArray(input.body)) {
       throw invalid(`expected a JSON object as body of ${type}`)
