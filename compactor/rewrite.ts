@@ -114,10 +114,10 @@ export function createRewriter(components: {
     await syncFile(localFile)
     const checksum = await checksumOfFile(localFile)
     world.crashPoint('compactor/after-local-file')
-    await store.putFile(path, localFile, { ifNoneMatch: '*' })
+    const { etag } = await store.putFile(path, localFile, { ifNoneMatch: '*' })
     await rm(localFile, { force: true })
     world.crashPoint('compactor/after-data-file')
-    return { ...file, ...(isAside ? { specId: UNPARTITIONED_SPEC_ID } : {}), checksum }
+    return { ...file, ...(isAside ? { specId: UNPARTITIONED_SPEC_ID } : {}), checksum, etag }
   }
 
   async function copyRows(

@@ -48,10 +48,10 @@ export function createTiering(components: {
             { facts: { path: file.path } },
           )
         }
-        await store.put(path, bytes, { ifNoneMatch: '*' })
+        const { etag } = await store.put(path, bytes, { ifNoneMatch: '*' })
         world.crashPoint('compactor/after-cold-file')
         const { snapshotId: _, sequenceNumber: __, manifestPath: ___, ...dataFile } = file
-        moved.push({ ...dataFile, path, checksum })
+        moved.push({ ...dataFile, path, checksum, etag })
       }
       return moved
     },

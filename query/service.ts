@@ -11,6 +11,7 @@ import { watchCatalog } from '../lake/catalog-watch.ts'
 import { createEngine } from '../lake/engine/create-engine.ts'
 import { FILE_SCHEME, localFileOf } from '../lake/object-store/object-path.ts'
 import { copiesFolder, openLakeStore } from '../lake/open-lake-store.ts'
+import { claimFolder } from '../lake/range-cache/own-folder.ts'
 import { createRangeCache } from '../lake/range-cache/range-cache.ts'
 import { createReaderRow } from '../lake/reader-row.ts'
 import { createHealth } from '../runtime/health.ts'
@@ -55,10 +56,10 @@ export async function startQuery(options: {
   const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openLakeStore(settings, world, health)
   const work = join(settings.query.cache.folder, `work-${world.random.uuid()}`)
-  const objects = join(settings.query.cache.folder, 'objects')
+  const objects = await claimFolder(join(settings.query.cache.folder, 'objects'), world)
   await mkdir(work, { recursive: true })
   const cache = await createRangeCache({
-    folder: objects,
+    folder: objects.folder,
     bytesMax: settings.query.cache.bytes,
     bytesMaxSetting: 'query.cache.bytes',
     store,
@@ -82,7 +83,7 @@ export async function startQuery(options: {
         threads,
         spillFolder: join(work, `spill-${name}`),
         spillBytes,
-        folders: [...localRoots.map((root) => localFileOf(root as string)), objects, stubFolder, systemFolder],
+        folders: [...localRoots.map((root) => localFileOf(root as string)), objects.folder, stubFolder, systemFolder],
         mode: 'query',
         prepare: systemViewsSql(),
         nice,
@@ -110,6 +111,17 @@ export async function startQuery(options: {
   metrics.gaugeOf(
     { name: 'cache_copied_files', help: 'Files taken over from writers of this machine since start.' },
     () => cache.stats().copiedFiles,
+  )
+  metrics.gaugeOf(
+    { name: 'cache_evicted_files', help: 'Files that made room for others since start.' },
+    () => cache.stats().evictedFiles,
+  )
+  metrics.gaugeOf(
+    {
+      name: 'cache_damaged_ranges',
+      help: 'Ranges that were not what was written here, and were fetched again, since start.',
+    },
+    () => cache.stats().damagedRanges,
   )
   const retries = metrics.counter({
     name: 'query_retries_total',
@@ -252,6 +264,7 @@ export async function startQuery(options: {
       await follower.stop()
       await engines.close()
       await cache.close()
+      objects.release()
       await readerRow.close().catch((error: unknown) => world.log.warn('the reader row stays behind', { error }))
       await catalog.close()
       await store.close()

@@ -48,7 +48,7 @@ function dataFile(name: string, checksum: string | undefined): DataFile {
     upperBounds: none,
     splitOffsets: [],
     sortOrderId: 0,
-    ...(checksum === undefined ? {} : { checksum }),
+    ...(checksum === undefined ? {} : { checksum, etag: `"${name}, put"` }),
   }
 }
 
@@ -67,7 +67,7 @@ test('the checksum is CRC32C, also of bytes that come in pieces', () => {
   expect(running.text()).toBe('e3069283')
 })
 
-test('data files, manifests, the list and the metadata before are held to checksums through joins and removals', async () => {
+test('data files, manifests, the list and the metadata before are held to checksums, data files to their etags too, through joins and removals', async () => {
   const world = createTestWorld()
   const store = createMemoryObjectStore({ root: 's3://bucket/lake', world })
   const reader = createSnapshotReader({ store })
@@ -106,7 +106,7 @@ test('data files, manifests, the list and the metadata before are held to checks
   }
   const live = await readLiveFiles(store, base!)
   const expected = files.filter((_, i) => i !== 4)
-  expect(new Map(live.map(({ path, checksum }) => [path, checksum]))).toEqual(
-    new Map(expected.map(({ path, checksum }) => [path, checksum])),
+  expect(new Map(live.map(({ path, checksum, etag }) => [path, { checksum, etag }]))).toEqual(
+    new Map(expected.map(({ path, checksum, etag }) => [path, { checksum, etag }])),
   )
 })

@@ -34,6 +34,8 @@ export type DataFile = {
   readonly specId?: number
   /** CRC32C of the file's bytes (`checksum.ts`); undefined when an older release wrote it. */
   readonly checksum?: string
+  /** Of the object as it was put; undefined when an older release wrote it. */
+  readonly etag?: string
 }
 
 /** A live file of a snapshot. */

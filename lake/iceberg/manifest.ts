@@ -3,7 +3,7 @@
  * names (`added_data_files_count` in older ones) come through; those that we do not use are skipped.
  *
  * The checksums of what is listed stand in the Avro header, where they disturb no reader: one text of all entries in their
- * order, parted by commas, empty where unknown.
+ * order, parted by commas, empty where unknown. So do the etags that data files had when they were put, as a JSON list.
  */
 import { MillraceError } from '../../schemas/errors.ts'
 import type { AvroField, AvroSchema } from './avro-decoder.ts'
@@ -22,6 +22,7 @@ import {
 import { encodeSingleValue } from './single-value.ts'
 
 const CHECKSUMS_KEY = 'millrace.checksums'
+const ETAGS_KEY = 'millrace.etags'
 
 export const STATUS = { existing: 0, added: 1, deleted: 2 } as const
 
@@ -72,7 +73,8 @@ export function encodeManifest(
     data_file: dataFileRecord(entry.file, spec),
   }))
   const checksums = entries.map(({ file }) => file.checksum)
-  return writeAvroFile(manifestSchema(spec), records, withChecksums(metadata, checksums), sync)
+  const etags = entries.map(({ file }) => file.etag)
+  return writeAvroFile(manifestSchema(spec), records, withEtags(withChecksums(metadata, checksums), etags), sync)
 }
 
 function dataFileRecord(file: DataFile, spec: readonly SpecField[]): AvroRecord {
@@ -113,6 +115,26 @@ function checksumsIn(metadata: ReadonlyMap<string, string>, entries: number): re
   return checksums.map((checksum) => checksum || undefined)
 }
 
+function withEtags(
+  metadata: Readonly<Record<string, string>>,
+  etags: readonly (string | undefined)[],
+): Readonly<Record<string, string>> {
+  if (etags.every((etag) => etag === undefined)) return metadata
+  return { ...metadata, [ETAGS_KEY]: JSON.stringify(etags.map((etag) => etag ?? null)) }
+}
+
+/** Unknown ones, and whatever is no list of as many texts, are undefined. */
+function etagsIn(metadata: ReadonlyMap<string, string>, entries: number): readonly (string | undefined)[] {
+  let etags: unknown
+  try {
+    etags = JSON.parse(metadata.get(ETAGS_KEY) ?? 'null')
+  } catch {
+    // Somebody else's header.
+  }
+  if (!Array.isArray(etags) || etags.length !== entries) return new Array<undefined>(entries).fill(undefined)
+  return etags.map((etag: unknown) => (typeof etag === 'string' && etag !== '' ? etag : undefined))
+}
+
 function counts(map: ReadonlyMap<number, number>): unknown {
   return map.size === 0 ? null : Array.from(map, ([key, value]) => ({ key, value: BigInt(value) }))
 }
@@ -124,6 +146,7 @@ function bounds(map: ReadonlyMap<number, Uint8Array>): unknown {
 export function decodeManifest(bytes: Uint8Array, path: string): readonly ManifestEntry[] {
   const { schema, records, metadata } = readAvroFile(bytes, path)
   const checksums = checksumsIn(metadata, records.length)
+  const etags = etagsIn(metadata, records.length)
   return sound(path, () => {
     const entryNames = namesById(schema)
     const fileSchema = fieldSchema(schema, 2)
@@ -137,7 +160,10 @@ export function decodeManifest(bytes: Uint8Array, path: string): readonly Manife
         snapshotId: optionalBigint(entry(1)),
         sequenceNumber: optionalBigint(entry(3)),
         fileSequenceNumber: optionalBigint(entry(4)),
-        file: dataFileOf((id) => file[fileNames.get(id) ?? ''], partitionSchema, path, checksums[i]),
+        file: dataFileOf((id) => file[fileNames.get(id) ?? ''], partitionSchema, path, {
+          checksum: checksums[i],
+          etag: etags[i],
+        }),
       }
     })
   })
@@ -147,7 +173,7 @@ function dataFileOf(
   field: (id: number) => unknown,
   partitionSchema: AvroSchema,
   path: string,
-  checksum: string | undefined,
+  { checksum, etag }: { readonly checksum: string | undefined; readonly etag: string | undefined },
 ): DataFile {
   const content = field(134) ?? 0
   const format = String(field(101)).toUpperCase()
@@ -173,6 +199,7 @@ function dataFileOf(
     splitOffsets: ((field(132) ?? []) as unknown[]).map(wholeNumber),
     sortOrderId: wholeNumber(field(140) ?? 0),
     checksum,
+    etag,
   }
 }
 

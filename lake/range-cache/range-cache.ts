@@ -6,21 +6,25 @@
  *            fsync → side index → published; release unpins
  *
  * Concurrent callers never fetch a byte twice: a range on its way is waited for. Small objects come whole in one GET.
- * Space is reserved before a GET; when it does not fit, the least recently used files without a pin go first, and if
+ * Space is reserved before a GET; when it does not fit, files without a pin go by recency and cost (`eviction-order.ts`), and if
  * that is not enough the answer is `overloaded`. A changed object (412, another size or etag) retires the file: holders keep the
  * old one, the next caller gets a new generation under another name.
+ *
+ * A bucket that was copied or restored has other etags than were recorded. When the checksum of the whole object is known, such
+ * an object is fetched whole and taken if it has that checksum; else it is another object, and an error.
  *
  * Writers on the same machine may leave copies of new files (`copies.ts`): a file that the cache does not have is taken over
  * from there when a fitting copy lies there, and held to its checksum like what an older process left.
  *
  * If we stop at any place, a restart sees the side index's lines, and each range is checked against its CRC32C before its
- * first use. One process a folder. Objects behind `file://` need no cache: they are opened where they are.
+ * first use; in their order of use, as far as a minute tells. One process a folder. Objects behind `file://` need no cache: they are opened where they are.
  */
 import { type Stats, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { checksumOfFile } from '../checksum.ts'
 import { FILE_SCHEME, localFileOf } from '../object-store/object-path.ts'
 import type { ByteRange, ObjectStore } from '../object-store/object-store.ts'
 import { fileMissing } from '../object-store/store-errors.ts'
@@ -28,9 +32,12 @@ import { readFooter, readLocalFooter } from '../parquet/footer-file.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
 import { mergeRanges } from '../parquet/ranges.ts'
 import { findCopy, moveCopy } from './copies.ts'
+import { createEvictionOrder } from './eviction-order.ts'
 import { createLimiter } from './limiter.ts'
+import { loadSparseFiles } from './load-files.ts'
 import { createSpace } from './space.ts'
-import { createSparseFile, loadSparseFiles, type SparseFile } from './sparse-file.ts'
+import { createSparseFile, type SparseFile } from './sparse-file.ts'
+import { stampOf } from './sparse-io.ts'
 
 export type RangeCacheOptions = {
   /** On local NVMe; used by this process alone. */
@@ -57,13 +64,8 @@ export type EnsuredFile = {
   readonly requests: number
   /** The file may be evicted after this; calling it twice is harmless. */
   release(): void
-}
-
-export type ObjectVersion = { readonly size: number; readonly etag?: string | undefined }
-
-export type CachedObject = {
-  footer(signal?: AbortSignal): Promise<ParquetFooter>
-  ensure(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<EnsuredFile>
+  /** Its bytes did not make sense to a reader: they are compared with their checksums before anybody gets them again. */
+  distrust(): void
 }
 
 export type RangeCacheStats = {
@@ -79,15 +81,18 @@ export type RangeCacheStats = {
 }
 
 export type RangeCache = {
-  open(path: string, version: ObjectVersion): CachedObject
-  footer(path: string, size: number, etag?: string, signal?: AbortSignal): Promise<ParquetFooter>
-  /** The ranges and the footer of a Parquet object are in `localFile` when it resolves, until `release`. */
+  footer(path: string, size: number, etag?: string, signal?: AbortSignal, checksum?: string): Promise<ParquetFooter>
+  /**
+   * The ranges and the footer of a Parquet object are in `localFile` when it resolves, until `release`.
+   * @param checksum of the whole object, as recorded
+   */
   ensure(
     path: string,
     size: number,
     etag: string | undefined,
     ranges: readonly ByteRange[],
     signal?: AbortSignal,
+    checksum?: string,
   ): Promise<EnsuredFile>
   stats(): RangeCacheStats
   /** Stops what is being fetched; the files stay for the next process. */
@@ -107,34 +112,42 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   /** Copies stay until then, unless there is nothing else to evict. */
   const keptUntilMs = new Map<SparseFile, number>()
   const takingOver = new Map<string, Promise<void>>()
+  const proving = new Map<string, Promise<void>>()
+  const order = createEvictionOrder<SparseFile>()
   const space = createSpace({
     bytesMax: options.bytesMax,
     setting: options.bytesMaxSetting ?? 'query.cache.bytes',
-    evict: evictOldest,
+    evict: evictOne,
   })
   let isClosed = false
 
   await mkdir(folder, { recursive: true })
   const loaded = await loadSparseFiles({ folder, store, world, limiter, space, counters })
   let generation = loaded.lastGeneration + 1
-  for (const file of loaded.files) {
-    if (!files.has(file.path) && space.tryReserve(file.storedBytes)) files.set(file.path, file)
-    else await file.remove()
+  // Where there is less room than before, what was used last stays.
+  const kept = [...loaded.files].reverse().filter(({ file }) => space.tryReserve(file.storedBytes))
+  for (const { file } of loaded.files) if (!kept.some((each) => each.file === file)) await file.remove()
+  for (const { file } of kept.reverse()) {
+    files.set(file.path, file)
+    letGo(file)
   }
 
-  /** False when every file is pinned. Files are in order of use: the map's first is the oldest. */
-  function evictOldest(): boolean {
+  /** False when every file is held. */
+  function evictOne(): boolean {
     const nowMs = world.clock.monotonicMs()
-    let young: SparseFile | undefined
-    for (const file of files.values()) {
-      if (file.pins > 0) continue
-      if ((keptUntilMs.get(file) ?? 0) > nowMs) {
-        young ??= file
-        continue
-      }
-      return evict(file)
-    }
-    return young !== undefined && evict(young)
+    const isYoung = (file: SparseFile) => (keptUntilMs.get(file) ?? 0) > nowMs
+    const next = order.next((file) => !isYoung(file)) ?? order.next(() => true)
+    return next !== undefined && evict(next)
+  }
+
+  function letGo(file: SparseFile): void {
+    if (file.pins > 0 || files.get(file.path) !== file) return
+    order.add(file, { bytes: file.storedBytes, requests: file.storedRequests })
+  }
+
+  function unpin(file: SparseFile): void {
+    file.unpin()
+    letGo(file)
   }
 
   function evict(file: SparseFile): true {
@@ -147,12 +160,13 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   function retire(file: SparseFile): void {
     if (files.get(file.path) === file) files.delete(file.path)
     keptUntilMs.delete(file)
+    order.remove(file)
     file.retire()
     for (const each of leaving) if (each.pins === 0) leaving.delete(each)
     leaving.add(file)
   }
 
-  function pinned(path: string, size: number, etag: string | undefined): SparseFile {
+  function pinned({ path, size, etag, checksum }: Wanted): SparseFile {
     if (isClosed) throw new MillraceError('shutting-down', 'the cache is closed')
     let file = files.get(path)
     if (file !== undefined && !file.isFor(size, etag)) {
@@ -162,11 +176,11 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     }
     file ??= createSparseFile(
       { folder, store, world, limiter, space, counters },
-      { path, size, etag, generation: generation++ },
+      { path, size, etag, checksum, generation: generation++ },
     )
     if (etag !== undefined) file.adopt(etag)
-    files.delete(path)
     files.set(path, file)
+    order.remove(file)
     file.pin()
     return file
   }
@@ -210,32 +224,67 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     )
     files.set(path, file)
     keptUntilMs.set(file, world.clock.monotonicMs() + copies.keepMs)
+    letGo(file)
     counters.copiedFiles++
   }
 
-  /** Runs on a pinned file. An object that is not the recorded one retires it; tried anew once if nobody insists on an etag. */
+  /** Runs on a pinned file. An object that is not the recorded one retires it; tried anew once where that may help. */
   async function onFile<T>(
-    path: string,
-    size: number,
-    etag: string | undefined,
+    wanted: Wanted,
     use: (file: SparseFile) => Promise<T>,
+    signal: AbortSignal | undefined,
   ): Promise<{ readonly file: SparseFile; readonly result: T }> {
+    const { path, size, etag } = wanted
     await takeOverCopy(path, size, etag)
     for (let attempt = 1; ; attempt++) {
-      const file = pinned(path, size, etag)
+      const file = pinned(wanted)
       try {
         return { file, result: await use(file) }
       } catch (error) {
         const isChanged = isMillraceError(error, 'precondition-failed')
         if (isChanged || isMillraceError(error, 'file-missing') || isMillraceError(error, 'file-damaged')) retire(file)
-        file.unpin()
+        unpin(file)
         if (!isChanged) throw error
-        if (etag === undefined && attempt === 1) continue
+        const mayTry = attempt === 1 && (etag === undefined || wanted.checksum !== undefined)
+        if (mayTry && (wanted.checksum === undefined || (await isSameObject(wanted, signal)))) continue
         throw new MillraceError('file-damaged', `another object lies under ${path} than the recorded one`, {
           cause: error,
           facts: { path, size, etag },
         })
       }
+    }
+  }
+
+  /** Its etag is another one; are its bytes? Then the cache has them. One at a time for a path. */
+  async function isSameObject(wanted: Wanted, signal: AbortSignal | undefined): Promise<boolean> {
+    const { path, size, etag, checksum } = wanted
+    if (checksum === undefined) return false
+    const running = proving.get(path) ?? prove(wanted, signal).finally(() => proving.delete(path))
+    proving.set(path, running)
+    await running
+    return files.get(path)?.isFor(size, etag) === true
+  }
+
+  async function prove({ path, size, etag, checksum }: Wanted, signal: AbortSignal | undefined): Promise<void> {
+    const file = createSparseFile(
+      { folder, store, world, limiter, space, counters },
+      { path, size, etag, generation: generation++, isCopy: true },
+    )
+    file.pin()
+    let isSame = false
+    try {
+      await file.fill([{ start: 0, end: size }], signal)
+      isSame = (await checksumOfFile(file.localFile)) === checksum && !isClosed && !files.has(path)
+      if (isSame) {
+        files.set(path, file)
+        world.log.info('an object has another etag than recorded, and the recorded bytes', { path, etag })
+      }
+    } catch (error) {
+      // Then it is another one, or changes while it is read.
+      if (!isMillraceError(error, 'precondition-failed') && !isMillraceError(error, 'file-damaged')) throw error
+    } finally {
+      if (!isSame) retire(file)
+      unpin(file)
     }
   }
 
@@ -273,18 +322,28 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     return size <= wholeFileBytesMax ? { start: 0, end: size } : range
   }
 
-  async function footer(path: string, size: number, etag?: string, signal?: AbortSignal): Promise<ParquetFooter> {
-    if (path.startsWith(FILE_SCHEME)) return localFooter(path, size, etag)
-    const { file, result } = await onFile(path, size, etag, (each) =>
-      footerOf(each, size, { fetchedBytes: 0, requests: 0 }, signal),
+  async function footer(
+    path: string,
+    size: number,
+    etag?: string,
+    signal?: AbortSignal,
+    checksum?: string,
+  ): Promise<ParquetFooter> {
+    if (path.startsWith(FILE_SCHEME)) return localFooter(path, size)
+    const { file, result } = await onFile(
+      { path, size, etag, checksum },
+      (each) => footerOf(each, size, { fetchedBytes: 0, requests: 0 }, signal),
+      signal,
     )
-    file.unpin()
+    unpin(file)
     return result
   }
 
-  async function localFooter(path: string, size: number, etag: string | undefined): Promise<ParquetFooter> {
-    const key = footerKey(path, size, etag)
-    const known = footers.get(key) ?? (await readLocalFooter(localFileOf(path), size))
+  async function localFooter(path: string, size: number): Promise<ParquetFooter> {
+    const localFile = localFileOf(path)
+    // Of another file under the same name the kept footer is not the right one.
+    const key = footerKey(path, size, stampOf(localFile))
+    const known = footers.get(key) ?? (await readLocalFooter(localFile, size))
     remember(key, known)
     return known
   }
@@ -295,22 +354,24 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     etag: string | undefined,
     ranges: readonly ByteRange[],
     signal?: AbortSignal,
+    checksum?: string,
   ): Promise<EnsuredFile> {
     signal?.throwIfAborted()
     checkRanges(path, size, ranges)
     if (path.startsWith(FILE_SCHEME)) {
       const localFile = localFileOf(path)
       checkLocalFile(path, localFile, size)
-      return { localFile, fetchedBytes: 0, requests: 0, release: () => {} }
+      return { localFile, fetchedBytes: 0, requests: 0, release: () => {}, distrust: () => {} }
     }
     const cost = { fetchedBytes: 0, requests: 0 }
-    const { file } = await onFile(path, size, etag, async (each) => {
+    const fill = async (each: SparseFile) => {
       if (size <= wholeFileBytesMax) add(cost, await each.fill([{ start: 0, end: size }], signal))
       else {
         await footerOf(each, size, cost, signal)
         add(cost, await each.fill(mergeRanges(ranges), signal))
       }
-    })
+    }
+    const { file } = await onFile({ path, size, etag, checksum }, fill, signal)
     let isReleased = false
     return {
       localFile: file.localFile,
@@ -318,16 +379,13 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
       release: () => {
         if (isReleased) return
         isReleased = true
-        file.unpin()
+        unpin(file)
       },
+      distrust: () => file.distrust(),
     }
   }
 
   return {
-    open: (path, { size, etag }) => ({
-      footer: (signal) => footer(path, size, etag, signal),
-      ensure: (ranges, signal) => ensure(path, size, etag, ranges, signal),
-    }),
     footer,
     ensure,
     stats: () => ({
@@ -342,6 +400,14 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
       files.clear()
     },
   }
+}
+
+/** An object as it was recorded. */
+type Wanted = {
+  readonly path: string
+  readonly size: number
+  readonly etag: string | undefined
+  readonly checksum: string | undefined
 }
 
 type Cost = { fetchedBytes: number; requests: number }

@@ -7,8 +7,11 @@
  * waits for `fill` reads the object's bytes.
  *
  * A flight belongs to all who wait for it: it is stopped only when the last of them has gone.
+ *
+ * Published bytes are trusted as long as nobody else writes to the file: when its inode, length or times are not those of our
+ * own last write, or the engine could not read it, all its ranges are only proposed again.
  */
-import { appendFile, type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises'
+import { appendFile, type FileHandle, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32c } from '@node-rs/crc32'
 import type { World } from '../../runtime/world.ts'
@@ -16,8 +19,9 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { ByteRange, ObjectStore } from '../object-store/object-store.ts'
 import { mergeRanges, subtractRanges, totalBytes } from '../parquet/ranges.ts'
 import type { Limiter } from './limiter.ts'
-import { formatHead, formatRange, type IndexedRange, parseIndex } from './side-index.ts'
+import { formatHead, formatRange, type IndexedRange } from './side-index.ts'
 import type { Space } from './space.ts'
+import { createGroupSync, openSparse, readAt, stampOf, writeAt } from './sparse-io.ts'
 
 export type SparseFileParts = {
   readonly folder: string
@@ -38,6 +42,8 @@ export type SparseFile = {
   readonly pins: number
   /** Bytes it takes of the cache's space. */
   readonly storedBytes: number
+  /** GETs that brought them. */
+  readonly storedRequests: number
   isFor(size: number, etag: string | undefined): boolean
   /** What a caller insists on, for a file that does not know its etag yet. */
   adopt(etag: string): void
@@ -47,6 +53,8 @@ export type SparseFile = {
   fill(ranges: readonly ByteRange[], signal: AbortSignal | undefined): Promise<FillCost>
   /** Bytes that `fill` brought. */
   read(range: ByteRange): Promise<Uint8Array>
+  /** Compare everything with its checksum before the next use. */
+  distrust(): void
   /** No new use; the bytes go once no pin is left. */
   retire(): void
   /** At once, for a file that nobody holds and that takes no space. */
@@ -63,11 +71,18 @@ type SparseFileStart = {
   readonly generation: number
   /** From an older process's index. */
   readonly proposed?: readonly IndexedRange[]
+  /** Of the whole object, as recorded. */
+  readonly checksum?: string | undefined
+  /** The object may have another etag than the recorded one: its bytes are compared with the checksum instead. */
+  readonly isCopy?: boolean
 }
 
 /** Longer ranges come in several GETs side by side. */
 const GET_BYTES_MAX = 16 << 20
-const NAME = /^(\d+)\.(data|index)$/
+/** A body that is shorter than its own head says is a matter of the way here. */
+const SHORT_BODIES_MAX = 2
+/** The index file's time tells a restart what was used last. */
+const TOUCH_MICROS = 60_000_000n
 
 export function createSparseFile(parts: SparseFileParts, start: SparseFileStart): SparseFile {
   const { store, limiter, space, counters } = parts
@@ -75,11 +90,18 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   const localFile = join(parts.folder, `${start.generation}.data`)
   const indexFile = join(parts.folder, `${start.generation}.index`)
   let etag = start.etag
+  /** What GETs insist on. */
+  let objectEtag = start.isCopy ? undefined : start.etag
   let pins = 0
+  let touchedAt = 0n
+  let writing = 0
+  let stamp: string | undefined
   let storedBytes = totalBytes(mergeRanges(start.proposed ?? []))
   let isRetired = false
   let hasHead = start.proposed !== undefined
   let proposed = start.proposed ?? []
+  /** Those of the index that hold; merged: `published`. */
+  let trusted: IndexedRange[] = []
   let published: ByteRange[] = []
   let flights: Flight[] = []
   let opening: Promise<FileHandle> | undefined
@@ -89,7 +111,13 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   const sync = createGroupSync(async () => (await handle()).datasync())
 
   function handle(): Promise<FileHandle> {
-    opening ??= openSparse(localFile, size, published.length + proposed.length > 0)
+    if (opening === undefined) {
+      const started = openSparse(localFile, size, trusted.length + proposed.length > 0)
+      opening = started
+      started.catch(() => {
+        if (opening === started) opening = undefined
+      })
+    }
     return opening
   }
 
@@ -109,6 +137,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     const cost = { fetchedBytes: 0, requests: 0 }
     for (;;) {
       signal?.throwIfAborted()
+      await expectUntouched()
       await verified(wanted)
       const missing = subtractRanges(wanted, published)
       if (missing.length === 0) return cost
@@ -172,35 +201,92 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
 
   /** One GET: written and fsynced before the index names it, named before anybody reads it. */
   async function fetchRange(range: ByteRange, signal: AbortSignal): Promise<void> {
-    const bytes = await limiter(async () => {
+    const bytes = await limiter(() => getRange(range, signal))
+    const checksum = crc32c(bytes)
+    if (range.end - range.start === size) checkWhole(checksum)
+    counters.fetchedBytes += bytes.length
+    await expectUntouched()
+    writing++
+    try {
+      await writeAt(await handle(), bytes, range.start)
+      await sync()
+    } finally {
+      writing--
+      if (writing === 0) stamp = stampOf(localFile)
+    }
+    await append({ ...range, checksum })
+    trust({ ...range, checksum })
+  }
+
+  async function getRange(range: ByteRange, signal: AbortSignal): Promise<Uint8Array> {
+    for (let short = 0; ; short++) {
       signal.throwIfAborted()
       counters.requests++
-      const got = await store.get(path, { range, ifMatch: etag, signal }).catch((error: unknown) => {
+      const got = await store.get(path, { range, ifMatch: objectEtag, signal }).catch((error: unknown) => {
         // The range lies inside the recorded size: an object that ends before it was cut short.
         if (!isMillraceError(error, 'request-invalid')) throw error
-        throw new MillraceError('file-damaged', `${path} is shorter than the recorded ${size} bytes`, { cause: error })
+        throw damaged(`${path} is shorter than the recorded ${size} bytes`, error)
       })
-      checkObject(got, range)
+      if (objectEtag !== undefined && got.etag !== objectEtag) {
+        throw new MillraceError('precondition-failed', `${path} has the etag ${got.etag}, expected ${objectEtag}`)
+      }
+      if (got.objectSize !== size) throw damaged(`${path} has ${got.objectSize} bytes where ${size} are recorded`)
+      if (got.bytes.length !== range.end - range.start) {
+        if (short < SHORT_BODIES_MAX) continue
+        throw damaged(
+          `${path}: asked for ${range.end - range.start} bytes from ${range.start}, got ${got.bytes.length}`,
+        )
+      }
+      objectEtag ??= got.etag
       etag ??= got.etag
       return got.bytes
-    })
-    counters.fetchedBytes += bytes.length
-    await writeAt(await handle(), bytes, range.start)
-    await sync()
-    await append({ ...range, checksum: crc32c(bytes) })
+    }
+  }
+
+  function checkWhole(found: number): void {
+    const { checksum } = start
+    if (checksum === undefined || Number.parseInt(checksum, 16) === found) return
+    const text = found.toString(16).padStart(8, '0')
+    throw damaged(`${path}: its bytes have the checksum ${text}, expected ${checksum}`)
+  }
+
+  function damaged(message: string, cause?: unknown): MillraceError {
+    return new MillraceError('file-damaged', message, { cause, facts: { path, size } })
+  }
+
+  function trust(range: IndexedRange): void {
+    trusted.push(range)
     published = mergeRanges([...published, range])
   }
 
-  function checkObject(got: { bytes: Uint8Array; etag: string; objectSize: number }, range: ByteRange): void {
-    if (etag !== undefined && got.etag !== etag) {
-      throw new MillraceError('precondition-failed', `${path} has the etag ${got.etag}, expected ${etag}`)
-    }
-    if (got.objectSize === size && got.bytes.length === range.end - range.start) return
-    throw new MillraceError(
-      'file-damaged',
-      `${path} has ${got.objectSize} bytes where ${size} are recorded; asked for ${range.end - range.start}, got ${got.bytes.length}`,
-      { facts: { path, size, objectSize: got.objectSize, ...range } },
-    )
+  /** Whoever writes to this file beside us, its bytes are not ours any more. */
+  async function expectUntouched(): Promise<void> {
+    if (writing > 0 || trusted.length === 0) return
+    const now = stampOf(localFile)
+    if (now === stamp) return
+    parts.world.log.warn('a cache file was changed by somebody else; its bytes are compared with their checksums', {
+      path,
+      localFile,
+    })
+    distrust()
+    if (now === undefined) forget(proposed)
+    // Another file may lie under the name.
+    await closeHandle()
+  }
+
+  /** They are holes again. */
+  function forget(ranges: readonly IndexedRange[]): void {
+    const before = totalBytes(mergeRanges([...published, ...proposed]))
+    proposed = proposed.filter((each) => !ranges.includes(each))
+    const lost = before - totalBytes(mergeRanges([...published, ...proposed]))
+    storedBytes -= lost
+    space.giveBack(lost)
+  }
+
+  function distrust(): void {
+    proposed = [...proposed, ...trusted]
+    trusted = []
+    published = []
   }
 
   /** Lines are appended one after the other; a torn one is recognised by its own checksum. */
@@ -220,17 +306,18 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     if (!proposed.some((each) => wanted.some((range) => meets(range, each)))) return Promise.resolve()
     verifying = verifying.then(async () => {
       for (const each of proposed.filter((range) => wanted.some((one) => meets(one, range)))) {
+        // Taken before: what changes while we read is seen the next time.
+        if (trusted.length === 0 && writing === 0) stamp = stampOf(localFile)
         const isWhole = await isAsWritten(each)
-        const before = totalBytes(mergeRanges([...published, ...proposed]))
-        proposed = proposed.filter((range) => range !== each)
-        if (isWhole) published = mergeRanges([...published, each])
-        else {
-          counters.damagedRanges++
-          parts.world.log.warn('a cached range is not what was written; it will be fetched again', { path, ...each })
+        if (isWhole) {
+          // First, so that at no moment its bytes are counted as none.
+          trust(each)
+          proposed = proposed.filter((range) => range !== each)
+          continue
         }
-        const lost = before - totalBytes(mergeRanges([...published, ...proposed]))
-        storedBytes -= lost
-        space.giveBack(lost)
+        forget([each])
+        counters.damagedRanges++
+        parts.world.log.warn('a cached range is not what was written; it will be fetched again', { path, ...each })
       }
     })
     return verifying
@@ -279,13 +366,22 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     get storedBytes() {
       return storedBytes
     },
+    get storedRequests() {
+      return trusted.length + proposed.length
+    },
     isFor: (otherSize, otherEtag) =>
       otherSize === size && (otherEtag === undefined || etag === undefined || otherEtag === etag),
     adopt(recorded) {
       etag ??= recorded
+      objectEtag ??= recorded
     },
     pin() {
       pins++
+      const now = parts.world.clock.nowMicros()
+      if (now - touchedAt < TOUCH_MICROS || !hasHead) return
+      touchedAt = now
+      const seconds = Number(now) / 1e6
+      utimes(indexFile, seconds, seconds).catch(() => {})
     },
     unpin() {
       pins--
@@ -295,6 +391,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     async read(range) {
       return readAt(await handle(), range)
     },
+    distrust,
     retire() {
       if (isRetired) return
       isRetired = true
@@ -310,93 +407,6 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
       await removing
       await closeHandle()
     },
-  }
-}
-
-/** What older processes left: files whose index is readable, newest generation first; the rest is removed. */
-export async function loadSparseFiles(
-  parts: SparseFileParts,
-): Promise<{ readonly files: readonly SparseFile[]; readonly lastGeneration: number }> {
-  const names = await readdir(parts.folder)
-  const generations = [...new Set(names.flatMap((name) => NAME.exec(name)?.[1] ?? []))].map(Number)
-  generations.sort((a, b) => b - a)
-  const files: SparseFile[] = []
-  for (const generation of generations) {
-    const file = await loadSparseFile(parts, generation)
-    if (file !== undefined) files.push(file)
-  }
-  return { files, lastGeneration: generations[0] ?? 0 }
-}
-
-async function loadSparseFile(parts: SparseFileParts, generation: number): Promise<SparseFile | undefined> {
-  const data = join(parts.folder, `${generation}.data`)
-  const index = join(parts.folder, `${generation}.index`)
-  const text = await readFile(index, 'utf8').catch(() => '')
-  const parsed = parseIndex(text)
-  if (parsed !== undefined && text.endsWith('\n') && (await sizeOf(data)) === parsed.head.size) {
-    return createSparseFile(parts, { ...parsed.head, generation, proposed: parsed.ranges })
-  }
-  await rm(index, { force: true })
-  await rm(data, { force: true })
-  return undefined
-}
-
-async function sizeOf(file: string): Promise<number | undefined> {
-  const handle = await open(file, 'r').catch(() => undefined)
-  if (handle === undefined) return undefined
-  try {
-    return (await handle.stat()).size
-  } finally {
-    await handle.close()
-  }
-}
-
-/** A file that should hold bytes is never made anew: its holes would pass for them. */
-async function openSparse(localFile: string, size: number, isThere: boolean): Promise<FileHandle> {
-  const handle = await open(localFile, isThere ? 'r+' : 'w+').catch((error: unknown) => {
-    throw new MillraceError('file-missing', `cannot open the cache file ${localFile}`, { cause: error })
-  })
-  if ((await handle.stat()).size !== size) await handle.truncate(size)
-  return handle
-}
-
-async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten
-  }
-}
-
-async function readAt(handle: FileHandle, { start, end }: ByteRange): Promise<Uint8Array> {
-  const bytes = new Uint8Array(end - start)
-  for (let read = 0; read < bytes.length; ) {
-    const { bytesRead } = await handle.read(bytes, read, bytes.length - read, start + read)
-    // A file that lost its end reads as zeros there, which no checksum passes.
-    if (bytesRead === 0) break
-    read += bytesRead
-  }
-  return bytes
-}
-
-/** Writers who ask while a sync runs share the next one: it covers all that was written before it began. */
-function createGroupSync(syncOnce: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined
-  let next: Promise<void> | undefined
-  const begin = (): Promise<void> => {
-    const current = syncOnce().finally(() => {
-      if (running === current) running = undefined
-    })
-    running = current
-    return current
-  }
-  return () => {
-    if (running === undefined) return begin()
-    next ??= running
-      .catch(() => {})
-      .then(() => {
-        next = undefined
-        return begin()
-      })
-    return next
   }
 }
 

@@ -59,6 +59,8 @@ export type QueryPlan = {
   readonly files: readonly MappedFile[]
   /** The cache may let the files go. */
   release(): void
+  /** A file of these could not be read: the cache compares what it has of them before it is used again. */
+  distrust(): void
 }
 
 export type PlannerParts = {
@@ -191,9 +193,9 @@ export function createPlanner(parts: PlannerParts): Planner {
     options: PlanOptions,
     stats: PlanStats,
   ): Promise<OpenedFile | undefined> {
-    const { path, bytes, etag } = file
+    const { path, bytes, etag, checksum } = file
     const fetch = async (ranges: readonly ByteRange[]): Promise<EnsuredFile> => {
-      const ensured = await cache.ensure(path, bytes, etag, ranges, options.signal)
+      const ensured = await cache.ensure(path, bytes, etag, ranges, options.signal, checksum)
       stats.bytesFetched += ensured.fetchedBytes
       stats.requests += ensured.requests
       return ensured
@@ -201,7 +203,8 @@ export function createPlanner(parts: PlannerParts): Planner {
     // Brings the footer of a remote file, and what it costs is ours; a local file costs nothing.
     const held = await fetch([])
     try {
-      return await openHeld(file, await cache.footer(path, bytes, etag, options.signal), needs, options, stats, fetch)
+      const footer = await cache.footer(path, bytes, etag, options.signal, checksum)
+      return await openHeld(file, footer, needs, options, stats, fetch)
     } finally {
       held.release()
     }
@@ -273,7 +276,10 @@ export function createPlanner(parts: PlannerParts): Planner {
         }
         refuseLargeScan(stats, options.scanBytesMax)
         const hasSparseFiles = opened.some(({ path }) => !path.startsWith('file://'))
-        return { setup, tables, stats, hasSparseFiles, files: opened, release }
+        const distrust = () => {
+          for (const { ensured } of opened) ensured.distrust()
+        }
+        return { setup, tables, stats, hasSparseFiles, files: opened, release, distrust }
       } catch (error) {
         release()
         throw error

@@ -14,6 +14,8 @@ export type TableFile = {
   readonly path: string
   readonly bytes: number
   readonly etag: string | undefined
+  /** Of all its bytes. */
+  readonly checksum: string | undefined
   readonly rowCount: number
   readonly bounds: readonly ColumnBounds[]
   /** The schema its bounds are written in; undefined when only the file itself knows. */
@@ -72,11 +74,12 @@ export function createTableFileReader({ store }: { store: ObjectStore }): TableF
 }
 
 function ofSegment(segment: Segment, schemas: readonly TableSchema[]): TableFile {
-  const { path, bytes, etag, rowCount, bounds, schemaId } = segment
+  const { path, bytes, etag, checksum, rowCount, bounds, schemaId } = segment
   return {
     path,
     bytes,
     etag,
+    checksum,
     rowCount,
     bounds,
     schema: schemas.find((schema) => schema.schemaId === schemaId),
@@ -92,7 +95,8 @@ function ofLiveFile(file: LiveFile): TableFile {
   return {
     path: file.path,
     bytes: file.bytes,
-    etag: undefined,
+    etag: file.etag,
+    checksum: file.checksum,
     rowCount: file.rowCount,
     bounds,
     schema: undefined,

@@ -48,9 +48,9 @@ export function createTableFollower(components: {
     }
   }
 
-  async function fetchSegment({ path, bytes, etag }: Segment): Promise<void> {
+  async function fetchSegment({ path, bytes, etag, checksum }: Segment): Promise<void> {
     try {
-      const held = await cache.ensure(path, bytes, etag, [{ start: 0, end: bytes }], stopping.signal)
+      const held = await cache.ensure(path, bytes, etag, [{ start: 0, end: bytes }], stopping.signal, checksum)
       if (held.requests > 0) components.prefetched.add(1)
       held.release()
     } catch (error) {

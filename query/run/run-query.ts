@@ -6,7 +6,8 @@
  *
  * What can go wrong on the way and is healed here, as long as nothing has been handed to the receiver:
  *  - a file is gone (garbage collected under us, tiered away): read the catalog again, plan once more
- *  - a read into a hole of a sparse file: fetch the files whole, run once more, counted: it is a planner's bug
+ *  - a read into a hole of a sparse file, or into bytes of it that are not what was fetched: compare what is there, fetch the
+ *    files whole, run once more, counted: a hole is a planner's bug
  *  - the engine died under us because of another query: run once more
  */
 import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
@@ -235,7 +236,10 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         )
         return { ...facts, result }
       } catch (error) {
-        if (plan.hasSparseFiles && !wholeFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
+        if (plan.hasSparseFiles && isMillraceError(error, 'file-damaged')) {
+          plan.distrust()
+          if (!wholeFiles) throw new HoleRead(error)
+        }
         throw await damagedFileError(engines, plan.files, error, signal)
       } finally {
         plan.release()
