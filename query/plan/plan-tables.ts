@@ -27,6 +27,7 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
 import type { Statement } from '../statement/statement.ts'
+import { createLiftedNeeds, type LiftedStatement } from './lifted-needs.ts'
 import { needsEverything, type ScanNeeds, scanNeeds } from './scan-needs.ts'
 import type { Stubs } from './stubs.ts'
 import { mayHoldRows, type TableFile, type TableFileReader } from './table-files.ts'
@@ -86,20 +87,24 @@ export type PlanOptions = {
 }
 
 export type Planner = {
-  plan(statement: Statement, versions: readonly TableVersion[], options: PlanOptions): Promise<QueryPlan>
+  plan(statement: PlannedStatement, versions: readonly TableVersion[], options: PlanOptions): Promise<QueryPlan>
 }
 
 const NEEDS_KEPT_MAX = 1000
 const NEEDS_KEY_LENGTH_MAX = 20_000
 
+/** `lifted`: others that differ only in the values they compare with need alike. */
+export type PlannedStatement = Statement & { readonly lifted?: LiftedStatement }
+
 type OpenedFile = MappedFile & { readonly ensured: EnsuredFile }
 
 export function createPlanner(parts: PlannerParts): Planner {
   const { engine, stubs, cache, files: reader } = parts
+  const liftedNeeds = createLiftedNeeds<ReadonlyMap<number, ScanNeeds>>()
   const recentNeeds = createRecent<ReadonlyMap<number, ScanNeeds>>(NEEDS_KEPT_MAX)
 
   async function needsOf(
-    statement: Statement,
+    statement: PlannedStatement,
     versions: readonly TableVersion[],
     options: PlanOptions,
   ): Promise<ReadonlyMap<number, ScanNeeds>> {
@@ -113,32 +118,10 @@ export function createPlanner(parts: PlannerParts): Planner {
     const key = needsKey(statement, versions, options)
     const known = key === undefined ? undefined : recentNeeds.get(key)
     if (known) return known
-    const setup = [...options.sessionSetup]
-    for (const { table } of versions) {
-      const schema = currentSchema(table)
-      setup.push(await stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement)))
-    }
-    const plans: string[] = []
+    const lifted = await liftedNeedsOf(statement, versions, options)
+    if (lifted) return lifted
     try {
-      await (options.engine ?? engine).query(
-        {
-          queryId: 'plan',
-          setup,
-          sql: EXPLAIN_PREFIX + statement.sql,
-          params: options.params,
-          format: 'rows',
-          rowsMax: 100,
-          bytesMax: 64 * 1024 * 1024,
-          timeoutMs: options.timeoutMs,
-        },
-        { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
-        options.signal,
-      )
-      const typeOf = (tableId: number, fieldId: number) =>
-        currentSchema(versions.find(({ table }) => table.tableId === tableId)!.table).columns.find(
-          (column) => column.fieldId === fieldId,
-        )?.type
-      const needs = scanNeeds(plans[0] ?? '[]', [...everything.keys()], typeOf, statement.usesClock)
+      const needs = await explain(statement, versions, options)
       if (key !== undefined) recentNeeds.set(key, needs)
       return needs
     } catch (error) {
@@ -147,6 +130,52 @@ export function createPlanner(parts: PlannerParts): Planner {
         throw withoutPrefix(error, EXPLAIN_PREFIX)
       return everything
     }
+  }
+
+  /** Without asking: a statement of the same shape was asked about, and the values are clear in a session of UTC. */
+  async function liftedNeedsOf(statement: PlannedStatement, versions: readonly TableVersion[], options: PlanOptions) {
+    if (!statement.lifted || statement.usesClock || options.sessionSetup.length > 0) return undefined
+    const schemas = versions.map(({ table }) => [table.tableId, currentSchema(table).schemaId])
+    return liftedNeeds.of(statement.lifted, statement.sql, options.params, schemas, (sql, params) =>
+      explain({ ...statement, sql }, versions, { ...options, params }),
+    )
+  }
+
+  async function explain(
+    statement: Statement,
+    versions: readonly TableVersion[],
+    options: PlanOptions,
+  ): Promise<ReadonlyMap<number, ScanNeeds>> {
+    const setup = [...options.sessionSetup]
+    for (const { table } of versions) {
+      const schema = currentSchema(table)
+      setup.push(await stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement)))
+    }
+    const plans: string[] = []
+    await (options.engine ?? engine).query(
+      {
+        queryId: 'plan',
+        setup,
+        sql: EXPLAIN_PREFIX + statement.sql,
+        params: options.params,
+        format: 'rows',
+        rowsMax: 100,
+        bytesMax: 64 * 1024 * 1024,
+        timeoutMs: options.timeoutMs,
+      },
+      { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
+      options.signal,
+    )
+    const typeOf = (tableId: number, fieldId: number) =>
+      currentSchema(versions.find(({ table }) => table.tableId === tableId)!.table).columns.find(
+        (column) => column.fieldId === fieldId,
+      )?.type
+    return scanNeeds(
+      plans[0] ?? '[]',
+      versions.map(({ table }) => table.tableId),
+      typeOf,
+      statement.usesClock,
+    )
   }
 
   async function planTable(

@@ -21,9 +21,9 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Engines } from '../engines/engine-pool.ts'
 import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
 import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
-import { type ParsedStatement, parseStatement } from '../statement/parse-statement.ts'
 import { withStandardSchema } from '../statement/standard-schema.ts'
 import type { Statement } from '../statement/statement.ts'
+import { createStatementReader, type ReadStatement } from '../statement/statement-reader.ts'
 import type { Caller } from '../system-tables/process-rows.ts'
 import { showSql } from '../system-tables/show-sql.ts'
 import {
@@ -37,7 +37,6 @@ import type { Admission, Entrant, Seat } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
 import type { QueryState } from './query-list.ts'
-import { createRecent } from './recent.ts'
 import { createSharedReads } from './shared-reads.ts'
 import type { WaitFor, Waiting } from './wait-for.ts'
 
@@ -104,9 +103,6 @@ export type RunnerParts = {
 }
 
 const ATTEMPTS_MAX = 3
-const STATEMENTS_KEPT_MAX = 1000
-const STATEMENT_KEPT_LENGTH_MAX = 20_000
-const PARSED_EARLY_MAX = 4
 const GUESS_BYTES_MAX = 16 * 1024 * 1024
 
 type Attempt = { readonly wholeFiles: boolean; readonly number: number }
@@ -114,35 +110,7 @@ type Attempt = { readonly wholeFiles: boolean; readonly number: number }
 export function createQueryRunner(parts: RunnerParts): QueryRunner {
   const { engines, catalog, planner, admission, readerRow, world } = parts
   const reads = createSharedReads({ catalog, world })
-  /** Checked statements by their text: a check depends on nothing else. */
-  const statements = createRecent<ParsedStatement>(STATEMENTS_KEPT_MAX)
-
-  const parsing = new Map<string, Promise<ParsedStatement>>()
-
-  async function parse({ sql }: QueryRequest, signal: AbortSignal): Promise<ParsedStatement> {
-    return statements.get(sql) ?? parseNew(sql, signal)
-  }
-
-  async function parseNew(sql: string, signal?: AbortSignal): Promise<ParsedStatement> {
-    const statement = await parseStatement(sql, async (asked) =>
-      String((await engines.run(asked, { signal }))[0]?.tree),
-    )
-    if (sql.length <= STATEMENT_KEPT_LENGTH_MAX) statements.set(sql, statement)
-    return statement
-  }
-
-  /** Outside of the queue, hence only a few at a time: those who ask the same at once must know of each other. */
-  async function parseEarly(sql: string): Promise<ParsedStatement | undefined> {
-    const known = statements.get(sql)
-    if (known) return known
-    if (sql.length > STATEMENT_KEPT_LENGTH_MAX) return undefined
-    const underWay = parsing.get(sql)
-    if (underWay) return underWay
-    if (parsing.size >= PARSED_EARLY_MAX) return undefined
-    const result = parseNew(sql).finally(() => parsing.delete(sql))
-    parsing.set(sql, result)
-    return result
-  }
+  const statements = createStatementReader(async (sql, signal) => String((await engines.run(sql, { signal }))[0]?.tree))
 
   function isSteady(statement: Statement): boolean {
     const { kind, tables, systemTables, usesClock, isSampled, functions } = statement
@@ -150,7 +118,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     return [...functions].every((name) => !parts.unsteady.has(name))
   }
 
-  async function readTables(statement: Statement, request: QueryRequest): Promise<TableVersions> {
+  async function readTables(statement: ReadStatement, request: QueryRequest): Promise<TableVersions> {
     for (const { name } of statement.tables) request.checkTable(name)
     const named = new Set(statement.tables.map(({ name }) => name))
     requireNamed('at_version', request.atVersions, named)
@@ -168,7 +136,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       })
     } catch (error) {
       if (!isMillraceError(error, 'undefined-table')) throw error
-      const position = statement.tables.find(({ name }) => name === error.facts.table)?.position
+      const { tables } = statement.lifted ? await statements.parse(request.sql) : statement
+      const position = tables.find(({ name }) => name === error.facts.table)?.position
       throw new MillraceError(error.code, error.message, {
         facts: { ...error.facts, ...(position ? { position } : {}) },
       })
@@ -177,7 +146,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
 
   async function attempt(
     request: QueryRequest,
-    statement: Statement,
+    statement: ReadStatement,
     seat: Seat,
     deadline: number,
     receiver: QueryReceiver,
@@ -313,8 +282,12 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
   return {
     async look(request) {
       if (request.waitFor.size > 0) return undefined
-      const statement = await parseEarly(request.sql)
-      return statement && isSteady(statement) ? readTables(statement, request) : undefined
+      try {
+        const statement = await statements.readEarly(request.sql)
+        return statement && isSteady(statement) ? await readTables(statement, request) : undefined
+      } catch (error) {
+        throw inStandardWords(error)
+      }
     },
     async run(request, receiver, signal) {
       receiver.onState('waiting')
@@ -344,7 +317,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         await parts.waiting.until(request.waitFor, both)
         seat = await admission.enter(request.entrant, both)
         receiver.onState('planning')
-        const statement = await parse(request, both)
+        const statement = await statements.read(request.sql, both)
         let current: Attempt = { number: 1, wholeFiles: false }
         for (;;) {
           try {
