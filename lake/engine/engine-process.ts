@@ -96,6 +96,7 @@ function send(message: FromEngine): void {
 async function start(given: EngineSettings): Promise<void> {
   try {
     settings = given
+    process.title = `millrace engine ${given.name}`
     mkdirSync(given.spillFolder, { recursive: true })
     const instance = await DuckDBInstance.create(':memory:', {
       memory_limit: `${Math.floor(given.memoryBytes / 1024)}KiB`,

@@ -94,7 +94,7 @@ test('the engine process is started with no more of the environment than it need
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ')
   const engines: string[] = []
   for (const child of children) {
-    if ((await readFile(`/proc/${child}/cmdline`, 'utf8')).includes('engine-process.ts')) engines.push(child)
+    if ((await readFile(`/proc/${child}/cmdline`, 'utf8')).startsWith('millrace engine ')) engines.push(child)
   }
   expect(engines.length).toBeGreaterThan(0)
   for (const child of engines) {
