@@ -61,7 +61,7 @@ async function ask(sql: string, more: Record<string, unknown> = {}): Promise<Ans
   return { status: reply.statusCode, ...((await reply.body.json()) as object) }
 }
 
-async function listed(): Promise<readonly { state: string; elapsed_ms: number }[]> {
+async function listed(): Promise<readonly { state: string }[]> {
   const reply = await request(`${service.url}/v1/queries`)
   const { queries } = (await reply.body.json()) as {
     queries: { state: string; elapsed_ms: number; ended_at?: unknown }[]
@@ -71,7 +71,10 @@ async function listed(): Promise<readonly { state: string; elapsed_ms: number }[
 
 /** One runs, and has for a while: its engine had it before it dies. */
 async function underWay(): Promise<void> {
-  while (!(await listed()).some(({ state, elapsed_ms }) => state === 'running' && elapsed_ms > 300)) await pause()
+  for (let looks = 0; looks < 15; ) {
+    if ((await listed()).some(({ state }) => state === 'running')) looks += 1
+    await pause()
+  }
 }
 
 /** Engines of this process by name: `interactive`, `batch-1`. */
