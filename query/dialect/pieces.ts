@@ -81,9 +81,18 @@ export function indexAt(text: string, { line, column }: StatementPosition): numb
   return index
 }
 
+/** Errors that are about the user's own text already. */
+const told = new WeakSet<MillraceError>()
+
+/** Nothing more is to be said about where it is. */
+export function asTold(error: unknown): unknown {
+  if (error instanceof MillraceError) told.add(error)
+  return error
+}
+
 /** An error about `rewritten` as one about `original`: its place there, and the name of the call that it is about. */
 export function errorInOriginal(error: unknown, original: string, rewritten: string, origin: Origin): unknown {
-  if (!(error instanceof MillraceError)) return error
+  if (!(error instanceof MillraceError) || told.has(error)) return error
   const position = error.facts.position as StatementPosition | undefined
   if (!position) return error
   const { index, call } = origin(indexAt(rewritten, position))

@@ -18,6 +18,7 @@ import type { ReaderRow } from '../../lake/reader-row.ts'
 import type { CounterMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { asTold } from '../dialect/pieces.ts'
 import type { Engines } from '../engines/engine-pool.ts'
 import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
 import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
@@ -36,6 +37,7 @@ import {
 import type { Admission, Entrant, Seat } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
 import type { TableFollower } from './follow-tables.ts'
+import { pivotValues } from './pivot-values.ts'
 import type { QueryState } from './query-list.ts'
 import { createSharedReads } from './shared-reads.ts'
 import type { WaitFor, Waiting } from './wait-for.ts'
@@ -146,7 +148,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
 
   async function attempt(
     request: QueryRequest,
-    statement: ReadStatement,
+    given: ReadStatement,
     seat: Seat,
     deadline: number,
     receiver: QueryReceiver,
@@ -154,19 +156,19 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
     { wholeFiles }: Attempt,
   ): Promise<QueryOutcome> {
     receiver.onState('planning')
-    const versions = await readTables(statement, request)
+    const versions = await readTables(given, request)
     parts.follower.asked(versions)
     const letGo = await readerRow.hold(versions)
     let system: PreparedSystemTables | undefined
     try {
       const left = () => Math.max(1, deadline - world.clock.monotonicMs())
       const sessionSetup = request.timezone === undefined ? [] : [`SET TimeZone = ${quoteText(request.timezone)}`]
-      if (statement.systemTables.size > 0) {
+      if (given.systemTables.size > 0) {
         const query = { ...request, sessionSetup, timeoutMs: left() }
-        system = await parts.systemTables.prepare(statement, versions, query, signal)
+        system = await parts.systemTables.prepare(given, versions, query, signal)
         sessionSetup.push(...system.setup)
       }
-      const plan = await planner.plan(statement, versions, {
+      const options = () => ({
         engine: engines.engineOf(seat),
         params: request.params,
         sessionSetup,
@@ -174,6 +176,16 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         scanBytesMax: request.scanBytesMax,
         signal,
         wholeFiles,
+      })
+      const statement: ReadStatement = given.withValues
+        ? await given.withValues((select) =>
+            pivotValues({ planner, engines, seat }, request, select, versions, { ...options(), params: {} }),
+          )
+        : given
+      /** The values of a PIVOT are in a text of their own. */
+      const inText = (error: unknown) => (statement === given ? error : asTold(statement.inOriginal(error)))
+      const plan = await planner.plan(statement, versions, options()).catch((error: unknown) => {
+        throw inText(error)
       })
       try {
         const { tables, stats } = plan
@@ -209,7 +221,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
           plan.distrust()
           if (!wholeFiles) throw new HoleRead(error)
         }
-        throw await damagedFileError(engines, plan.files, error, signal)
+        throw await damagedFileError(engines, plan.files, inText(error), signal)
       } finally {
         plan.release()
       }

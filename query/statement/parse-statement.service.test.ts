@@ -154,3 +154,83 @@ describe('errors are about what the user wrote', () => {
     expect(await failure(sql)).toEqual({ code, message, at })
   })
 })
+
+describe('PIVOT over values that are in the data', () => {
+  async function resolved(sql: string, values: readonly string[] = ['a', "b'c"]): Promise<string[]> {
+    const asked: string[] = []
+    const statement = await parse(sql)
+    const last = await statement.withValues!(async (select) => {
+      asked.push(select.sql)
+      return values
+    })
+    return [...asked, last.sql]
+  }
+
+  test.each([
+    [
+      'PIVOT t ON k USING sum(v)',
+      [
+        ' SELECT DISTINCT value FROM (SELECT CAST(k AS VARCHAR) AS value FROM t) WHERE value IS NOT NULL ORDER BY value LIMIT 10001',
+        "PIVOT t ON k  IN ('a', 'b''c') USING sum(v)",
+      ],
+    ],
+    [
+      'WITH u AS (FROM t) SELECT * FROM u PIVOT (sum(v) FOR k IN (ANY ORDER BY k))',
+      [
+        'WITH u AS (FROM t) SELECT DISTINCT value FROM (SELECT CAST(k AS VARCHAR) AS value FROM u) WHERE value IS NOT NULL ORDER BY value LIMIT 10001',
+        "WITH u AS (FROM t) SELECT * FROM u PIVOT (sum(v) FOR k  IN ('a', 'b''c') )",
+      ],
+    ],
+    [
+      'EXPLAIN FROM t PIVOT (sum(v) FOR k IN (SELECT x FROM other))',
+      [
+        ' SELECT DISTINCT value FROM (SELECT CAST("millrace value" AS VARCHAR) AS value FROM (SELECT x FROM other) AS "millrace values"("millrace value")) WHERE value IS NOT NULL ORDER BY value LIMIT 10001',
+        "EXPLAIN FROM t PIVOT (sum(v) FOR k  IN ('a', 'b''c') )",
+      ],
+    ],
+  ])('%s', async (sql, expected) => {
+    expect(await resolved(sql)).toEqual(expected)
+  })
+
+  test("other systems' functions in it, and its tables before the values are known", async () => {
+    const statement = await parse('PIVOT (SELECT a, nvl(b, 0) AS b FROM t JOIN u USING (id)) ON a USING uniq(b)')
+    expect(statement.tables.map(({ name }) => name)).toEqual(['t', 'u'])
+    expect((await resolved('PIVOT t ON nvl(a, 0) USING uniq(b) AS u')).at(-1)).toBe(
+      "PIVOT t ON coalesce(a, 0)  IN ('a', 'b''c') USING approx_count_distinct(b) AS u",
+    )
+  })
+
+  test.each([
+    ['PIVOT t ON getenv(k) USING sum(v)', 'statement-refused', { line: 1, column: 12 }],
+    ["PIVOT (FROM '/etc/passwd') ON x USING sum(v)", 'statement-refused', { line: 1, column: 13 }],
+    ['PIVOT t ON k USING', 'syntax-error', { line: 1, column: 19 }],
+  ])('refused: %s', async (sql, code, position) => {
+    await expect(parse(sql)).rejects.toMatchObject({ code, facts: position ? { position } : {} })
+  })
+
+  test('too many values, and what is wrong while they are asked', async () => {
+    const many = Array.from({ length: 10_001 }, (_, index) => String(index))
+    await expect(resolved('PIVOT t ON k USING sum(v)', many)).rejects.toMatchObject({ code: 'query-invalid' })
+    const statement = await parse('PIVOT t\n ON nosuch USING sum(v)')
+    const failing = statement.withValues!(async (select) => {
+      await engine.query(
+        {
+          queryId: 'q',
+          setup: ['CREATE TEMP VIEW t AS SELECT 1 AS k, 2 AS v'],
+          sql: select.sql,
+          params: [],
+          format: 'rows',
+          rowsMax: 9,
+          bytesMax: 1e6,
+          timeoutMs: 9000,
+        },
+        { onChunk: () => {} },
+      )
+      return []
+    })
+    await expect(failing).rejects.toMatchObject({
+      code: 'undefined-column',
+      facts: { position: { line: 2, column: 5 } },
+    })
+  })
+})

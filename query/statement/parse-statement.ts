@@ -10,15 +10,21 @@
 
 import { MillraceError } from '../../schemas/errors.ts'
 import { mayNeedGapfill, rewriteGapfill } from '../dialect/gapfill.ts'
-import { chainOrigins, errorInOriginal, type Origin, type Rewritten } from '../dialect/pieces.ts'
+import { asTold, chainOrigins, errorInOriginal, type Origin, type Rewritten } from '../dialect/pieces.ts'
 import { rewriteCalls } from '../dialect/rewrite-calls.ts'
 import { dialectRules } from '../dialect/rules.ts'
 import { adaptSyntax } from '../dialect/syntax.ts'
+import { withPivotValues, withPlaceholders } from './pivot-statement.ts'
 import { checkStatement, parseSql, prepareText, type Statement } from './statement.ts'
 
 export type ParsedStatement = Statement & {
   /** An error about the statement that runs, as one about the text that the user wrote. */
   inOriginal(error: unknown): unknown
+  /**
+   * Its PIVOTs have place-holders for values, which are in the data: this gives the statement to run. `valuesOf` runs a checked
+   * SELECT of one text column. Errors come out of it as they are to be told.
+   */
+  readonly withValues?: (valuesOf: (select: ParsedStatement) => Promise<readonly string[]>) => Promise<ParsedStatement>
 }
 
 const GAPFILLS_MAX = 100
@@ -31,6 +37,10 @@ export async function parseStatement(sql: string, ask: (sql: string) => Promise<
   const treeOf = (text: string) => ask(parseSql(text))
   const tree = await treeOf(parsed)
   const start = { text: parsed, tree, origin: (index: number) => ({ index, call: undefined }) }
+  if (!isParsed(tree)) {
+    const pivots = await parsePivots(sql, parsed, ask)
+    if (pivots) return pivots
+  }
   const adapted = isParsed(tree) ? start : ((await adapt(sql, start, adaptSyntax, treeOf)) ?? start)
   let filled = adapted
   for (let round = 0; mayNeedGapfill(filled.text) && isParsed(filled.tree); round++) {
@@ -53,6 +63,50 @@ export async function parseStatement(sql: string, ask: (sql: string) => Promise<
     return { ...checkStatement(text, head === '' ? last.tree : await treeOf(prepareText(text).parsed)), inOriginal }
   } catch (error) {
     throw inOriginal(error)
+  }
+}
+
+/** undefined: there is no PIVOT without values, or something else is wrong. */
+async function parsePivots(
+  sql: string,
+  parsed: string,
+  ask: (sql: string) => Promise<string>,
+): Promise<ParsedStatement | undefined> {
+  if (withPlaceholders(parsed) === undefined) return undefined
+  const held = withPlaceholders(sql)
+  if (!held) return undefined
+  const statement = await parseInside(sql, held.text, held.origin, ask)
+  const withValues: ParsedStatement['withValues'] = async (valuesOf) => {
+    try {
+      const filled = await withPivotValues(sql, async (select) => {
+        const values = await parseStatement(select, ask)
+        try {
+          return await valuesOf(values)
+        } catch (error) {
+          throw values.inOriginal(error)
+        }
+      })
+      return await parseInside(sql, filled.text, filled.origin, ask)
+    } catch (error) {
+      throw asTold(error)
+    }
+  }
+  return { ...statement, withValues }
+}
+
+/** Parses a text that was made of the user's. */
+async function parseInside(
+  sql: string,
+  text: string,
+  origin: Origin,
+  ask: (sql: string) => Promise<string>,
+): Promise<ParsedStatement> {
+  const toUser = (error: unknown) => errorInOriginal(error, sql, text, origin)
+  try {
+    const statement = await parseStatement(text, ask)
+    return { ...statement, inOriginal: (error) => toUser(statement.inOriginal(error)) }
+  } catch (error) {
+    throw toUser(error)
   }
 }
 

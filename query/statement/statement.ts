@@ -249,7 +249,8 @@ function createWalk(text: string, root: Node | undefined) {
 
   function scalarFunction(node: Node): void {
     const name = String(node.function_name).toLowerCase()
-    if (!isPlainSchema(node) || isRefusedFunction(name)) refuse(`function ${name} is not available`, node)
+    // A qualifier may be a column: `x.upper()` is `upper(x)`. Names are refused whatever stands in front of them.
+    if (isRefusedFunction(name)) refuse(`function ${name} is not available`, node)
     found.functions.add(name)
   }
 
