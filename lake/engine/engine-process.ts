@@ -37,6 +37,7 @@ import {
   PROGRESS_EVERY_MS,
   type ToEngine,
 } from './engine-messages.ts'
+import { createEngineThreads, type EngineThreads } from './engine-threads.ts'
 import { type BoundValue, bindParameters, parameterValues } from './parameters.ts'
 import { beginsLikeReading } from './reading-text.ts'
 import { createArrowEncoder } from './result-arrow.ts'
@@ -60,6 +61,8 @@ type Running = {
 const running = new Map<number, Running>()
 let settings: EngineSettings | undefined
 let sessions: Sessions | undefined
+/** Of a query engine that may use several. */
+let threads: EngineThreads | undefined
 
 process.on('message', (message: ToEngine) => {
   switch (message.kind) {
@@ -115,12 +118,15 @@ async function start(given: EngineSettings): Promise<void> {
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
     await connection.run('SET GLOBAL enable_external_access = false')
-    const changeable = ['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']
-    // A compaction engine runs our own statements only, and some of them with fewer threads.
-    if (given.mode === 'compaction') changeable.push('threads')
+    // The number of threads is ours to change; what a user writes is no SET (`prepareOne`).
+    const changeable = ['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print', 'threads']
     await connection.run(`SET GLOBAL allowed_configs = [${changeable.map((name) => `'${name}'`).join(', ')}]`)
     await connection.run('SET GLOBAL lock_configuration = true')
-    connection.closeSync()
+    if (given.mode === 'query' && given.threads > 1) {
+      const set = (count: number) => connection.run(`SET GLOBAL threads = ${count}`)
+      await set(1)
+      threads = createEngineThreads(given.threads, set)
+    } else connection.closeSync()
     // A compaction engine's statements change their connection.
     sessions = given.mode === 'query' ? createSessions(instance) : createSessions(instance, 0)
     send({ kind: 'ready' })
@@ -196,6 +202,15 @@ async function runTrusted(id: number, run: Running, sql: string): Promise<void> 
 }
 
 async function query(id: number, run: Running, request: EngineQuery): Promise<void> {
+  const narrow = request.isSmall ? undefined : await threads?.wide()
+  try {
+    await runQuery(id, run, request)
+  } finally {
+    narrow?.()
+  }
+}
+
+async function runQuery(id: number, run: Running, request: EngineQuery): Promise<void> {
   const session = run.session as Session
   const { connection } = session
   const begin = settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'

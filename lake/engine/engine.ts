@@ -45,6 +45,8 @@ export type EngineQuery = {
   readonly rowsMax: number
   readonly bytesMax: number
   readonly timeoutMs: number
+  /** It reads few rows: a second thread would gain nothing. */
+  readonly isSmall?: boolean
 }
 
 export type EngineResult = {

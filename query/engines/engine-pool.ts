@@ -19,7 +19,7 @@ import type { CounterMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Admission, Seat } from '../run/admission.ts'
-import { afterFailure, isHeavy, type Reads, shouldMove } from './where-to-run.ts'
+import { afterFailure, isHeavy, isSmall, type Reads, shouldMove } from './where-to-run.ts'
 
 export type QueryHandlers = Parameters<Engine['query']>[1] & {
   /** It waits for a batch engine, or runs (again). */
@@ -134,7 +134,12 @@ export function createEngines(parts: EnginesParts): Engines {
       for (let attempt = 1; ; attempt++) {
         let reason = 'long'
         try {
-          const result = await runAmongOthers(query, held.handlers, held.hasDelivered, signal)
+          const result = await runAmongOthers(
+            { ...query, isSmall: isSmall(rows) },
+            held.handlers,
+            held.hasDelivered,
+            signal,
+          )
           if (result) {
             await held.flush()
             return result

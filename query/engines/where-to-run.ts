@@ -24,6 +24,13 @@ const HEAVY_BYTES = 256 * 1024 ** 2
 const KEEPS_ROWS =
   /\b(?:group\s+by|distinct|order\s+by|over\s*\(|over\s+\w|qualify|join|union|intersect|except|pivot|unpivot|list|array_agg|string_agg|group_concat|quantile\w*|median|mode|histogram|recursive)\b/i
 
+/** Two row groups: there is next to nothing to share between threads. */
+const SMALL_ROWS = 250_000
+
+export function isSmall(rows: number): boolean {
+  return rows <= SMALL_ROWS
+}
+
 export function isHeavy({ sql, rows, bytes }: Reads): boolean {
   if (rows >= HEAVY_ROWS_ANY || bytes >= HEAVY_BYTES) return true
   return rows >= HEAVY_ROWS && KEEPS_ROWS.test(sql)

@@ -162,6 +162,7 @@ export function createPlanner(parts: PlannerParts): Planner {
         rowsMax: 100,
         bytesMax: 64 * 1024 * 1024,
         timeoutMs: options.timeoutMs,
+        isSmall: true,
       },
       { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
       options.signal,
