@@ -14,10 +14,10 @@ import {
 import { quoteName } from '../../lake/file-mapping.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
+import { formatTable } from '../shell/table-text.ts'
 import { type AskOptions, askIngest, askRows } from './ask-services.ts'
 import { type ShownLetter, shownLetter } from './letter-text.ts'
 import { withSettings } from './settings-options.ts'
-import { formatTable } from './sql-table.ts'
 
 type FilterOptions = AskOptions & {
   readonly pipeline?: string

@@ -12,8 +12,8 @@ import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
+import { formatTable } from '../shell/table-text.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
-import { formatTable } from './sql-table.ts'
 
 type PlaceOptions = SettingsOptions & {
   readonly pipeline: string

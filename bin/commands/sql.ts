@@ -5,9 +5,9 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { MillraceError } from '../../schemas/errors.ts'
+import { type ErrorPlace, formatTable, markPosition } from '../shell/table-text.ts'
 import { postJson, serviceTarget } from './service-target.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
-import { type ErrorPlace, formatTable, markPosition } from './sql-table.ts'
 
 type SqlOptions = SettingsOptions & {
   readonly url?: string
