@@ -29,9 +29,10 @@ export async function postJson(
   path: string,
   token: string | undefined,
   body: unknown,
+  signal?: AbortSignal,
 ): Promise<Dispatcher.ResponseData> {
   const type = { 'content-type': 'application/json' }
-  return send(service, target, path, token, { method: 'POST', headers: type, body: JSON.stringify(body) })
+  return send(service, target, path, token, { method: 'POST', headers: type, body: JSON.stringify(body), signal })
 }
 
 export async function getJson(
@@ -40,7 +41,18 @@ export async function getJson(
   path: string,
   token: string | undefined,
 ): Promise<Dispatcher.ResponseData> {
-  return send(service, target, path, token, { method: 'GET', headers: {} })
+  return sendJson(service, target, path, token, 'GET')
+}
+
+/** Without a body. */
+export async function sendJson(
+  service: 'ingest' | 'query',
+  target: ServiceTarget,
+  path: string,
+  token: string | undefined,
+  method: 'GET' | 'DELETE',
+): Promise<Dispatcher.ResponseData> {
+  return send(service, target, path, token, { method, headers: {} })
 }
 
 async function send(
@@ -48,7 +60,10 @@ async function send(
   { url, dispatcher }: ServiceTarget,
   path: string,
   token: string | undefined,
-  { headers, ...options }: { method: 'GET' | 'POST'; headers: Record<string, string>; body?: string },
+  {
+    headers,
+    ...options
+  }: { method: 'GET' | 'POST' | 'DELETE'; headers: Record<string, string>; body?: string; signal?: AbortSignal },
 ): Promise<Dispatcher.ResponseData> {
   return request(`${url}${path}`, {
     ...options,
@@ -57,6 +72,7 @@ async function send(
     headersTimeout: 0,
     bodyTimeout: 0,
   }).catch((error: Error) => {
+    if (options.signal?.aborted) throw error
     const why = 'code' in error ? String(error.code) : error.message
     throw new MillraceError(
       'store-unavailable',

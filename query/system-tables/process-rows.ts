@@ -28,7 +28,7 @@ export function queryRows(
       .toReversed()
       .map((query) => ({
         ...common(query),
-        state: query.error === undefined ? 'done' : query.isCancelled ? 'cancelled' : 'failed',
+        state: query.isCancelled ? 'cancelled' : query.error ? 'failed' : 'finished',
         ended_at: query.endedAt,
         elapsed_ms: (query.endedAt - query.startedAt) / 1000n,
         rows: query.rows === undefined ? undefined : BigInt(query.rows),

@@ -300,7 +300,7 @@ describe('who may see what (G-11)', () => {
     await ask('SELECT nope', { query_id: 'wrong-1' })
     expect(
       await rows("SELECT owner, statement, state, door, rows, error FROM millrace.queries WHERE query_id = 'mine-1'"),
-    ).toEqual([['kept', 'SELECT 17 AS mine', 'done', 'http', '1', null]])
+    ).toEqual([['kept', 'SELECT 17 AS mine', 'finished', 'http', '1', null]])
     expect(
       await rows(
         "SELECT state, error_code, elapsed_ms >= 0, ended_at >= started_at FROM millrace.queries WHERE query_id = 'wrong-1'",

@@ -100,7 +100,8 @@ Ulm  |   129942 | NULL
     const lines = answer.err.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^millrace: .*peeple.*/)
     expect(answer.err).toContain('(42703)')
-    expect(lines.slice(-2)).toEqual(["    '東京' AS t, peeple FROM cities", `${' '.repeat(17)}^`])
+    expect(lines.slice(1, 3)).toEqual(["    '東京' AS t, peeple FROM cities", `${' '.repeat(17)}^`])
+    expect(lines[3]).toBe('hint: did you mean "people"?')
   })
 
   test('says when no service answers, and what is wrong with the command line', async () => {
@@ -111,7 +112,7 @@ Ulm  |   129942 | NULL
     ])
     const format = await sql('--format', 'xml', 'SELECT 1')
     expect([format.code, format.out]).toEqual([2, ''])
-    expect(format.err).toContain('--format takes table, csv or json, found "xml"')
+    expect(format.err).toContain('--format takes table, csv, tsv, json, jsonl, arrow or parquet, found "xml"')
   })
 })
 
