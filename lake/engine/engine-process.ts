@@ -45,6 +45,7 @@ import { createParquetEncoder } from './result-parquet.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
 import { createTsvEncoder } from './result-tsv.ts'
 import { createSessions, type Session, type Sessions } from './sessions.ts'
+import { installSketches } from './sketch-functions.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
 
 type Running = {
@@ -114,6 +115,7 @@ async function start(given: EngineSettings): Promise<void> {
     const connection = await instance.connect()
     const folders = given.folders.map((folder) => `'${folder.replaceAll("'", "''")}'`).join(', ')
     await connection.run("SET GLOBAL TimeZone = 'UTC'")
+    await installSketches(connection)
     for (const statement of given.prepare ?? []) await connection.run(statement)
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)

@@ -1,0 +1,274 @@
+/**
+ * Distinct values: HyperLogLog over 64-bit hashes, of 2^precision registers (ADR 32).
+ *
+ * A hash comes here as its code: the bits of the hash rounded to a 32-bit float, which SQL makes with one cast.
+ *
+ *   code   0 eeeeeeee bbbbbbbbbbbb fffffffffff     precision 12; code 0 is the hash 0
+ *            |        |            the rest of the fraction: tells values of one register apart
+ *            |        first bits of the fraction: the register
+ *            exponent + 127: the hash has 190 - exponent leading zeros; one more is the rank
+ *
+ * Two forms, one for each set of codes, so that equal sets have equal bytes whichever way they were put together:
+ *
+ *   0 codes      up to 2^precision / 4 different codes, ascending, 4 bytes each (little endian): counted one by one
+ *   1 registers  more: the largest rank that each register saw, one byte each; estimated with the improved raw estimator
+ *                of O. Ertl (New cardinality estimation algorithms for HyperLogLog sketches, 2017), which needs no tables
+ *                and is without bias from zero to 2^60
+ *
+ * Precision can be taken away later, never added: registers of the same first bits fold into one. So sketches of different
+ * precision merge to the smallest of them.
+ */
+import { checkSketch, damaged, HEADER_BYTES, newSketch, seal, sketchError } from './sketch-bytes.ts'
+
+export const PRECISION_MIN = 8
+export const PRECISION_MAX = 18
+export const PRECISION_USUAL = 12
+
+const FORM_CODES = 0
+const FORM_REGISTERS = 1
+const RANK_MAX = 65
+/** Exponent bits of 2^64, to which one hash of 2^25 is rounded: its rank is 0 and raises no register. */
+const EXPONENT_OF_RANK_0 = 191
+const CODE_MAX = EXPONENT_OF_RANK_0 << 23
+const CODE_MIN = 127 << 23
+const FRACTION_BITS = 23
+const TOP_BITS = 0x80808080 | 0
+
+export type Hll = {
+  /** Empties it. */
+  reset(precision: number): void
+  addCodes(codes: Uint32Array, from: number, to: number): void
+  /** Of the same or a higher precision. */
+  addSketch(bytes: Uint8Array): void
+  toBytes(): Uint8Array
+}
+
+/** One at a time, used over and over: a statement builds thousands of sketches. */
+export function createHll(): Hll {
+  let precision = PRECISION_USUAL
+  let codesMax = 0
+  /** Open addressing, 0 is free: the code 0 is kept apart. */
+  let table = new Uint32Array(0)
+  let tableShift = 0
+  let count = 0
+  let hasZero = false
+  let registers = new Uint8Array(0)
+  let words = new Uint32Array(0)
+  let isDense = false
+
+  function reset(wanted: number): void {
+    if (!Number.isInteger(wanted) || wanted < PRECISION_MIN || wanted > PRECISION_MAX) {
+      throw sketchError(`precision: expected ${PRECISION_MIN} to ${PRECISION_MAX}, found ${wanted}`)
+    }
+    if (registers.length !== 1 << wanted) {
+      precision = wanted
+      codesMax = (1 << precision) >> 2
+      table = new Uint32Array(1 << precision)
+      tableShift = 32 - precision
+      registers = new Uint8Array(1 << precision)
+      words = new Uint32Array(registers.buffer)
+    }
+    if (count > 0) table.fill(0)
+    if (isDense) registers.fill(0)
+    count = 0
+    hasZero = false
+    isDense = false
+  }
+
+  function addCodes(codes: Uint32Array, from: number, to: number): void {
+    let i = from
+    while (i < to && !isDense) addToTable(codes[i++])
+    // 1.1 ns a code (10 M codes of 1 M values): shifts and one compare, written out here.
+    const bucketShift = FRACTION_BITS - precision
+    const bucketMask = registers.length - 1
+    for (; i < to; i++) {
+      const code = codes[i]
+      const bucket = (code >>> bucketShift) & bucketMask
+      const rank = EXPONENT_OF_RANK_0 - (code >>> FRACTION_BITS)
+      if (rank > registers[bucket]) raise(bucket, code)
+    }
+  }
+
+  function addToTable(code: number): void {
+    if (code === 0) {
+      if (hasZero) return
+      hasZero = true
+    } else {
+      if (code < CODE_MIN || code > CODE_MAX) throw damaged(`${code} is not the code of a hash`)
+      const mask = table.length - 1
+      let at = Math.imul(code, 0x9e3779b1) >>> tableShift
+      for (;;) {
+        const there = table[at]
+        if (there === code) return
+        if (there === 0) break
+        at = (at + 1) & mask
+      }
+      if (count < codesMax) table[at] = code
+    }
+    if (count < codesMax) {
+      count++
+      return
+    }
+    for (const known of table) if (known !== 0) addToRegisters(known)
+    if (hasZero) addToRegisters(0)
+    isDense = true
+    addToRegisters(code)
+  }
+
+  function addToRegisters(code: number): void {
+    raise((code >>> (FRACTION_BITS - precision)) & (registers.length - 1), code)
+  }
+
+  function raise(bucket: number, code: number): void {
+    const exponent = code >>> FRACTION_BITS
+    const rank = code === 0 ? RANK_MAX : EXPONENT_OF_RANK_0 - exponent
+    if (rank > RANK_MAX) throw damaged(`${code} is not the code of a hash`)
+    if (rank > registers[bucket]) registers[bucket] = rank
+  }
+
+  function addSketch(bytes: Uint8Array): void {
+    const theirs = readForm(bytes)
+    if (theirs.form === FORM_CODES) {
+      addCodes(theirs.codes, 0, theirs.codes.length)
+      return
+    }
+    if (!isDense) {
+      for (const known of table) if (known !== 0) addToRegisters(known)
+      if (hasZero) addToRegisters(0)
+      isDense = true
+    }
+    if (theirs.registers.length === registers.length) addEqualRegisters(theirs.registers)
+    else addFinerRegisters(theirs.registers)
+  }
+
+  /** Four registers at a time, 1.5 µs for 4096: the larger of two bytes below 128, without a branch for each. */
+  function addEqualRegisters(theirs: Uint8Array): void {
+    const aligned = (theirs.byteOffset & 3) === 0 ? theirs : theirs.slice()
+    const other = new Uint32Array(aligned.buffer, aligned.byteOffset, words.length)
+    for (let i = 0; i < words.length; i++) {
+      const a = words[i]
+      const b = other[i]
+      if (a === b) continue
+      const notLess = ((a | TOP_BITS) - b) & TOP_BITS
+      if (notLess === TOP_BITS) continue
+      const mask = notLess | (notLess - (notLess >>> 7))
+      words[i] = (a & mask) | (b & ~mask)
+    }
+  }
+
+  function addFinerRegisters(theirs: Uint8Array): void {
+    const shift = Math.log2(theirs.length) - precision
+    for (let i = 0; i < theirs.length; i++) {
+      const bucket = i >>> shift
+      if (theirs[i] > registers[bucket]) registers[bucket] = theirs[i]
+    }
+  }
+
+  function toBytes(): Uint8Array {
+    if (isDense) {
+      const bytes = newSketch('H', precision, FORM_REGISTERS, registers.length)
+      bytes.set(registers, HEADER_BYTES)
+      return seal(bytes)
+    }
+    const codes = new Uint32Array(count)
+    // The code 0 sorts first anyway.
+    let at = hasZero ? 1 : 0
+    if (count > at) for (const code of table) if (code !== 0) codes[at++] = code
+    codes.sort()
+    const bytes = newSketch('H', precision, FORM_CODES, 4 * codes.length)
+    const view = new DataView(bytes.buffer)
+    for (let i = 0; i < codes.length; i++) view.setUint32(HEADER_BYTES + 4 * i, codes[i], true)
+    return seal(bytes)
+  }
+
+  reset(PRECISION_USUAL)
+  return { reset, addCodes, addSketch, toBytes }
+}
+
+/** Undefined stands for no sketch at all, and adds nothing. */
+export function mergeHll(hll: Hll, sketches: readonly (Uint8Array | undefined)[]): Uint8Array {
+  let precision = PRECISION_MAX + 1
+  for (const bytes of sketches) {
+    if (!bytes) continue
+    checkSketch(bytes, 'H')
+    precision = Math.min(precision, bytes[2])
+  }
+  hll.reset(precision > PRECISION_MAX ? PRECISION_USUAL : precision)
+  for (const bytes of sketches) if (bytes) hll.addSketch(bytes)
+  return hll.toBytes()
+}
+
+/** How many different values it saw, as a number with a fraction. */
+export function estimateHll(bytes: Uint8Array): number {
+  checkSketch(bytes, 'H')
+  const read = readForm(bytes)
+  if (read.form === FORM_CODES) return read.codes.length
+  const counts = new Uint32Array(256)
+  for (const rank of read.registers) counts[rank]++
+  for (let rank = RANK_MAX + 1; rank < counts.length; rank++) {
+    if (counts[rank] > 0) throw damaged(`a register holds ${rank}, at most ${RANK_MAX} is possible`)
+  }
+  const size = read.registers.length
+  let z = size * tau(1 - counts[RANK_MAX] / size)
+  for (let rank = RANK_MAX - 1; rank >= 1; rank--) z = 0.5 * (z + counts[rank])
+  z += size * sigma(counts[0] / size)
+  return (size * size) / (2 * Math.LN2) / z
+}
+
+type Form =
+  | { readonly form: typeof FORM_CODES; readonly codes: Uint32Array }
+  | { readonly form: typeof FORM_REGISTERS; readonly registers: Uint8Array }
+
+/** Of bytes whose frame was checked. */
+function readForm(bytes: Uint8Array): Form {
+  const precision = bytes[2]
+  if (precision < PRECISION_MIN || precision > PRECISION_MAX) throw damaged(`a precision of ${precision}`)
+  const body = bytes.length - HEADER_BYTES
+  const size = 1 << precision
+  if (bytes[3] === FORM_REGISTERS) {
+    if (body !== size) throw damaged(`expected ${size} registers, found ${body}`)
+    return { form: FORM_REGISTERS, registers: bytes.subarray(HEADER_BYTES) }
+  }
+  if (bytes[3] !== FORM_CODES) throw damaged(`a form of ${bytes[3]}`)
+  if (body % 4 !== 0 || body > size) throw damaged(`${body} bytes of codes`)
+  const codes = new Uint32Array(body / 4)
+  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  let last = -1
+  for (let i = 0; i < codes.length; i++) {
+    const code = view.getUint32(HEADER_BYTES + 4 * i, true)
+    if (code <= last || code > CODE_MAX || (code < CODE_MIN && code !== 0)) throw damaged('its codes are out of order')
+    codes[i] = code
+    last = code
+  }
+  return { form: FORM_CODES, codes }
+}
+
+/** x + Σ x^(2^k) · 2^(k-1): registers that saw nothing. */
+function sigma(x: number): number {
+  if (x === 1) return Number.POSITIVE_INFINITY
+  let power = x
+  let weight = 1
+  let sum = x
+  for (;;) {
+    power *= power
+    const before = sum
+    sum += power * weight
+    if (sum === before) return sum
+    weight += weight
+  }
+}
+
+/** (1 - x - Σ (1 - x^(2^-k))² · 2^-k) / 3: registers that saw the hash 0. */
+function tau(x: number): number {
+  if (x === 0 || x === 1) return 0
+  let root = x
+  let weight = 1
+  let rest = 1 - x
+  for (;;) {
+    root = Math.sqrt(root)
+    const before = rest
+    weight *= 0.5
+    rest -= (1 - root) ** 2 * weight
+    if (rest === before) return rest / 3
+  }
+}
