@@ -1,7 +1,7 @@
 /**
  * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--commits N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
  *
- *   name          ingest, peers, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits; none: all, in this order
+ *   name          ingest, peers, pipeline, query, freshness, s3-bytes, decoder, snapshot-commits, sketches, …; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
  *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --codec C     of the topic: lz4 (default) or zstd; --bytes B: 200 (default) or 290 a record; --partitions N: default 4;
@@ -25,6 +25,7 @@ import { benchPipeline } from './pipeline.ts'
 import { benchQuery } from './query.ts'
 import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
 import { benchS3Bytes } from './s3-bytes.ts'
+import { benchSketches } from './sketches.ts'
 import { benchSnapshotCommits } from './snapshot-commits.ts'
 import { createStage, type Stage, type TopicShape, USUAL_TOPIC } from './stage.ts'
 
@@ -37,6 +38,7 @@ const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>
   's3-bytes': benchS3Bytes,
   decoder: benchDecoder,
   'flush-tick': benchFlushTick,
+  sketches: benchSketches,
   'snapshot-commits': ({ say }) => benchSnapshotCommits({ commits, say }),
 }
 const ROWS = 5_000_000

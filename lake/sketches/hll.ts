@@ -18,6 +18,7 @@
  * Precision can be taken away later, never added: registers of the same first bits fold into one. So sketches of different
  * precision merge to the smallest of them.
  */
+import { endianness } from 'node:os'
 import { checkSketch, damaged, HEADER_BYTES, newSketch, seal, sketchError } from './sketch-bytes.ts'
 
 export const PRECISION_MIN = 8
@@ -32,6 +33,9 @@ const EXPONENT_OF_RANK_0 = 191
 const CODE_MAX = EXPONENT_OF_RANK_0 << 23
 const CODE_MIN = 127 << 23
 const FRACTION_BITS = 23
+/** So many codes for each register, and few still rise. */
+const RISING_TIMES = 8
+const IS_LITTLE_ENDIAN = endianness() === 'LE'
 const TOP_BITS = 0x80808080 | 0
 
 export type Hll = {
@@ -55,6 +59,8 @@ export function createHll(): Hll {
   let registers = new Uint8Array(0)
   let words = new Uint32Array(0)
   let isDense = false
+  /** Codes to come before registers stand mostly still. */
+  let rising = 0
 
   function reset(wanted: number): void {
     if (!Number.isInteger(wanted) || wanted < PRECISION_MIN || wanted > PRECISION_MAX) {
@@ -73,19 +79,30 @@ export function createHll(): Hll {
     count = 0
     hasZero = false
     isDense = false
+    rising = RISING_TIMES * registers.length
   }
 
   function addCodes(codes: Uint32Array, from: number, to: number): void {
     let i = from
     while (i < to && !isDense) addToTable(codes[i++])
-    // 1.1 ns a code (10 M codes of 1 M values): shifts and one compare, written out here.
+    // Written out for speed. While registers still rise, a branch is guessed wrong half of the time (10 ns); later hardly ever
+    // (1.1 ns a code in all, 10 M codes of 1 M values).
     const bucketShift = FRACTION_BITS - precision
     const bucketMask = registers.length - 1
+    const risingEnd = Math.min(to, i + rising)
+    rising -= risingEnd - i
+    for (; i < risingEnd; i++) {
+      const code = codes[i]
+      const bucket = (code >>> bucketShift) & bucketMask
+      const rank = code === 0 ? RANK_MAX : EXPONENT_OF_RANK_0 - (code >>> FRACTION_BITS)
+      const known = registers[bucket]
+      registers[bucket] = Math.max(rank, known)
+    }
     for (; i < to; i++) {
       const code = codes[i]
       const bucket = (code >>> bucketShift) & bucketMask
       const rank = EXPONENT_OF_RANK_0 - (code >>> FRACTION_BITS)
-      if (rank > registers[bucket]) raise(bucket, code)
+      if (rank > registers[bucket]) registers[bucket] = code === 0 ? RANK_MAX : rank
     }
   }
 
@@ -116,13 +133,8 @@ export function createHll(): Hll {
   }
 
   function addToRegisters(code: number): void {
-    raise((code >>> (FRACTION_BITS - precision)) & (registers.length - 1), code)
-  }
-
-  function raise(bucket: number, code: number): void {
-    const exponent = code >>> FRACTION_BITS
-    const rank = code === 0 ? RANK_MAX : EXPONENT_OF_RANK_0 - exponent
-    if (rank > RANK_MAX) throw damaged(`${code} is not the code of a hash`)
+    const bucket = (code >>> (FRACTION_BITS - precision)) & (registers.length - 1)
+    const rank = code === 0 ? RANK_MAX : EXPONENT_OF_RANK_0 - (code >>> FRACTION_BITS)
     if (rank > registers[bucket]) registers[bucket] = rank
   }
 
@@ -166,6 +178,7 @@ export function createHll(): Hll {
 
   function toBytes(): Uint8Array {
     if (isDense) {
+      for (const rank of registers) if (rank > RANK_MAX) throw damaged(`a code of rank ${rank}`)
       const bytes = newSketch('H', precision, FORM_REGISTERS, registers.length)
       bytes.set(registers, HEADER_BYTES)
       return seal(bytes)
@@ -231,16 +244,33 @@ function readForm(bytes: Uint8Array): Form {
   }
   if (bytes[3] !== FORM_CODES) throw damaged(`a form of ${bytes[3]}`)
   if (body % 4 !== 0 || body > size) throw damaged(`${body} bytes of codes`)
-  const codes = new Uint32Array(body / 4)
-  const view = new DataView(bytes.buffer, bytes.byteOffset)
+  const codes = littleEndianWords(bytes.subarray(HEADER_BYTES))
   let last = -1
   for (let i = 0; i < codes.length; i++) {
-    const code = view.getUint32(HEADER_BYTES + 4 * i, true)
-    if (code <= last || code > CODE_MAX || (code < CODE_MIN && code !== 0)) throw damaged('its codes are out of order')
-    codes[i] = code
+    // Signed: what a code cannot be is negative, and the loop stays one of small integers.
+    const code = codes[i] | 0
+    if (code <= last) throw damaged('its codes are out of order')
     last = code
   }
+  if (codes.length > 0 && (last > CODE_MAX || isTooSmall(codes[0]) || (codes.length > 1 && isTooSmall(codes[1])))) {
+    throw damaged('a code of it is none')
+  }
   return { form: FORM_CODES, codes }
+}
+
+function isTooSmall(code: number): boolean {
+  return code !== 0 && code < CODE_MIN
+}
+
+/** In place where it can be. */
+function littleEndianWords(bytes: Uint8Array): Uint32Array {
+  const length = bytes.length / 4
+  if (!IS_LITTLE_ENDIAN) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    return Uint32Array.from({ length }, (_, i) => view.getUint32(4 * i, true))
+  }
+  const aligned = (bytes.byteOffset & 3) === 0 ? bytes : bytes.slice()
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, length)
 }
 
 /** x + Σ x^(2^k) · 2^(k-1): registers that saw nothing. */

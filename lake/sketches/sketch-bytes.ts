@@ -58,8 +58,17 @@ export function checkSketch(bytes: Uint8Array, kind: SketchKind): void {
   }
 }
 
+/** There are few different headers, and 10,000 sketches that are merged have mostly one: half of the calls are saved. */
+let lastHeader = -1
+let lastHeaderCrc = 0
+
 function checksumOf(bytes: Uint8Array): number {
-  return crc32(bytes.subarray(HEADER_BYTES), crc32(bytes.subarray(0, 4)))
+  const header = bytes[0] | (bytes[1] << 8) | (bytes[2] << 16) | (bytes[3] << 24)
+  if (header !== lastHeader) {
+    lastHeaderCrc = crc32(bytes.subarray(0, 4))
+    lastHeader = header
+  }
+  return crc32(bytes.subarray(HEADER_BYTES), lastHeaderCrc)
 }
 
 export function damaged(why: string): MillraceError {

@@ -9,14 +9,32 @@
 import { PRECISION_USUAL } from './hll.ts'
 import { codeOf, hashOfBytes, hashOfDouble, hashOfInteger, hashOfWide, LONG_BYTES } from './value-hash.ts'
 
-export const SKETCH_MACROS = [
-  'hll_build',
-  'hll_merge',
-  'hll_union',
-  'quantile_sketch_build',
-  'quantile_sketch_merge',
-  'quantile_sketch_union',
-] as const
+/**
+ * What each aggregate stands for: a template with {1} {2} for its arguments, {d} for DISTINCT, and {t:…} for FILTER and OVER with
+ * one more condition. DuckDB's macros take none of those three; `query/dialect/` puts the template in place of a call that has one.
+ */
+export type SketchAggregate = { readonly names: readonly string[]; readonly args: number; readonly template: string }
+
+const HLL_BUILD = (precision: string) =>
+  `millrace_hll_of(coalesce(list({d}${codeSql('{1}')}){t:({1}) IS NOT NULL}, []::FLOAT[]), ${precision})`
+const MERGE = (merged: string) => `${merged}(coalesce(list({d}{1}){t:({1}) IS NOT NULL}, []::BLOB[]))`
+
+/** The names after the first are those of Snowflake, PostgreSQL's hll extension and Trino. */
+export const SKETCH_AGGREGATES: readonly SketchAggregate[] = [
+  {
+    names: ['hll_build', 'hll_accumulate', 'hll_add_agg', 'approx_set'],
+    args: 1,
+    template: HLL_BUILD(String(PRECISION_USUAL)),
+  },
+  { names: ['hll_build', 'hll_add_agg', 'approx_set'], args: 2, template: HLL_BUILD('{2}') },
+  { names: ['hll_merge', 'hll_combine', 'hll_union_agg'], args: 1, template: MERGE('millrace_hll_merged') },
+  {
+    names: ['quantile_sketch_build'],
+    args: 1,
+    template: 'millrace_quantile_of(coalesce(list({d}({1})::DOUBLE){t:({1}) IS NOT NULL}, []::DOUBLE[]))',
+  },
+  { names: ['quantile_sketch_merge'], args: 1, template: MERGE('millrace_quantile_merged') },
+]
 
 const SHORT_TEXT = 'Zürich, 8004'
 const LONG_TEXT = 'a value of more than fifteen bytes'
@@ -26,27 +44,25 @@ export function sketchSql(): string[] {
     hashMacro(),
     `SELECT CASE WHEN [${KNOWN.map(({ sql }) => codeSql(sql)).join(', ')}] = [${KNOWN.map(({ code }) => floatSql(code)).join(', ')}]
        THEN true ELSE error('this DuckDB hashes values otherwise than stored sketches do') END`,
-    `CREATE MACRO hll_build(x) AS millrace_hll_of(${codesSql()}, ${PRECISION_USUAL}),
-       (x, "precision") AS millrace_hll_of(${codesSql()}, "precision")`,
-    mergeMacro('hll_merge', 'millrace_hll_merged'),
+    ...aggregateMacros(),
     unionMacro('hll_union', 'millrace_hll_merged'),
-    `CREATE MACRO quantile_sketch_build(x) AS
-       millrace_quantile_of(coalesce(list(x::DOUBLE) FILTER (WHERE x IS NOT NULL), []::DOUBLE[]))`,
-    mergeMacro('quantile_sketch_merge', 'millrace_quantile_merged'),
     unionMacro('quantile_sketch_union', 'millrace_quantile_merged'),
-    ...ALIASES.map(([alias, name]) => `CREATE MACRO ${alias}(x) AS ${name}(x)`),
+    'CREATE MACRO hll_cardinality(s) AS hll_estimate(s)',
   ]
 }
 
-/** What Snowflake, PostgreSQL's hll extension and Trino call them. */
-const ALIASES = [
-  ['hll_accumulate', 'hll_build'],
-  ['hll_add_agg', 'hll_build'],
-  ['approx_set', 'hll_build'],
-  ['hll_combine', 'hll_merge'],
-  ['hll_union_agg', 'hll_merge'],
-  ['hll_cardinality', 'hll_estimate'],
-] as const
+function aggregateMacros(): string[] {
+  const forms = new Map<string, string[]>()
+  for (const { names, args, template } of SKETCH_AGGREGATES) {
+    const parameters = ['x', 'y'].slice(0, args)
+    const body = template
+      .replaceAll('{d}', '')
+      .replace(/\{t:([^{}]*\{1\}[^{}]*)\}/g, ' FILTER (WHERE $1)')
+      .replace(/\{(\d)\}/g, (_, number) => parameters[Number(number) - 1])
+    for (const name of names) forms.set(name, [...(forms.get(name) ?? []), `(${parameters.join(', ')}) AS ${body}`])
+  }
+  return [...forms].map(([name, bodies]) => `CREATE MACRO ${name}${bodies.join(', ')}`)
+}
 
 const KNOWN = [
   { sql: '42', code: codeOf(hashOfInteger(42n)) },
@@ -57,10 +73,6 @@ const KNOWN = [
   { sql: `'${LONG_TEXT}'`, code: codeOf(hashOfBytes(Buffer.from(LONG_TEXT))) },
   { sql: '-12.50::DECIMAL(9, 2)', code: codeOf(hashOfWide(-12_500_000_000_000_000_000n)) },
 ] as const
-
-function codesSql(): string {
-  return `coalesce(list(${codeSql('x')}) FILTER (WHERE x IS NOT NULL), []::FLOAT[])`
-}
 
 /** Mixed once more: keys with 32 zero bits at the end would fill some registers and not others. */
 function codeSql(value: string): string {
@@ -100,10 +112,6 @@ function hashMacro(): string {
 /** Long ones are looked at twice, the second time one byte further: see `LONG_BYTES`. */
 function bytesHash(value: string, length: string, prefix: string): string {
   return `CASE WHEN ${length}(${value}) < ${LONG_BYTES} THEN hash(${value}) ELSE hash(${value}, hash(${prefix} || ${value})) END`
-}
-
-function mergeMacro(name: string, merged: string): string {
-  return `CREATE MACRO ${name}(s) AS ${merged}(coalesce(list(s) FILTER (WHERE s IS NOT NULL), []::BLOB[]))`
 }
 
 function unionMacro(name: string, merged: string): string {
