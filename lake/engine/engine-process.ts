@@ -56,6 +56,8 @@ type Running = {
   credits: number
   /** Of the result so far. */
   rows: number
+  /** Rows that are held have been held for long enough. */
+  isDue: boolean
   wake: (() => void) | undefined
 }
 
@@ -151,6 +153,7 @@ async function answer(
     cancelled: false,
     credits: CHUNKS_IN_FLIGHT_MAX,
     rows: 0,
+    isDue: false,
     wake: undefined,
   }
   running.set(id, run)
@@ -252,6 +255,7 @@ const COUNT_PROGRESS = 'SET enable_progress_bar_print = false; SET enable_progre
 function tellProgress(id: number, run: Running, connection: DuckDBConnection): NodeJS.Timeout {
   let told = ''
   return setInterval(() => {
+    run.isDue = true
     const { percentage, rows_processed } = connection.progress
     const percent = percentage < 0 ? undefined : Math.min(100, percentage)
     const progress = { percent, rowsScanned: Number(rows_processed), rows: run.rows }
@@ -357,8 +361,8 @@ type Sending = {
 }
 
 /**
- * A result that is over before `PART_BYTES` are there leaves as one message; a larger one in parts of about that size, each
- * of which the parent must have room for.
+ * A result that is over before `PART_BYTES` are there leaves as one message; a larger one in parts of about that size, and of
+ * what came in a quarter of a second when rows come slowly, each of which the parent must have room for.
  */
 function createSending(id: number, run: Running, { bytesMax }: EngineQuery): Sending {
   let columns: readonly ResultColumn[] = []
@@ -395,7 +399,9 @@ function createSending(id: number, run: Running, { bytesMax }: EngineQuery): Sen
       }
       held.push(part)
       heldBytes += part.length
-      if (heldBytes >= PART_BYTES) await flush()
+      if (heldBytes < PART_BYTES && !run.isDue) return
+      run.isDue = false
+      await flush()
     },
     async rows(rows) {
       tellColumns()

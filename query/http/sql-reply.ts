@@ -88,7 +88,7 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
     if (!raw.destroyed) {
       raw.writeHead(200, {
         ...headers(known, mayGzip),
-        trailer: 'X-Millrace-Status, X-Millrace-Rows, X-Millrace-Truncated',
+        ...(hasTrailers(raw) ? { trailer: 'X-Millrace-Status, X-Millrace-Rows, X-Millrace-Truncated' } : {}),
       })
     }
     flushing = write(Buffer.concat(held))
@@ -175,6 +175,11 @@ export function createSqlReply(options: SqlReplyOptions): SqlReply {
       return true
     },
   }
+}
+
+/** Only a chunked body has them. */
+function hasTrailers({ req }: ServerResponse): boolean {
+  return req.httpVersionMajor === 1 && req.httpVersionMinor === 1 && req.method !== 'HEAD'
 }
 
 function jsonTail(outcome: QueryOutcome, elapsedMs: number, withSources: boolean): Record<string, unknown> {
