@@ -125,7 +125,7 @@ export async function startQuery(options: {
   )
   const retries = metrics.counter({
     name: 'query_retries_total',
-    help: 'Queries run again by themselves: hole (a read into bytes not fetched), file-missing, engine-lost.',
+    help: 'Queries run again by themselves: hole (a read into bytes that were not fetched, or were damaged here), file-missing, engine-lost.',
     labels: ['reason'],
   })
   const seconds = metrics.histogram({

@@ -1,13 +1,14 @@
 // What a query heals by itself, with a real engine, catalog and cache: a file that went away (planned once more), a read into
 // bytes that were not fetched (fetched whole, counted), and neither once a byte of the result has left (PROTOCOL 6 and 9).
 
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { request } from 'undici'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Catalog, TableVersion } from '../../lake/catalog/catalog.ts'
+import { checksumOf } from '../../lake/checksum.ts'
 import { createEngine } from '../../lake/engine/create-engine.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { createMemoryObjectStore } from '../../lake/object-store/memory.ts'
@@ -41,6 +42,8 @@ let retries: string[]
 /** What the test does to what the catalog answers, and which files get no bytes but their footer. */
 let change: (versions: readonly TableVersion[], call: number) => readonly TableVersion[]
 let hasHoles: (path: string) => boolean
+/** What happens to a file after its bytes were brought and before the engine reads them, at the first attempt. */
+let betweenFetchAndRead: (path: string, localFile: string) => Promise<void>
 let catalogReads: number
 
 beforeAll(async () => {
@@ -67,7 +70,7 @@ beforeAll(async () => {
       folders: [lake.folder],
     },
   })
-  for (const name of ['numbers', 'holed', 'begun', 'headed']) await makeTable(name)
+  for (const name of ['numbers', 'holed', 'begun', 'headed', 'damaged', 'replaced']) await makeTable(name)
   const catalog: Catalog = {
     ...lake.catalog,
     // What these tests change, no commit tells.
@@ -82,9 +85,12 @@ beforeAll(async () => {
     stubs: createStubs({ engine, folder: join(lake.folder, 'stubs') }),
     cache: {
       ...cache,
-      ensure(path, size, etag, ranges, signal) {
+      async ensure(path, size, etag, ranges, signal, checksum) {
         // The second attempt fetches files whole.
-        return cache.ensure(path, size, etag, hasHoles(path) && catalogReads === 1 ? [] : ranges, signal)
+        const wanted = hasHoles(path) && catalogReads === 1 ? [] : ranges
+        const file = await cache.ensure(path, size, etag, wanted, signal, checksum)
+        if (catalogReads === 1 && ranges.length > 0) await betweenFetchAndRead(path, file.localFile)
+        return file
       },
     },
     files: createTableFileReader({ store }),
@@ -144,6 +150,7 @@ beforeEach(() => {
   catalogReads = 0
   change = (versions) => versions
   hasHoles = () => false
+  betweenFetchAndRead = async () => {}
 })
 afterAll(async () => {
   server?.close()
@@ -249,4 +256,50 @@ test('the head of a reply that a second attempt begins anew is there once', asyn
   const { status, body } = await ask('SELECT a, b FROM headed WHERE a < 2 OR a = 500000')
   expect([status, body.rows, retries]).toEqual([200, 3, ['hole']])
   expect((body.data as unknown[][]).map(([a]) => a).sort()).toEqual(['0', '1', '500000'])
+})
+
+test('bytes that a disk changed: compared, fetched again, the answer is the right one', async () => {
+  betweenFetchAndRead = async (path, localFile) => {
+    if (!path.endsWith('file-0.parquet')) return
+    const file = await open(localFile, 'r+')
+    await file.write(new Uint8Array(200_000), 0, 200_000, 1000)
+    await file.close()
+  }
+  const { status, body } = await ask('SELECT count(*), sum(a), max(length(b)) FROM damaged')
+  expect([status, body.data]).toEqual([200, [[String(2 * ROWS), String((2 * ROWS * (2 * ROWS - 1)) / 2), '25']]])
+  expect(retries).toEqual(['hole'])
+  expect(cache.stats().damagedRanges).toBeGreaterThan(0)
+})
+
+test('another object under a file that has a recorded etag is an error that names it', async () => {
+  const path = `${ROOT}/replaced/data/file-0.parquet`
+  const { bytes, etag } = await store.get(path)
+  change = (versions) =>
+    versions.map((version) => ({
+      ...version,
+      segments: version.segments.map((segment) => (segment.path === path ? { ...segment, etag } : segment)),
+    }))
+  const changed = bytes.map((byte, at) => (at > 5000 && at < 200_000 ? byte ^ 1 : byte))
+  await store.put(path, changed)
+  const failed = await run('SELECT sum(a) FROM replaced', {
+    onState: () => {},
+    onColumns: () => {},
+    onChunk: () => {},
+  }).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  expect(failed).toMatchObject({ code: 'file-damaged', message: expect.stringContaining(path) })
+  // Back again, from a copy: another etag, the recorded checksum.
+  await store.put(path, bytes)
+  const withEtag = change
+  change = (versions, call) =>
+    withEtag(versions, call).map((version) => ({
+      ...version,
+      segments: version.segments.map((segment) =>
+        segment.path === path ? { ...segment, etag: '"of before"', checksum: checksumOf(bytes) } : segment,
+      ),
+    }))
+  const { status, body } = await ask('SELECT sum(a) FROM replaced')
+  expect([status, body.data]).toEqual([200, [[String((2 * ROWS * (2 * ROWS - 1)) / 2)]]])
 })
