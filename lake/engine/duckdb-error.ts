@@ -79,7 +79,7 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
     case 'Permission':
       return 'statement-refused'
     case 'Invalid Input':
-      if (/^Failed to read file/.test(message)) return 'file-damaged'
+      if (DAMAGED_INPUT.test(message)) return 'file-damaged'
       return /^Expected \d+ parameters|^Values were not provided/.test(message) ? 'parameter-missing' : 'query-invalid'
     case 'Not implemented':
     case 'Constraint':
@@ -103,9 +103,15 @@ function errorCode({ type, message, fields }: RawError): ErrorCode {
       // Parquet pages that are not pages come up as Thrift's own exception.
       return /TProtocolException|Invalid data/.test(message) ? 'file-damaged' : 'internal'
     default:
-      return /TProtocolException|thrift|ZSTD|Snappy/i.test(message) ? 'file-damaged' : 'internal'
+      return DAMAGED_PAGES.test(message) ? 'file-damaged' : 'internal'
   }
 }
+
+/** What the Parquet reader says of bytes that are not what their writer wrote: seen with every codec and encoding, damaged at random. */
+const DAMAGED_INPUT =
+  /^Failed to read file|\bParquet (file|reader)\b|bitpacked data exceeds|DELTA_BINARY_PACKED|file might be corrupt/i
+const DAMAGED_PAGES =
+  /TProtocolException|thrift|ZSTD|Snappy|GZIP|Brotli|LZ4|Out of buffer|don't know what type|invalid TType|corrupt|(DBP|RLE|bitpack\w*) decode|Payload value bigger|dictionary offset|varint|Variable-length int|Page size|decoded length|bit width|encoding is only supported/i
 
 const SUGGESTIONS = /\n+\s*(?:Did you mean|Candidate [a-z]+(?: [a-z]+)?|Candidates)\b[:\s]*([\s\S]*)$/
 

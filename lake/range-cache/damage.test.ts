@@ -119,6 +119,17 @@ describe('a cache file that somebody else changes while the cache runs', () => {
     })
   }
 
+  test('the whole folder deleted: filled again', async () => {
+    const cache = await openCache()
+    ;(await cache.ensure(PATH, SIZE, undefined, [FIRST])).release()
+    rmSync(folder, { recursive: true })
+    for (const range of [FIRST, SECOND]) {
+      const file = await cache.ensure(PATH, SIZE, undefined, [range])
+      expect(bytesOf(file.localFile, range)).toEqual(expected(range))
+      file.release()
+    }
+  })
+
   test('what a reader could not make sense of is compared, and only what is damaged is fetched again', async () => {
     const cache = await openCache()
     const file = await cache.ensure(PATH, SIZE, undefined, [FIRST, SECOND])
@@ -258,4 +269,19 @@ test('of files used alike, the one that comes in one GET makes room for the one 
   gets = []
   ;(await cache.ensure(ranged, SIZE, undefined, pieces)).release()
   expect(gets).toEqual([])
+})
+
+test('a small file of this machine is compared with its checksum, once and after any change', async () => {
+  const cache = await openCache({ wholeFileBytesMax: 4 << 20 })
+  const local = join(folder, 'local.parquet')
+  writeFileSync(local, OBJECT)
+  const ask = () => cache.ensure(`file://${local}`, SIZE, undefined, [FIRST], undefined, CHECKSUM)
+  await ask()
+  alter(local, 5000, new Uint8Array([OBJECT[5000] ^ 1]))
+  await expect(ask()).rejects.toMatchObject({ code: 'file-damaged', message: expect.stringContaining(local) })
+  alter(local, 5000, new Uint8Array([OBJECT[5000]]))
+  await ask()
+  // Of another file under the name the footer is its own.
+  const rows = (await cache.footer(`file://${local}`, SIZE)).rowCount
+  expect(rows).toBe(40_000)
 })

@@ -19,7 +19,6 @@
  * If we stop at any place, a restart sees the side index's lines, and each range is checked against its CRC32C before its
  * first use; in their order of use, as far as a minute tells. One process a folder. Objects behind `file://` need no cache: they are opened where they are.
  */
-import { type Stats, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { World } from '../../runtime/world.ts'
@@ -37,7 +36,7 @@ import { createLimiter } from './limiter.ts'
 import { loadSparseFiles } from './load-files.ts'
 import { createSpace } from './space.ts'
 import { createSparseFile, type SparseFile } from './sparse-file.ts'
-import { stampOf } from './sparse-io.ts'
+import { statOf } from './sparse-io.ts'
 
 export type RangeCacheOptions = {
   /** On local NVMe; used by this process alone. */
@@ -107,6 +106,10 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   const counters = { requests: 0, fetchedBytes: 0, damagedRanges: 0, evictedFiles: 0, copiedFiles: 0 }
   const files = new Map<string, SparseFile>()
   const footers = new Map<string, ParquetFooter>()
+  /** Local files that have their checksum → as what. */
+  const provenLocal = new Map<string, string>()
+  /** Objects that are other ones than recorded → until when nobody looks again. */
+  const refusedUntilMs = new Map<string, number>()
   /** Retired, but somebody holds them. */
   const leaving = new Set<SparseFile>()
   /** Copies stay until then, unless there is nothing else to evict. */
@@ -258,11 +261,14 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   /** Its etag is another one; are its bytes? Then the cache has them. One at a time for a path. */
   async function isSameObject(wanted: Wanted, signal: AbortSignal | undefined): Promise<boolean> {
     const { path, size, etag, checksum } = wanted
-    if (checksum === undefined) return false
+    const nowMs = world.clock.monotonicMs()
+    if (checksum === undefined || (refusedUntilMs.get(path) ?? 0) > nowMs) return false
     const running = proving.get(path) ?? prove(wanted, signal).finally(() => proving.delete(path))
     proving.set(path, running)
     await running
-    return files.get(path)?.isFor(size, etag) === true
+    const isSame = files.get(path)?.isFor(size, etag) === true
+    if (!isSame) keepRecent(refusedUntilMs, path, nowMs + REFUSED_MS, REFUSED_MAX)
+    return isSame
   }
 
   async function prove({ path, size, etag, checksum }: Wanted, signal: AbortSignal | undefined): Promise<void> {
@@ -310,12 +316,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   }
 
   function remember(key: string, footer: ParquetFooter): void {
-    footers.delete(key)
-    footers.set(key, footer)
-    for (const oldest of footers.keys()) {
-      if (footers.size <= footersMax) break
-      footers.delete(oldest)
-    }
+    keepRecent(footers, key, footer, footersMax)
   }
 
   function wholeOr(range: ByteRange, size: number): ByteRange {
@@ -339,10 +340,37 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     return result
   }
 
+  /**
+   * A kept footer says nothing about the file of today: what lies under the name is looked at every time. A small file is
+   * compared with its checksum, once and after any change: pages too small to compress would otherwise read as other values.
+   */
+  async function checkLocalFile(
+    path: string,
+    localFile: string,
+    size: number,
+    checksum: string | undefined,
+  ): Promise<void> {
+    const stats = statOf(localFile)
+    if (stats === undefined) throw fileMissing(path, undefined)
+    if (stats.size !== size) {
+      throw new MillraceError('file-damaged', `${path}: it has ${stats.size} bytes, ${size} are recorded`, {
+        facts: { path },
+      })
+    }
+    if (checksum === undefined || size > wholeFileBytesMax || provenLocal.get(path) === stats.stamp) return
+    const found = await checksumOfFile(localFile)
+    if (found !== checksum) {
+      throw new MillraceError('file-damaged', `${path}: its bytes have the checksum ${found}, expected ${checksum}`, {
+        facts: { path },
+      })
+    }
+    keepRecent(provenLocal, path, stats.stamp, footersMax)
+  }
+
   async function localFooter(path: string, size: number): Promise<ParquetFooter> {
     const localFile = localFileOf(path)
     // Of another file under the same name the kept footer is not the right one.
-    const key = footerKey(path, size, stampOf(localFile))
+    const key = footerKey(path, size, statOf(localFile)?.stamp)
     const known = footers.get(key) ?? (await readLocalFooter(localFile, size))
     remember(key, known)
     return known
@@ -360,7 +388,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     checkRanges(path, size, ranges)
     if (path.startsWith(FILE_SCHEME)) {
       const localFile = localFileOf(path)
-      checkLocalFile(path, localFile, size)
+      await checkLocalFile(path, localFile, size, checksum)
       return { localFile, fetchedBytes: 0, requests: 0, release: () => {}, distrust: () => {} }
     }
     const cost = { fetchedBytes: 0, requests: 0 }
@@ -402,6 +430,20 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   }
 }
 
+/** Fetching it whole only to find once more that it is another one is not worth it. */
+const REFUSED_MS = 60_000
+const REFUSED_MAX = 1000
+
+/** Longest unused first. */
+function keepRecent<Value>(map: Map<string, Value>, key: string, value: Value, most: number): void {
+  map.delete(key)
+  map.set(key, value)
+  for (const oldest of map.keys()) {
+    if (map.size <= most) break
+    map.delete(oldest)
+  }
+}
+
 /** An object as it was recorded. */
 type Wanted = {
   readonly path: string
@@ -428,21 +470,4 @@ function checkRanges(path: string, size: number, ranges: readonly ByteRange[]): 
       facts: { path, start, end, size },
     })
   }
-}
-
-/**
- * A kept footer says nothing about the file of today: its length is looked at every time. In this thread: 3 µs, through the
- * pool of threads it costs fifty times that, for each file of each query.
- */
-function checkLocalFile(path: string, localFile: string, size: number): void {
-  let found: Stats
-  try {
-    found = statSync(localFile)
-  } catch (cause) {
-    throw fileMissing(path, cause)
-  }
-  if (found.size === size) return
-  throw new MillraceError('file-damaged', `${path}: it has ${found.size} bytes, ${size} are recorded`, {
-    facts: { path },
-  })
 }

@@ -21,7 +21,7 @@ import { mergeRanges, subtractRanges, totalBytes } from '../parquet/ranges.ts'
 import type { Limiter } from './limiter.ts'
 import { formatHead, formatRange, type IndexedRange } from './side-index.ts'
 import type { Space } from './space.ts'
-import { createGroupSync, openSparse, readAt, stampOf, writeAt } from './sparse-io.ts'
+import { createGroupSync, openSparse, readAt, statOf, writeAt } from './sparse-io.ts'
 
 export type SparseFileParts = {
   readonly folder: string
@@ -212,7 +212,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
       await sync()
     } finally {
       writing--
-      if (writing === 0) stamp = stampOf(localFile)
+      if (writing === 0) stamp = statOf(localFile)?.stamp
     }
     await append({ ...range, checksum })
     trust({ ...range, checksum })
@@ -262,14 +262,17 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   /** Whoever writes to this file beside us, its bytes are not ours any more. */
   async function expectUntouched(): Promise<void> {
     if (writing > 0 || trusted.length === 0) return
-    const now = stampOf(localFile)
+    const now = statOf(localFile)?.stamp
     if (now === stamp) return
     parts.world.log.warn('a cache file was changed by somebody else; its bytes are compared with their checksums', {
       path,
       localFile,
     })
     distrust()
-    if (now === undefined) forget(proposed)
+    if (now === undefined) {
+      forget(proposed)
+      hasHead = false
+    }
     // Another file may lie under the name.
     await closeHandle()
   }
@@ -307,7 +310,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     verifying = verifying.then(async () => {
       for (const each of proposed.filter((range) => wanted.some((one) => meets(one, range)))) {
         // Taken before: what changes while we read is seen the next time.
-        if (trusted.length === 0 && writing === 0) stamp = stampOf(localFile)
+        if (trusted.length === 0 && writing === 0) stamp = statOf(localFile)?.stamp
         const isWhole = await isAsWritten(each)
         if (isWhole) {
           // First, so that at no moment its bytes are counted as none.

@@ -3,12 +3,15 @@
  * changed the file.
  */
 import { statSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { ByteRange } from '../object-store/object-store.ts'
 
 /** A file that should hold bytes is never made anew: its holes would pass for them. */
 export async function openSparse(localFile: string, size: number, isThere: boolean): Promise<FileHandle> {
+  // Somebody may have removed the whole folder.
+  if (!isThere) await mkdir(dirname(localFile), { recursive: true })
   const handle = await open(localFile, isThere ? 'r+' : 'w+').catch((error: unknown) => {
     throw new MillraceError('file-missing', `cannot open the cache file ${localFile}`, { cause: error })
   })
@@ -17,8 +20,17 @@ export async function openSparse(localFile: string, size: number, isThere: boole
 }
 
 export async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten
+  try {
+    for (let written = 0; written < bytes.length; ) {
+      written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause
+    throw new MillraceError(
+      'overloaded',
+      'the disk of query.cache.folder is full; make room, or lower query.cache.bytes below what it has',
+      { cause },
+    )
   }
 }
 
@@ -57,10 +69,10 @@ export function createGroupSync(syncOnce: () => Promise<void>): () => Promise<vo
 }
 
 /**
- * Another text after any change of the file or of what lies under its name, undefined when there is none. In this thread: 4 µs,
- * for each file of each query.
+ * `stamp` is another text after any change of the file or of what lies under its name; undefined when there is none. In this
+ * thread: 4 µs, for each file of each query; through the pool of threads it costs fifty times that.
  */
-export function stampOf(localFile: string): string | undefined {
+export function statOf(localFile: string): { readonly size: number; readonly stamp: string } | undefined {
   const stats = statSync(localFile, { bigint: true, throwIfNoEntry: false })
-  return stats && `${stats.ino} ${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}`
+  return stats && { size: Number(stats.size), stamp: `${stats.ino} ${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}` }
 }

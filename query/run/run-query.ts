@@ -217,10 +217,8 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         )
         return { ...facts, result }
       } catch (error) {
-        if (plan.hasSparseFiles && isMillraceError(error, 'file-damaged')) {
-          plan.distrust()
-          if (!wholeFiles) throw new HoleRead(error)
-        }
+        if (plan.hasSparseFiles && mayBeDamage(error)) plan.distrust()
+        if (plan.hasSparseFiles && !wholeFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
         throw await damagedFileError(engines, plan.files, inText(error), signal)
       } finally {
         plan.release()
@@ -367,6 +365,11 @@ function requireNamed(field: string, versions: ReadonlyMap<string, unknown>, nam
   const unused = [...versions.keys()].find((name) => !named.has(name))
   if (unused === undefined) return
   throw new MillraceError('request-invalid', `${field}: the statement does not read table "${unused}"`)
+}
+
+/** A length in damaged bytes asks for any memory, and what no reader expects looks like a bug of its own. */
+function mayBeDamage(error: unknown): boolean {
+  return (['file-damaged', 'internal', 'out-of-memory'] as const).some((code) => isMillraceError(error, code))
 }
 
 /** The engine could not read a file of which only parts are here. */
