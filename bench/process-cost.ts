@@ -49,7 +49,14 @@ export function peakMemory(pid: number): number {
 
 /** The process and its descendants that live now, each with its own largest resident set, largest first. */
 export function peakMemories(pid: number): number[] {
-  return [...withDescendants([pid], readStatLines())].map(peakMemory).sort((a, b) => b - a)
+  return familyOf(pid)
+    .map(peakMemory)
+    .sort((a, b) => b - a)
+}
+
+/** The process and its descendants that live now. */
+export function familyOf(pid: number): readonly number[] {
+  return [...withDescendants([pid], readStatLines())]
 }
 
 /** Starts watching the machine; call the result to know what happened since. */
