@@ -36,7 +36,7 @@ const program = new Command('millrace')
 Examples:
   millrace demo                          stream three million flights in and query them
   millrace up                            run ingest, compactor and query with ./millrace.yaml
-  millrace sql "select count(*) from flights"
+  millrace sql                           a shell; with a statement, the answer
   millrace check                         are millrace.yaml and the lake sound?`,
   )
 

@@ -9,7 +9,7 @@
 import { createInterface, type Interface } from 'node:readline'
 import { complete, type KnownTable, type Vocabulary } from './complete.ts'
 import { asOneLine, type History } from './history.ts'
-import type { QueryClient } from './query-client.ts'
+import { type QueryClient, StatementError } from './query-client.ts'
 import type { Session } from './session.ts'
 import { FORMATS, LIST_COLUMNS, SPELLINGS } from './shell-commands.ts'
 import { type Inside, splitStatements } from './split-statements.ts'
@@ -27,7 +27,11 @@ export async function runInteractive(parts: {
   const { session, history } = parts
   const vocabulary = createVocabulary(parts.client, parts.clock)
   // A service that does not answer is told now, not at the first statement.
-  await vocabulary.load()
+  await vocabulary.load().catch((error: unknown) => {
+    // A busy one may have time later; then only completion is without names.
+    if (!(error instanceof StatementError) || error.isRefused) throw error
+    process.stderr.write(`error: ${error.message}\n`)
+  })
 
   const lines: string[] = []
   let pending = ''

@@ -38,11 +38,22 @@ export type Progress = {
 export class StatementError extends MillraceError {
   readonly place: ErrorPlace | undefined
   readonly hint: string | undefined
+  /** SQLSTATE. */
+  readonly state: string | undefined
 
-  constructor(message: string, details: { place?: ErrorPlace | undefined; hint?: string | undefined } = {}) {
+  constructor(
+    message: string,
+    details: { place?: ErrorPlace | undefined; hint?: string | undefined; state?: string | undefined } = {},
+  ) {
     super('query-invalid', message)
     this.place = details.place
     this.hint = details.hint
+    this.state = details.state
+  }
+
+  /** Nothing will come of asking again with this token. */
+  get isRefused(): boolean {
+    return this.state?.startsWith('28') === true || this.state === '42501'
   }
 }
 
@@ -157,7 +168,11 @@ export function statementError(body: string, status: number): StatementError {
 }
 
 function errorOf({ message = 'unknown error', code, position, hint }: ErrorAnswer): StatementError {
-  return new StatementError(code === undefined ? message : `${message} (${code})`, { place: position, hint })
+  return new StatementError(code === undefined ? message : `${message} (${code})`, {
+    place: position,
+    hint,
+    state: code,
+  })
 }
 
 function cutError(error: unknown, wasCancelled: boolean): StatementError {

@@ -136,11 +136,15 @@ export function createSession(options: SessionOptions): Session {
     return entries.toSorted(([a], [b]) => Number(a) - Number(b)).map(([, value]) => value) as string[]
   }
 
-  /** Only those that it names: others would be one too many. */
+  /** Only those that it names: others would be too many. */
   function usedParams(sql: string) {
     const all = paramsOf()
-    if (Array.isArray(all)) return /\$\d/.test(sql) ? all : []
-    return Object.fromEntries(Object.entries(all).filter(([name]) => sql.includes(`$${name}`)))
+    if (Array.isArray(all)) {
+      const named = [...sql.matchAll(/\$(\d+)/g)].map(([, place]) => Number(place))
+      return all.slice(0, Math.max(0, ...named)) as readonly unknown[]
+    }
+    const names = new Set([...sql.matchAll(/\$(\w+)/g)].map(([, name]) => name))
+    return Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)))
   }
 
   async function show(sql: string, block: boolean): Promise<void> {
@@ -189,6 +193,7 @@ export function createSession(options: SessionOptions): Session {
 
   async function statement(sql: string, source?: Source, block = expanded): Promise<boolean> {
     last = sql
+    isCancelled = false
     try {
       await show(sql, block)
       return true
@@ -366,6 +371,7 @@ export function createSession(options: SessionOptions): Session {
 
   async function command(text: string, before: string, depth = 0): Promise<CommandOutcome> {
     const parsed = parseCommand(text)
+    isCancelled = false
     try {
       if (!parsed) throw new StatementError(`there is no command ${plainText(text.split(/\s/, 1)[0])}; \\? lists them`)
       return await act(parsed, before, depth)
@@ -395,7 +401,7 @@ export function createSession(options: SessionOptions): Session {
       if (done === 'quit') return isGood ? 'quit' : false
       if (done === 'failed') {
         isGood = false
-        if (!keepGoing) return false
+        if (!keepGoing || isCancelled) return false
       }
     }
     return isGood

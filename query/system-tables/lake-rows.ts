@@ -17,9 +17,15 @@ function columnsOf(table: Table): readonly Column[] {
   return table.schemas.at(-1)?.columns ?? []
 }
 
+const columnsOfTables = new WeakMap<Table, ReadonlyMap<number, Column>>()
+
 /** In the newest schema that has it: also of a column that is gone. */
 function columnById(table: Table, fieldId: number): Column | undefined {
-  return table.schemas.flatMap(({ columns }) => columns).findLast((column) => column.fieldId === fieldId)
+  const known = columnsOfTables.get(table)
+  if (known) return known.get(fieldId)
+  const columns = new Map(table.schemas.flatMap((schema) => schema.columns.map((column) => [column.fieldId, column])))
+  columnsOfTables.set(table, columns)
+  return columns.get(fieldId)
 }
 
 function nameOf(table: Table, fieldId: number): string {
@@ -134,17 +140,12 @@ export function segmentRow(version: TableVersion, index: number, withBounds: boo
   const { table, segments } = version
   const { path, rowCount, bytes, bounds, schemaId, addedVersion, addedAt, checksum } = segments[index]
   const schema = table.schemas.find((each) => each.schemaId === schemaId)
-  const shown: Record<string, SystemValue> = {}
-  for (const { fieldId, nullCount, lower, upper } of withBounds ? bounds : []) {
-    const column = schema?.columns.find((each) => each.fieldId === fieldId)
-    if (column) {
-      shown[nameOf(table, fieldId)] = {
-        null_count: nullCount,
-        lower: boundText(column.type, lower),
-        upper: boundText(column.type, upper),
-      }
-    }
-  }
+  const shown = (withBounds ? bounds : []).flatMap(({ fieldId, nullCount, lower, upper }) => {
+    const type = schema?.columns.find((each) => each.fieldId === fieldId)?.type
+    if (!type) return []
+    const values = { null_count: nullCount, lower: boundText(type, lower), upper: boundText(type, upper) }
+    return [[nameOf(table, fieldId), values] as const]
+  })
   return {
     table_name: table.name,
     path,
@@ -153,7 +154,7 @@ export function segmentRow(version: TableVersion, index: number, withBounds: boo
     bytes,
     // Whose rows are in which table partition is known once they are sorted into them.
     partition: table.partition.length === 0 ? {} : undefined,
-    bounds: shown,
+    bounds: Object.fromEntries(shown),
     schema_id: schemaId,
     is_sorted: false,
     added_version: addedVersion,
@@ -196,15 +197,16 @@ function partitionOf(table: Table, { partition }: LiveFile): Record<string, Syst
 }
 
 function boundsOf(table: Table, { nullCounts, lowerBounds, upperBounds }: LiveFile): Record<string, SystemValue> {
-  const shown: Record<string, SystemValue> = {}
-  for (const fieldId of new Set([...nullCounts.keys(), ...lowerBounds.keys(), ...upperBounds.keys()])) {
+  const fieldIds = new Set([...nullCounts.keys(), ...lowerBounds.keys(), ...upperBounds.keys()])
+  const shown = [...fieldIds].flatMap((fieldId) => {
     const column = columnById(table, fieldId)
-    if (!column) continue
-    shown[column.name] = {
+    if (!column) return []
+    const values = {
       null_count: nullCounts.get(fieldId),
       lower: boundText(column.type, lowerBounds.get(fieldId)),
       upper: boundText(column.type, upperBounds.get(fieldId)),
     }
-  }
-  return shown
+    return [[column.name, values] as const]
+  })
+  return Object.fromEntries(shown)
 }
