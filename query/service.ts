@@ -55,8 +55,10 @@ export async function startQuery(options: {
   const metrics = createMetrics({ service: 'query' })
   const catalog = await openCatalog({ ...settings.catalog, world })
   const store = openLakeStore(settings, world, health)
-  const work = join(settings.query.cache.folder, `work-${world.random.uuid()}`)
   const objects = await claimFolder(join(settings.query.cache.folder, 'objects'), world)
+  // Beside the cache folder that is this process's alone: what one before it left there when it was killed is nobody's.
+  const work = `${objects.folder}-work`
+  await rm(work, { recursive: true, force: true })
   await mkdir(work, { recursive: true })
   const cache = await createRangeCache({
     folder: objects.folder,
