@@ -7,8 +7,8 @@
  *                       resident memory is watched, and far above the limit it is killed; its queries fail `out-of-memory`
  *   back-pressure       the engine holds a few chunks in flight; every consumed chunk gives a credit back
  *   death               all running queries fail with `engine-lost`; the next call starts a new process. The fact `died` says
- *                       to each of them whose fault it may have been: `alone` in it, `among-others`, or `innocent`: the process
- *                       was ended because of another one, or had died before this one began
+ *                       to each of them whose fault it was: the `culprit` did not obey a cancel; it may be who was `alone` in it or
+ *                       `among-others`; `innocent`: ended because of another one, or dead before this one began
  *
  * Killing an engine fails only its own queries; nothing but them lives in it.
  */
@@ -25,7 +25,8 @@ import type { EngineFailure, FromEngine, ToEngine } from './engine-messages.ts'
 
 const CANCEL_GRACE_MS = 2_000
 const MEMORY_WATCH_MS = 100
-const MEMORY_SLACK_BYTES = 768 * 1024 * 1024
+/** Beyond DuckDB's limit: Node, buffers of results, what its allocator holds back. */
+const MEMORY_SLACK_BYTES = { query: 512 * 1024 * 1024, compaction: 768 * 1024 * 1024 }
 const MEMORY_SLACK_RATIO = 1.25
 const PAGE_BYTES = 4096
 /** A call that is younger than this when its process turns out dead was sent to a dying process. */
@@ -105,8 +106,11 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
         clearTimeout(call.grace)
         const wasDying = started.reason === undefined && now - call.startedMs < YOUNG_MS
         const isInnocent = wasDying || (culprit !== undefined && culprit !== id)
-        const died = isInnocent ? 'innocent' : isAlone ? 'alone' : 'among-others'
-        call.reject(call.stopped ?? new MillraceError(code, message, { facts: { died } }))
+        const died = isInnocent ? 'innocent' : culprit === id ? 'culprit' : isAlone ? 'alone' : 'among-others'
+        const shown = call.stopped ?? { code, message, facts: {} }
+        // Who was stopped for reasons of its own hears those, whatever then happened to the process.
+        const facts = call.stopped && died !== 'culprit' ? call.stopped.facts : { ...shown.facts, died }
+        call.reject(new MillraceError(shown.code, shown.message, { facts, cause: call.stopped }))
       }
       if (calls.size > 0 || started.reason === undefined) log.warn('engine lost', { detail, code, running: calls.size })
       calls.clear()
@@ -126,7 +130,10 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
   function watchMemory(target: Process): void {
     const { pid } = target.child
     if (process.platform !== 'linux' || pid === undefined) return
-    const limit = Math.max(settings.memoryBytes * MEMORY_SLACK_RATIO, settings.memoryBytes + MEMORY_SLACK_BYTES)
+    const limit = Math.max(
+      settings.memoryBytes * MEMORY_SLACK_RATIO,
+      settings.memoryBytes + MEMORY_SLACK_BYTES[settings.mode],
+    )
     // If the machine runs out all the same, the kernel should end this process rather than ours.
     writeFile(`/proc/${pid}/oom_score_adj`, '800').catch(() => {})
     target.watch = setInterval(async () => {

@@ -154,6 +154,11 @@ describe('memory', () => {
     expect(await greedy).toMatchObject({ status: 507, error: { class: 'out_of_memory', code: '53200' } })
     expect(await beside).toMatchObject({ status: 200, data: SLOW_ANSWER })
     await expectServing()
+    // It is known now: it ends a batch engine, and nobody else notices.
+    const interactive = engines().get('interactive')
+    expect(await ask('SELECT range(1000000000) FROM small')).toMatchObject({ status: 507 })
+    await expectServing()
+    expect(engines().get('interactive')).toBe(interactive)
   })
 })
 

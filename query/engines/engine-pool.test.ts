@@ -3,7 +3,7 @@ import type { Engine, EngineQuery, EngineResult } from '../../lake/engine/engine
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { createAdmission } from '../run/admission.ts'
-import { createEngines } from './engine-pool.ts'
+import { createEngines, NeedsBatch } from './engine-pool.ts'
 
 type Answer = (handlers: Parameters<Engine['query']>[1], signal?: AbortSignal) => Promise<EngineResult>
 
@@ -55,7 +55,11 @@ function pool(interactiveAnswers: Answer[], batchAnswers: Answer[]) {
     async query(reads = SMALL, priority: 'interactive' | 'batch' = 'interactive', sql = QUERY.sql) {
       const seat = await admission.enter({ user: undefined, priority }, NEVER)
       try {
-        return await engines.query(seat, { ...QUERY, sql }, reads, handlers, NEVER)
+        return await engines.query(seat, { ...QUERY, sql }, reads, handlers, NEVER).catch(async (error: unknown) => {
+          if (!(error instanceof NeedsBatch)) throw error
+          await engines.moveToBatch(seat, error.reason, NEVER)
+          return engines.query(seat, { ...QUERY, sql }, reads, handlers, NEVER)
+        })
       } finally {
         seat.leave()
         await engines.close()

@@ -4,10 +4,10 @@
  *
  *   run                ours, trusted, small (parsing, stubs): in the interactive engine; tried again when it dies
  *   engineOf(seat)     where a query with this seat is planned
- *   query(seat, …)     runs in the interactive engine until `where-to-run.ts` says otherwise, then in the batch engine of
- *                      its new seat. A query that is moved, or whose engine died of another one, begins anew; so the first
- *                      chunk is held back until there is a second one or the result is complete, and once a chunk has been
- *                      handed over the query stays where it is
+ *   query(seat, …)     runs in the engine of its lane. When `where-to-run.ts` says that it must not go on in the interactive
+ *                      engine, it throws `NeedsBatch`: whoever runs it lets go of what it holds (files, versions), waits
+ *                      for a batch seat with `moveToBatch`, and begins anew. So the first chunk is held back until there is a
+ *                      second one or the result is complete, and once a chunk has been handed over the query stays
  *
  * A batch engine that has had nothing to do for BATCH_IDLE_MS is ended: an idle service is two processes.
  *
@@ -21,9 +21,16 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Admission, Seat } from '../run/admission.ts'
 import { afterFailure, isHeavy, isSmall, type Reads, shouldMove } from './where-to-run.ts'
 
-export type QueryHandlers = Parameters<Engine['query']>[1] & {
-  /** It waits for a batch engine, or runs (again). */
-  onState?(state: 'waiting' | 'running'): void
+export type QueryHandlers = Parameters<Engine['query']>[1]
+
+/** No error of the query: it has to run in a batch engine. */
+export class NeedsBatch extends Error {
+  readonly reason: 'heavy' | 'long' | 'memory' | 'suspect'
+
+  constructor(reason: NeedsBatch['reason'], options?: { cause: unknown }) {
+    super(`the query needs a batch engine: ${reason}`, options)
+    this.reason = reason
+  }
 }
 
 export type Engines = {
@@ -36,6 +43,8 @@ export type Engines = {
     handlers: QueryHandlers,
     signal: AbortSignal,
   ): Promise<EngineResult>
+  /** Waits for a seat in the batch lane. */
+  moveToBatch(seat: Seat, reason: NeedsBatch['reason'], signal: AbortSignal): Promise<void>
   close(): Promise<void>
 }
 
@@ -58,11 +67,13 @@ export function createEngines(parts: EnginesParts): Engines {
   const { interactive, batch, admission, world } = parts
   const idleTimers = new Map<Engine, NodeJS.Timeout>()
 
-  async function moveToBatch(seat: Seat, reason: string, handlers: QueryHandlers, signal: AbortSignal): Promise<void> {
-    parts.moved.add(1, { reason })
-    handlers.onState?.('waiting')
-    await seat.moveToBatch(signal)
-    handlers.onState?.('running')
+  /** A batch engine that is in use is not ended as idle. */
+  function touch(engine: Engine): Engine {
+    clearTimeout(idleTimers.get(engine))
+    const timer = setTimeout(() => engine.kill(), BATCH_IDLE_MS)
+    timer.unref()
+    idleTimers.set(engine, timer)
+    return engine
   }
 
   async function runInBatch(seat: Seat, query: EngineQuery, handlers: QueryHandlers, signal: AbortSignal) {
@@ -71,19 +82,17 @@ export function createEngines(parts: EnginesParts): Engines {
     try {
       return await engine.query(query, handlers, signal)
     } finally {
-      const timer = setTimeout(() => engine.kill(), BATCH_IDLE_MS)
-      timer.unref()
-      idleTimers.set(engine, timer)
+      touch(engine)
     }
   }
 
-  /** Undefined: it was stopped, to be run in the batch lane. */
+  /** Throws `NeedsBatch` when it was stopped because it takes long. */
   async function runAmongOthers(
     query: EngineQuery,
     handlers: QueryHandlers,
     hasDelivered: () => boolean,
     signal: AbortSignal,
-  ): Promise<EngineResult | undefined> {
+  ): Promise<EngineResult> {
     const moving = new AbortController()
     const startedMs = world.clock.monotonicMs()
     const timer = setInterval(() => {
@@ -104,7 +113,7 @@ export function createEngines(parts: EnginesParts): Engines {
       return await interactive.query(query, handlers, AbortSignal.any([signal, moving.signal]))
     } catch (error) {
       if (!moving.signal.aborted || signal.aborted || hasDelivered()) throw error
-      return undefined
+      throw new NeedsBatch('long', { cause: error })
     } finally {
       clearInterval(timer)
     }
@@ -123,39 +132,32 @@ export function createEngines(parts: EnginesParts): Engines {
       }
     },
 
-    engineOf: (seat) => (seat.lane === 'interactive' ? interactive : batch[seat.number]),
+    engineOf: (seat) => (seat.lane === 'interactive' ? interactive : touch(batch[seat.number])),
 
     async query(seat, query, { rows, bytes }, handlers, signal) {
-      if (seat.lane === 'interactive' && isHeavy({ sql: query.sql, rows, bytes })) {
-        await moveToBatch(seat, 'heavy', handlers, signal)
-      }
       if (seat.lane === 'batch') return runInBatch(seat, query, handlers, signal)
+      if (isHeavy({ sql: query.sql, rows, bytes })) throw new NeedsBatch('heavy')
       const held = holdFirstChunk(handlers)
       for (let attempt = 1; ; attempt++) {
-        let reason = 'long'
+        const small = { ...query, isSmall: isSmall(rows) }
         try {
-          const result = await runAmongOthers(
-            { ...query, isSmall: isSmall(rows) },
-            held.handlers,
-            held.hasDelivered,
-            signal,
-          )
-          if (result) {
-            await held.flush()
-            return result
-          }
+          const result = await runAmongOthers(small, held.handlers, held.hasDelivered, signal)
+          await held.flush()
+          return result
         } catch (error) {
           const next = held.hasDelivered() || signal.aborted ? 'fail' : afterFailure(error)
           if (next === 'fail' || (next === 'again' && attempt >= RUN_ATTEMPTS_MAX)) throw error
-          if (isMillraceError(error, 'engine-lost')) parts.retries.add(1, { reason: 'engine-lost' })
+          const hasDied = isMillraceError(error) && error.facts.died !== undefined
+          if (hasDied) parts.retries.add(1, { reason: 'engine-lost' })
+          if (next === 'alone') throw new NeedsBatch(hasDied ? 'suspect' : 'memory', { cause: error })
           held.reset()
-          if (next === 'again') continue
-          reason = isMillraceError(error) && error.facts.died !== undefined ? 'suspect' : 'memory'
         }
-        held.reset()
-        await moveToBatch(seat, reason, handlers, signal)
-        return runInBatch(seat, query, handlers, signal)
       }
+    },
+
+    async moveToBatch(seat, reason, signal) {
+      parts.moved.add(1, { reason })
+      await seat.moveToBatch(signal)
     },
 
     async close() {

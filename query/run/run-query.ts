@@ -19,7 +19,8 @@ import type { CounterMetric } from '../../runtime/metrics.ts'
 import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { asTold } from '../dialect/pieces.ts'
-import type { Engines } from '../engines/engine-pool.ts'
+import { createCulprits } from '../engines/culprits.ts'
+import { type Engines, NeedsBatch } from '../engines/engine-pool.ts'
 import { afterFailure, estimatedRows, mayGenerateRows } from '../engines/where-to-run.ts'
 import type { PlannedTable, Planner, PlanStats, QueryPlan } from '../plan/plan-tables.ts'
 import { withStandardSchema } from '../statement/standard-schema.ts'
@@ -105,6 +106,7 @@ export type RunnerParts = {
 }
 
 const ATTEMPTS_MAX = 3
+const DIED_OF_OTHERS: readonly unknown[] = ['innocent', 'among-others']
 const GUESS_BYTES_MAX = 16 * 1024 * 1024
 
 type Attempt = { readonly wholeFiles: boolean; readonly number: number }
@@ -112,6 +114,7 @@ type Attempt = { readonly wholeFiles: boolean; readonly number: number }
 export function createQueryRunner(parts: RunnerParts): QueryRunner {
   const { engines, catalog, planner, admission, readerRow, world } = parts
   const reads = createSharedReads({ catalog, world })
+  const culprits = createCulprits(() => world.clock.monotonicMs())
   const statements = createStatementReader(async (sql, signal) => String((await engines.run(sql, { signal }))[0]?.tree))
 
   function isSteady(statement: Statement): boolean {
@@ -208,7 +211,6 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
           },
           { rows, bytes: stats.bytesNeeded },
           {
-            onState: (state) => receiver.onState(state),
             onColumns: (columns) => receiver.onColumns(columns, facts),
             onChunk: (chunk) => receiver.onChunk(chunk),
             onProgress: (progress) => receiver.onProgress?.(progress),
@@ -217,6 +219,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         )
         return { ...facts, result }
       } catch (error) {
+        if (error instanceof NeedsBatch) throw error
         if (plan.hasSparseFiles && mayBeDamage(error)) plan.distrust()
         if (plan.hasSparseFiles && !wholeFiles && isMillraceError(error, 'file-damaged')) throw new HoleRead(error)
         throw await damagedFileError(engines, plan.files, inText(error), signal)
@@ -282,7 +285,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       return { number, wholeFiles: last.wholeFiles }
     }
     // The engine died while it was planned; what happens to a running statement is settled by the pool of engines.
-    if (isMillraceError(error) && error.facts.died !== undefined && error.facts.died !== 'alone' && last.number === 1) {
+    if (isMillraceError(error) && DIED_OF_OTHERS.includes(error.facts.died) && last.number === 1) {
       parts.retries.add(1, { reason: 'engine-lost' })
       return { number, wholeFiles: last.wholeFiles }
     }
@@ -310,6 +313,12 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       )
       let seat: Seat | undefined
       let delivered = false
+      const { user } = request.entrant
+      const toBatch = async (from: Seat, reason: NeedsBatch['reason']) => {
+        receiver.onState('waiting')
+        if (from.lane !== 'batch') await engines.moveToBatch(from, reason, both)
+        receiver.onState('planning')
+      }
       const counting: QueryReceiver = {
         ...receiver,
         onState: (state) => receiver.onState(state),
@@ -328,14 +337,20 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         seat = await admission.enter(request.entrant, both)
         receiver.onState('planning')
         const statement = await statements.read(request.sql, both)
+        if (culprits.has(user, request.sql)) await toBatch(seat, 'suspect')
         let current: Attempt = { number: 1, wholeFiles: false }
         for (;;) {
           try {
             return await attempt(request, statement, seat, deadline, counting, both, current)
           } catch (error) {
+            culprits.learn(error instanceof NeedsBatch ? error.cause : error, user, request.sql)
+            if (error instanceof NeedsBatch) {
+              await toBatch(seat, error.reason)
+              continue
+            }
             const next = delivered || both.aborted ? undefined : healing(error, current)
             if (!next) throw statement.inOriginal(error instanceof HoleRead ? error.cause : error)
-            if (afterFailure(error) === 'alone') await seat.moveToBatch(both)
+            if (afterFailure(error) === 'alone') await toBatch(seat, 'suspect')
             current = next
           }
         }
