@@ -103,7 +103,7 @@ export async function runInteractive(parts: {
   }
 
   async function work(): Promise<void> {
-    if (isBusy) return
+    if (lines.length === 0) return
     isBusy = true
     while (lines.length > 0 && !isLeaving) await take(lines.shift() as string)
     isBusy = false

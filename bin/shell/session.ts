@@ -383,10 +383,11 @@ export function createSession(options: SessionOptions): Session {
   }
 
   async function script(
-    text: string,
+    given: string,
     { name, keepGoing = false, depth = 0 }: ScriptOptions,
   ): Promise<boolean | 'quit'> {
-    const { pieces, rest, restStart } = splitStatements(text.replace(/^\ufeff/, ''))
+    const text = given.replace(/^\ufeff/, '')
+    const { pieces, rest, restStart } = splitStatements(text)
     const all: readonly Piece[] =
       rest.trim() === '' ? pieces : [...pieces, { kind: 'statement', text: rest.trimEnd(), start: restStart }]
     let isGood = true

@@ -150,7 +150,7 @@ describe('without one', () => {
     const output = join(home, 'out.json')
     await writeFile(
       file,
-      `\\set day '2026-01-31'\nselect $day as day, $n + 1 as n;\n\nselect\n  nope from flights;\nselect 'after' as later;\n`,
+      `\ufeff\\set day '2026-01-31'\nselect $day as day, $n + 1 as n;\n\nselect\n  nope from flights;\nselect 'after' as later;\n`,
     )
     const stopped = await sql(['-f', file, '-p', 'n=41', '--format', 'jsonl'])
     expect([stopped.code, stopped.out]).toEqual([1, '{"day":"2026-01-31","n":"42"}\n'])
