@@ -138,7 +138,7 @@ export const AGGREGATES: readonly Rule[] = [
   rule('avgWeighted', 2, '(sum(({1}) * ({2})){t} / nullif(sum({2}){t:({1}) IS NOT NULL}, 0))'),
   rule('minmaxrange', 1, '(max({1}){t} - min({1}){t})'),
   rule('map_agg', 2, 'map(list({1}{o}){t:({1}) IS NOT NULL}, list({2}{o}){t:({1}) IS NOT NULL})'),
-  rule('latest_by lastwithtime max_by_time', [2, 3], 'arg_max({1}, {2}){t}'),
+  rule('latest_by lastwithtime', [2, 3], 'arg_max({1}, {2}){t}'),
   rule('earliest_by firstwithtime', [2, 3], 'arg_min({1}, {2}){t}'),
   rule('last', 2, 'arg_max({1}, {2}){t}'),
   rule('first', 2, 'arg_min({1}, {2}){t}'),

@@ -9,6 +9,7 @@
  *   approx_percentile(0.9) WITHIN GROUP (ORDER BY x)    approx_quantile(x, 0.9)
  *   lag(x) IGNORE NULLS OVER …                    lag(x IGNORE NULLS) OVER …
  *   floor(ts TO hour)                             date_trunc('hour', ts)
+ *   date(ts, zone)                                todate(ts, zone)
  *   safe_cast(x AS t)                             try_cast(x AS t)
  *   group_concat(x ORDER BY y SEPARATOR ',')      string_agg(x, ',' ORDER BY y)
  *   GROUP BY a, b WITH ROLLUP                     GROUP BY ROLLUP (a, b)
@@ -83,6 +84,7 @@ function editAt(text: string, tokens: readonly Token[], at: number): Edit[] | un
   if (!call) return undefined
   if (['first', 'last', 'first_value', 'last_value'].includes(name) && call.args.length === 2)
     return [rename(name.startsWith('first') ? 'arg_min' : 'arg_max')]
+  if (name === 'date' && call.args.length === 2) return [rename('todate')]
   const parametric = PARAMETRIC.get(name)
   if (parametric && isSymbol(tokens[close + 1], '(')) {
     const [target, isList] = parametric
