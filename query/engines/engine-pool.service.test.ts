@@ -162,7 +162,9 @@ describe('memory', () => {
   })
 })
 
-test('batch engines give way to the interactive one', () => {
+test('batch engines give way to the interactive one', async () => {
+  await expectServing()
+  expect((await ask('SELECT 1', { priority: 'batch' })).status).toBe(200)
   const niceOf = (engine: string) => {
     const stat = readFileSync(`/proc/${engines().get(engine)}/stat`, 'utf8')
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])
