@@ -249,7 +249,7 @@ function limitsOf(request: SqlRequest, settings: Settings['query'], own: TokenLi
 function entrantOf(request: SqlRequest, token: Token | undefined): Entrant {
   return {
     user: token?.name,
-    priority: token?.limits?.priority ?? request.priority ?? 'interactive',
+    priority: token?.limits?.priority === 'batch' ? 'batch' : (request.priority ?? 'interactive'),
     userConcurrentMax: token?.limits?.concurrent,
     userQueueMax: token?.limits?.queue,
   }

@@ -41,7 +41,7 @@ export async function createSecretPlaces(world: World): Promise<SecretPlaces> {
     },
     async files() {
       const names = await readdir(lake.folder, { recursive: true })
-      return names.filter((name) => !/^cache\/work-|spill|^catalog\.db/.test(name)).sort()
+      return names.filter((name) => !/^cache\/(objects-)?work|spill|^catalog\.db/.test(name)).sort()
     },
   }
 }
