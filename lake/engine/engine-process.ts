@@ -23,6 +23,7 @@ import {
   DuckDBInstance,
   type DuckDBPreparedStatement,
   type DuckDBResult,
+  type DuckDBType,
   ResultReturnType,
   StatementType,
 } from '@duckdb/node-api'
@@ -33,7 +34,6 @@ import {
   CHUNKS_IN_FLIGHT_MAX,
   EXPLAIN_PREFIX,
   type FromEngine,
-  PART_BYTES,
   PROGRESS_EVERY_MS,
   type ToEngine,
 } from './engine-messages.ts'
@@ -42,16 +42,21 @@ import { type BoundValue, bindParameters, parameterValues } from './parameters.t
 import { beginsLikeReading } from './reading-text.ts'
 import { createArrowEncoder } from './result-arrow.ts'
 import { createParquetEncoder } from './result-parquet.ts'
+import { createRowsEncoder } from './result-rows.ts'
 import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
 import { createTsvEncoder } from './result-tsv.ts'
+import { createSending, type Sending } from './sending.ts'
 import { createSessions, type Session, type Sessions } from './sessions.ts'
 import { installSketches } from './sketch-functions.ts'
+import { registerTextFunctions, textSql } from './text-sql.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
 
 type Running = {
   session: Session | undefined
   /** Its session may serve another question. */
   isClean: boolean
+  /** It has been running for a while. */
+  isLate: boolean
   cancelled: boolean
   credits: number
   /** Of the result so far. */
@@ -118,6 +123,7 @@ async function start(given: EngineSettings): Promise<void> {
     const folders = given.folders.map((folder) => `'${folder.replaceAll("'", "''")}'`).join(', ')
     await connection.run("SET GLOBAL TimeZone = 'UTC'")
     await installSketches(connection)
+    registerTextFunctions(connection)
     for (const statement of given.prepare ?? []) await connection.run(statement)
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
@@ -150,6 +156,7 @@ async function answer(
   const run: Running = {
     session: undefined,
     isClean: false,
+    isLate: false,
     cancelled: false,
     credits: CHUNKS_IN_FLIGHT_MAX,
     rows: 0,
@@ -218,7 +225,7 @@ async function query(id: number, run: Running, request: EngineQuery): Promise<vo
 async function runQuery(id: number, run: Running, request: EngineQuery): Promise<void> {
   const session = run.session as Session
   const { connection } = session
-  const begin = settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'
+  const begin = beginSql()
   await connection.run(session.isReady ? begin : [...request.setup, COUNT_PROGRESS + begin].join('\n;\n'))
   session.isReady = true
   stopIfCancelled(run)
@@ -226,12 +233,18 @@ async function runQuery(id: number, run: Running, request: EngineQuery): Promise
   const values = await parameterValues(connection, await forParameters(connection, request, statement), request.params)
   bindParameters(statement, values)
   stopIfCancelled(run)
-  const sending = createSending(id, run, request)
+  const sending = createSending(request, {
+    send: (message) => send({ ...message, id }),
+    room: () => takeCredit(run),
+    isDue: () => run.isDue,
+    left: () => {
+      run.isDue = false
+    },
+  })
   const telling = tellProgress(id, run, connection)
-  const [rows, result] = await statement
-    .stream()
-    .then(async (rows) => [rows, await sendResult(run, request, rows, sending)] as const)
-    .finally(() => clearInterval(telling))
+  const [rows, result] = await sendRows(run, request, connection, statement, values, sending).finally(() =>
+    clearInterval(telling),
+  )
   if (!result.truncated && rows.returnType === ResultReturnType.INVALID) {
     stopIfCancelled(run)
     await connection.run('ROLLBACK')
@@ -249,6 +262,10 @@ async function runQuery(id: number, run: Running, request: EngineQuery): Promise
   )
 }
 
+function beginSql(): string {
+  return settings?.mode === 'query' ? 'BEGIN TRANSACTION READ ONLY' : 'BEGIN TRANSACTION'
+}
+
 /** Kept for each connection; never printed. */
 const COUNT_PROGRESS = 'SET enable_progress_bar_print = false; SET enable_progress_bar = true; '
 
@@ -256,6 +273,7 @@ function tellProgress(id: number, run: Running, connection: DuckDBConnection): N
   let told = ''
   return setInterval(() => {
     run.isDue = true
+    run.isLate = true
     const { percentage, rows_processed } = connection.progress
     const percent = percentage < 0 ? undefined : Math.min(100, percentage)
     const progress = { percent, rowsScanned: Number(rows_processed), rows: run.rows }
@@ -311,18 +329,102 @@ async function forParameters(
   return isAsked ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
 }
 
+/**
+ * A text format is written by DuckDB itself when the statement reads many rows, or turns out to give many at once: then it
+ * begins anew, as long as nothing has left and next to nothing is lost. When DuckDB does not take it so, it runs as it is.
+ */
+async function sendRows(
+  run: Running,
+  request: EngineQuery,
+  connection: DuckDBConnection,
+  statement: DuckDBPreparedStatement,
+  values: ReadonlyMap<string, BoundValue>,
+  sending: Sending,
+): Promise<readonly [DuckDBResult, EngineResult]> {
+  const asText = (types: readonly DuckDBType[], names: readonly string[]) =>
+    textStatement(connection, request, types, names, values)
+  const failsAlone = (error: unknown) => {
+    if (run.cancelled || isFatal(error) || duckdbError(error, request.sql).code === 'out-of-memory') throw error
+    return undefined
+  }
+  // Values of parameters may change a column's type: those columns are known with the first rows.
+  const isKnown = !request.isSmall && statement.parameterCount === 0 && statement.statementType === StatementType.SELECT
+  const indexes = Array.from({ length: isKnown ? statement.columnCount : 0 }, (_, index) => index)
+  const typesOf = () => indexes.map((index) => statement.columnType(index))
+  let text = isKnown
+    ? await asText(
+        typesOf(),
+        indexes.map((index) => statement.columnName(index)),
+      )
+    : undefined
+  for (;;) {
+    stopIfCancelled(run)
+    const rows = text ? await text.statement.stream().catch(failsAlone) : await statement.stream()
+    if (rows === undefined) {
+      // An error is told for the statement as it was written.
+      text = undefined
+      await connection.run('ROLLBACK')
+      await connection.run(beginSql())
+      continue
+    }
+    const result = await sendResult(run, request, rows, sending, text?.as)
+    if (result !== 'large') return [rows, result]
+    sending.forget()
+    text = await asText(rows.columnTypes(), rows.columnNames())
+    text ??= { statement, as: sentAs(request, rows.columnNames(), rows.columnTypes(), rows.deduplicatedColumnNames()) }
+  }
+}
+
+type SentAs = { readonly columns: readonly ResultColumn[]; readonly encoder: ResultEncoder | undefined }
+
+async function textStatement(
+  connection: DuckDBConnection,
+  request: EngineQuery,
+  types: readonly DuckDBType[],
+  names: readonly string[],
+  values: ReadonlyMap<string, BoundValue>,
+): Promise<{ readonly statement: DuckDBPreparedStatement; readonly as: SentAs } | undefined> {
+  const { format, sql, wideNumbers = false } = request
+  if (format !== 'json' && format !== 'jsonl' && format !== 'csv') return undefined
+  // Of two columns of one name, JSON lines call the second one otherwise: left to the other way.
+  if (new Set(names).size < names.length) return undefined
+  const text = textSql(format, sql, types, names, wideNumbers)
+  const written = text === undefined ? undefined : await connection.prepare(text).catch(() => undefined)
+  if (!written) return undefined
+  bindParameters(written, values)
+  const { columns, encoder } = sentAs(request, names, types, names)
+  return {
+    statement: written,
+    as: { columns, encoder: createRowsEncoder(encoder?.begin(), format === 'json' ? 2 : 0) },
+  }
+}
+
+function sentAs(
+  request: EngineQuery,
+  names: readonly string[],
+  types: readonly DuckDBType[],
+  uniqueNames: readonly string[],
+): SentAs {
+  const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
+  return {
+    columns,
+    encoder: request.format === 'rows' ? undefined : encoderOf(request, request.format, types, uniqueNames),
+  }
+}
+
+/** `large`: it is more than a message holds, came quickly, and can begin anew as text; only without `as`. */
 async function sendResult(
   run: Running,
   request: EngineQuery,
   result: DuckDBResult,
   sending: Sending,
-): Promise<EngineResult> {
-  const names = result.columnNames()
-  const types = result.columnTypes()
-  const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
+  as?: SentAs,
+): Promise<EngineResult | 'large'> {
+  const { columns, encoder } =
+    as ?? sentAs(request, result.columnNames(), result.columnTypes(), result.deduplicatedColumnNames())
   sending.columns(columns)
-  const encoder =
-    request.format === 'rows' ? undefined : encoderOf(request, request.format, types, result.deduplicatedColumnNames())
+  const { format } = request
+  const mayBeText = as === undefined && (format === 'json' || format === 'jsonl' || format === 'csv')
   let rowCount = 0
   let truncated = false
   await sending.bytes(encoder?.begin())
@@ -335,7 +437,9 @@ async function sendResult(
     rowCount += take
     run.rows = rowCount
     if (take > 0) {
-      if (encoder) await sending.bytes(encoder.encode(chunk, take))
+      const part = encoder?.encode(chunk, take)
+      if (mayBeText && part && !run.isLate && sending.wouldLeave(part)) return 'large'
+      if (part) await sending.bytes(part)
       else
         await sending.rows(
           chunk
@@ -353,78 +457,10 @@ async function sendResult(
   return { columns, rowCount, truncated }
 }
 
-type Sending = {
-  columns(columns: readonly ResultColumn[]): void
-  bytes(part: Uint8Array | undefined): Promise<void>
-  rows(rows: readonly (readonly unknown[])[]): Promise<void>
-  done(result: EngineResult): Promise<void>
-}
-
-/**
- * A result that is over before `PART_BYTES` are there leaves as one message; a larger one in parts of about that size, and of
- * what came in a quarter of a second when rows come slowly, each of which the parent must have room for.
- */
-function createSending(id: number, run: Running, { bytesMax }: EngineQuery): Sending {
-  let columns: readonly ResultColumn[] = []
-  let isTold = false
-  let held: Uint8Array[] = []
-  let heldBytes = 0
-  let allBytes = 0
-
-  function tellColumns(): void {
-    if (!isTold) send({ kind: 'columns', id, columns })
-    isTold = true
-  }
-
-  async function flush(): Promise<void> {
-    tellColumns()
-    if (heldBytes === 0) return
-    await takeCredit(run)
-    send({ kind: 'chunk', id, bytes: joined(held) })
-    held = []
-    heldBytes = 0
-  }
-
-  return {
-    columns(given) {
-      columns = given
-    },
-    async bytes(part) {
-      if (part === undefined || part.length === 0) return
-      allBytes += part.length
-      if (allBytes > bytesMax) {
-        throw new MillraceError('request-too-large', `the result is larger than ${bytesMax} bytes`, {
-          facts: { bytesMax },
-        })
-      }
-      held.push(part)
-      heldBytes += part.length
-      if (heldBytes < PART_BYTES && !run.isDue) return
-      run.isDue = false
-      await flush()
-    },
-    async rows(rows) {
-      tellColumns()
-      await takeCredit(run)
-      send({ kind: 'rows', id, rows })
-    },
-    async done(result) {
-      if (isTold) {
-        await flush()
-        send({ kind: 'done', id, result })
-      } else send({ kind: 'answer', id, bytes: joined(held), result })
-    },
-  }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return parts.length === 1 ? parts[0] : Buffer.concat(parts)
-}
-
 function encoderOf(
   { wideNumbers }: EngineQuery,
   format: ResultFormat,
-  types: DuckDBResult['columnTypes'] extends () => infer T ? T : never,
+  types: readonly DuckDBType[],
   names: readonly string[],
 ): ResultEncoder {
   switch (format) {
