@@ -16,6 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ingest: ['lake', 'runtime', 'schemas'],
   compactor: ['lake', 'runtime', 'schemas'],
   query: ['lake', 'runtime', 'schemas'],
+  clients: [],
   bin: ['ingest', 'compactor', 'query', 'lake', 'runtime', 'schemas'],
 }
 

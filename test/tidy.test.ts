@@ -5,7 +5,19 @@ import { describe, expect, it } from 'vitest'
 import { findViolations, type SourceFile } from './tidy-rules.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const FOLDERS = ['schemas', 'runtime', 'lake', 'ingest', 'compactor', 'query', 'bin', 'test', 'bench', 'scripts']
+const FOLDERS = [
+  'schemas',
+  'runtime',
+  'lake',
+  'ingest',
+  'compactor',
+  'query',
+  'bin',
+  'clients',
+  'test',
+  'bench',
+  'scripts',
+]
 
 function realTree(): SourceFile[] {
   return FOLDERS.flatMap((folder) =>
