@@ -226,6 +226,14 @@ test.each([
     partition: ['bucket(2, id)'],
     memory: MORE_BYTES,
   },
+  {
+    what: '2,000-byte texts of two table partitions',
+    columns: 1,
+    rows: 30_000,
+    count: 10,
+    of: repeated(2000),
+    partition: ['bucket(2, id)'],
+  },
   { what: 'a few long texts among short ones', columns: 1, rows: 60_000, count: 10, of: mixed },
   { what: '1 MB values', columns: 1, rows: 60, count: 1, of: repeated(1_000_000), memory: MORE_BYTES },
 ])('$what', { timeout: 120_000 }, async ({ what, columns, rows, count, of, partition, memory = MEMORY_BYTES }) => {
