@@ -35,19 +35,21 @@ export function systemViewsSql(): string[] {
   ]
 }
 
-/** The table over a file of its rows, as `systemLine` writes them. */
-export function systemTableSql(id: SystemTable, localFile: string): string {
+/**
+ * The table over a file of its rows, as `systemLine` writes them. `lineBytesMax`: its longest line; DuckDB takes twice as much
+ * memory for each thread that reads (32 MiB at least), so that it must not be more than needed.
+ */
+export function systemTableSql(id: SystemTable, localFile: string, lineBytesMax: number): string {
   const list = SYSTEM_TABLES[id]
   const types = list.map(({ name, type }) => `${quoteText(name)}: ${quoteText(fileType(type))}`).join(', ')
   const selected = list.map(({ name, type }) =>
     type === 'TIMESTAMPTZ' ? `make_timestamptz(${quoteName(name)}) AS ${quoteName(name)}` : quoteName(name),
   )
   return `CREATE TEMP VIEW ${quoteName(id)} AS SELECT ${selected.join(', ')} FROM read_json(${quoteText(localFile)},
-    format='newline_delimited', maximum_object_size=${OBJECT_BYTES_MAX}, columns={${types}})`
+    format='newline_delimited', maximum_object_size=${Math.max(OBJECT_BYTES_MIN, lineBytesMax + 1)}, columns={${types}})`
 }
 
-/** Of a single row, at most: a file's bounds of a thousand columns are far below. */
-const OBJECT_BYTES_MAX = 64 * 1024 * 1024
+const OBJECT_BYTES_MIN = 256 * 1024
 
 export function emptySystemTableSql(id: SystemTable): string {
   const columns = SYSTEM_TABLES[id].map(({ name, type }) => `CAST(NULL AS ${type}) AS ${quoteName(name)}`)

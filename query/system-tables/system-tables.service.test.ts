@@ -88,6 +88,27 @@ describe('tables, columns, snapshots and files', () => {
     await until("SELECT rows FROM millrace.tables WHERE table_name = 'stops'", '3')
   })
 
+  test('rows that were taken away count no more, as long as they are in files too', async () => {
+    const headers = { authorization: 'Bearer root-token-0123456789' }
+    await millrace.ingest('trips', '{"note": "no id"}\n{"id": "none"}\n{"id": 7.5}', {
+      headers,
+      query: '?errors=dead-letter',
+    })
+    const count = 'SELECT count(*) FROM trips__dead_letters'
+    await until(count, '3')
+    const [[offset]] = await rows('SELECT min("offset") FROM trips__dead_letters')
+    const reply = await fetch(`${millrace.url('ingest')}/v1/dead-letters/trips`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ action: 'discard', to_offset: String(BigInt(offset as string) + 1n), why: 'a test' }),
+    })
+    expect([reply.status, await reply.json()]).toMatchObject([200, { discarded: 1 }])
+    await until(count, '2')
+    const left = `SELECT rows, rows + rows_masked = (SELECT sum(rows) FROM millrace.files WHERE table_name = 'trips__dead_letters')
+                  FROM millrace.tables WHERE table_name = 'trips__dead_letters'`
+    expect(await rows(left)).toEqual([['2', true]])
+  })
+
   test('columns with what is hidden', async () => {
     expect(
       await rows(`SELECT column_name, ordinal, type, sql_type, required, sort_position, key, partitioning FROM millrace.columns

@@ -163,21 +163,31 @@ export function createSystemTables(parts: {
     for (let i = 0; i < version.segments.length; i++) yield segmentRow(version, i, withBounds)
   }
 
-  async function write(id: SystemTable, localFile: string, rows: AsyncGenerator<SystemRow>, signal: AbortSignal) {
+  /** Gives the longest line's bytes. */
+  async function write(
+    id: SystemTable,
+    localFile: string,
+    rows: AsyncGenerator<SystemRow>,
+    signal: AbortSignal,
+  ): Promise<number> {
     const columns = SYSTEM_TABLES[id]
     const file = await open(localFile, 'w')
+    let longest = 0
     try {
-      let lines: string[] = []
+      let lines: Buffer[] = []
       const flush = async () => {
         signal.throwIfAborted()
-        await file.write(lines.join(''))
+        await file.appendFile(Buffer.concat(lines))
         lines = []
       }
       for await (const row of rows) {
-        lines.push(systemLine(columns, row))
+        const line = Buffer.from(systemLine(columns, row))
+        longest = Math.max(longest, line.length)
+        lines.push(line)
         if (lines.length >= ROWS_AT_ONCE) await flush()
       }
       await flush()
+      return longest
     } finally {
       await file.close()
     }
@@ -203,8 +213,8 @@ export function createSystemTables(parts: {
           const localFile = join(parts.folder, `${world.random.uuid()}.ndjson`)
           written.push(localFile)
           const rows = rowsOf(id, visible, versions, needs?.get(id) ?? EVERYTHING, query, signal)
-          await write(id, localFile, rows, signal)
-          setup.push(systemTableSql(id, localFile))
+          const longest = await write(id, localFile, rows, signal)
+          setup.push(systemTableSql(id, localFile, longest))
         }
         return { setup, release }
       } catch (error) {
