@@ -10,7 +10,8 @@
  */
 import { type Call, readCall } from './call.ts'
 import { joinPieces, type Piece, positionAt, type Rewritten } from './pieces.ts'
-import { applyRule, type CallRewrite, dialectError, type Rule } from './rule.ts'
+import { applyRule, type CallRewrite, dialectError, MANY, type Rule } from './rule.ts'
+import { isDuckdbName } from './rules.ts'
 import { type SelectItem, selectItems } from './select-items.ts'
 import { byteToIndex, type Token, tokenize } from './tokens.ts'
 
@@ -138,10 +139,22 @@ function createRenderer(
       changes++
       return pieces
     }
+    if (!isDuckdbName(call.name))
+      rewrite.refuse(`expected ${countsOf(rules.get(call.name) ?? [])}, found ${call.args.length}`)
     return undefined
   }
 
   return { render, changed: () => changes > 0 }
+}
+
+/** `1 or 2 arguments`, `at least 3 arguments` */
+function countsOf(rules: readonly Rule[]): string {
+  const counts = rules.map(({ args }) => {
+    const [least, most] = typeof args === 'number' ? [args, args] : args
+    if (most === MANY) return `at least ${least}`
+    return least === most ? String(least) : `${least} to ${most}`
+  })
+  return `${[...new Set(counts)].join(' or ')} ${counts.length === 1 && counts[0] === '1' ? 'argument' : 'arguments'}`
 }
 
 /** What DuckDB calls a column without a name is its expression's text; here that is the user's own. */

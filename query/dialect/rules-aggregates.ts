@@ -151,7 +151,7 @@ export const AGGREGATES: readonly Rule[] = [
   rule('increase', 2, INCREASE),
   rule('rate', 2, `(${INCREASE} / nullif(${SPAN} / 1000000, 0))`),
   rule('delta', 2, DELTA),
-  rule('derivative deriv', 2, 'regr_slope({1}, epoch({2})){t}'),
+  rule('derivative deriv', 2, `(CASE WHEN ${SPAN} > 0 THEN regr_slope({1}, epoch({2})){t} END)`),
   rule('resets', 2, STEPS(`${IN_ORDER}[i] < ${IN_ORDER}[i - 1]`)),
   rule('changes', 2, STEPS(`${IN_ORDER}[i] <> ${IN_ORDER}[i - 1]`)),
 ]

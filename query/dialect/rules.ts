@@ -6,6 +6,19 @@ import { ROWS } from './rules-rows.ts'
 import { SKETCHES } from './rules-sketches.ts'
 import { TIMES } from './rules-time.ts'
 
+/** Names that DuckDB has itself, and if only for the parser: calls for which no rule is made are its own. */
+const DUCKDB_NAMES: ReadonlySet<string> = new Set([
+  ...'approx_quantile countif last first first_value last_value time_bucket date_trunc datetrunc date_add date_sub date_diff datediff to_timestamp decode char_length character_length element_at json_extract_path_text if ifnull every rand date topk quantile'.split(
+    ' ',
+  ),
+  // Our own macros.
+  ...SKETCHES.flatMap(({ names }) => names),
+])
+
+export function isDuckdbName(name: string): boolean {
+  return DUCKDB_NAMES.has(name)
+}
+
 let byName: ReadonlyMap<string, readonly Rule[]> | undefined
 
 export function dialectRules(): ReadonlyMap<string, readonly Rule[]> {

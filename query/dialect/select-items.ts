@@ -75,6 +75,8 @@ function readItem(tokens: readonly Token[], from: number, to: number): SelectIte
     .some((token, index) => isName(token, 'columns') || (isSymbol(token, '*') && index === 0))
   const endsLikeName = last.kind === 'quoted' || (last.kind === 'name' && !ENDINGS.includes(last.value))
   const isNamed =
-    (to - from > 1 && (endsLikeName || isName(before, 'as'))) || isSymbol(tokens[from + 1], ':') || to - from === 1
+    (to - from > 1 && ((endsLikeName && !isName(before, 'over')) || isName(before, 'as'))) ||
+    isSymbol(tokens[from + 1], ':') ||
+    to - from === 1
   return { from, to, isNamed, hasStar }
 }

@@ -149,7 +149,7 @@ describe('errors are about what the user wrote', () => {
     ['SELECT nvl(1, 2) + ', 'syntax-error', 'syntax error at end of input', '1:20'],
     ['SELECT any(x) FROM t WHERE', 'syntax-error', 'syntax error at or near "any"', '1:8'],
     ["SELECT nvl(CAST('x' AS INTEGER), 1)", 'conversion-failed', "Could not convert string 'x' to INT32", '1:12'],
-    ['SELECT uniq() FROM range(1)', 'undefined-function', 'Scalar Function with name uniq does not exist!', '1:8'],
+    ['SELECT 1, nvl(1, 2, 3)', 'query-invalid', 'nvl: expected 2 arguments, found 3', '1:11'],
   ])('%s', async (sql, code, message, at) => {
     expect(await failure(sql)).toEqual({ code, message, at })
   })
