@@ -1,7 +1,7 @@
 /**
  * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--commits N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
  *
- *   name          ingest, peers, pipeline, query, freshness, s3-bytes, decoder, sketches, many-users, …; none: all, in this order
+ *   name          ingest, peers, pipeline, query, small-queries, export, freshness, s3-bytes, decoder, sketches, many-users, …; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
  *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --codec C     of the topic: lz4 (default) or zstd; --bytes B: 200 (default) or 290 a record; --partitions N: default 4;
@@ -17,6 +17,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { benchDecoder } from './decoder-figures.ts'
+import { benchExport } from './export.ts'
 import { benchFlushTick } from './flush-tick.ts'
 import { benchFreshness } from './freshness.ts'
 import { benchIngest } from './ingest.ts'
@@ -27,6 +28,7 @@ import { benchQuery } from './query.ts'
 import { type BenchResult, machineText, markdownOf, replaceBlock, versionsText } from './report.ts'
 import { benchS3Bytes } from './s3-bytes.ts'
 import { benchSketches } from './sketches.ts'
+import { benchSmallQueries } from './small-queries.ts'
 import { benchSnapshotCommits } from './snapshot-commits.ts'
 import { createStage, type Stage, type TopicShape, USUAL_TOPIC } from './stage.ts'
 
@@ -35,6 +37,8 @@ const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>
   peers: benchPeers,
   pipeline: benchPipeline,
   query: benchQuery,
+  'small-queries': benchSmallQueries,
+  export: benchExport,
   freshness: benchFreshness,
   's3-bytes': benchS3Bytes,
   decoder: benchDecoder,

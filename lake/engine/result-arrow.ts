@@ -69,6 +69,7 @@ import {
   Utf8,
 } from 'apache-arrow'
 import { MillraceError } from '../../schemas/errors.ts'
+import { rawColumn } from './raw-arrow.ts'
 import type { ResultEncoder } from './result-text.ts'
 import { columnText } from './value-text.ts'
 
@@ -91,6 +92,7 @@ type ArrowColumn = {
 
 export function createArrowEncoder(types: readonly DuckDBType[], names: readonly string[]): ResultEncoder {
   const columns = types.map(arrowColumn)
+  const raw = columns.map((column, index) => rawColumn(types[index], column.type))
   const fields = columns.map(
     (column, index) =>
       new Field(names[index], column.type, true, new Map([['millrace.duckdb-type', String(types[index])]])),
@@ -101,7 +103,10 @@ export function createArrowEncoder(types: readonly DuckDBType[], names: readonly
   return {
     begin: () => writer.take(),
     encode(chunk, rowCount) {
-      const children = columns.map((column, index) => columnData(column, chunk, index, rowCount))
+      const children = columns.map(
+        (column, index) =>
+          raw[index]?.(chunk.getColumnVector(index), rowCount) ?? columnData(column, chunk, index, rowCount),
+      )
       const data = makeData({ type: new Struct(fields), length: rowCount, nullCount: 0, children })
       writer.write(new RecordBatch(schema, data))
       return writer.take() ?? new Uint8Array(0)
