@@ -127,14 +127,16 @@ export function createSystemTables(parts: {
       return
     }
     if (id === 'millrace.snapshots') {
-      for (const version of wanted) {
+      for await (const version of withMetadata(wanted, signal)) {
         const metadata = await metadataOf(version, signal)
         if (metadata) yield* snapshotRows(version.table, metadata)
       }
       return
     }
     if (id === 'millrace.files') {
-      for (const version of wanted) yield* fileRows(version, need, signal)
+      const ofData = need.valuesOf('kind')?.has('data') !== false
+      const listed = ofData ? withMetadata(wanted, signal) : wanted
+      for await (const version of listed) yield* fileRows(version, ofData, need, signal)
       return
     }
     const { pipelines } = versions
@@ -150,16 +152,29 @@ export function createSystemTables(parts: {
     return files.metadataOf(version)
   }
 
-  async function* fileRows(version: TableVersion, need: SystemNeed, signal: AbortSignal): AsyncGenerator<SystemRow> {
+  /** The same, a few ahead: each is a request, and the reader keeps what it read. */
+  async function* withMetadata(versions: readonly TableVersion[], signal: AbortSignal): AsyncGenerator<TableVersion> {
+    for (let from = 0; from < versions.length; from += METADATA_AT_ONCE) {
+      const some = versions.slice(from, from + METADATA_AT_ONCE)
+      await inParallel(some, (version) => metadataOf(version, signal), METADATA_AT_ONCE)
+      yield* some
+    }
+  }
+
+  async function* fileRows(
+    version: TableVersion,
+    ofData: boolean,
+    need: SystemNeed,
+    signal: AbortSignal,
+  ): AsyncGenerator<SystemRow> {
     const withBounds = need.hasColumn('bounds')
-    const kinds = need.valuesOf('kind')
-    if (kinds?.has('data') !== false) {
+    if (ofData) {
       const metadata = await metadataOf(version, signal)
       const times = new Map(metadata?.snapshots.map(({ snapshotId, timestampMs }) => [snapshotId, timestampMs]))
       const live = metadata ? await files.dataFilesOf(metadata, signal) : []
       for (const file of live) yield dataFileRow(version.table, file, times, withBounds)
     }
-    if (kinds?.has('segment') === false) return
+    if (need.valuesOf('kind')?.has('segment') === false) return
     for (let i = 0; i < version.segments.length; i++) yield segmentRow(version, i, withBounds)
   }
 
