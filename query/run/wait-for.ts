@@ -158,7 +158,8 @@ function missingOffset(
   const bindings = facts.bindings.filter((binding) => binding.table === table)
   const pipelines = bindings.filter((binding) => binding.topic === topic).map(({ pipeline }) => pipeline)
   if (pipelines.length === 0) {
-    const topics = [...new Set(bindings.map((binding) => binding.topic))]
+    // Rows over HTTP have a binding without a topic.
+    const topics = [...new Set(bindings.map((binding) => binding.topic).filter((name) => name !== ''))]
     const found = topics.length === 0 ? 'none' : topics.slice(0, 20).join(', ')
     throw new MillraceError(
       'request-invalid',
