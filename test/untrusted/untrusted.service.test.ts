@@ -13,7 +13,7 @@ import { createSecretPlaces, OUTSIDE_SECRET, type SecretPlaces, TABLE_SECRET } f
 
 const CALLER = 'the-token-of-the-caller'
 const ENVIRONMENT = 'environment-4713'
-const GREEDY_MS = 500
+const GREEDY_MS = 300
 
 let secrets: SecretPlaces
 let service: Awaited<ReturnType<typeof startQuery>>
