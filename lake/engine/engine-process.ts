@@ -16,7 +16,7 @@
  * What can fail: a statement (answered with its error), the database as a whole (DuckDB calls itself invalid after an
  * internal error: this process then exits, so that the parent starts a fresh one), the parent (channel closed: exit).
  */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import {
   type DuckDBConnection,
@@ -108,6 +108,8 @@ async function start(given: EngineSettings): Promise<void> {
   try {
     settings = given
     process.title = `millrace engine ${given.name}`
+    // What an engine before this one spilled, and could not remove: it was killed.
+    if (given.mode === 'query') rmSync(given.spillFolder, { recursive: true, force: true })
     mkdirSync(given.spillFolder, { recursive: true })
     const instance = await DuckDBInstance.create(':memory:', {
       memory_limit: `${Math.floor(given.memoryBytes / 1024)}KiB`,

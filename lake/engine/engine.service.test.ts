@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { tableFromIPC } from 'apache-arrow'
@@ -413,6 +413,24 @@ describe('the process', () => {
     )
     await expect(lost).rejects.toMatchObject({ code: 'engine-lost' })
     expect(await json('SELECT 1')).toEqual([[1]])
+  })
+
+  test('what a killed engine spilled is gone when the next one starts', async () => {
+    const spillFolder = join(folder, 'spill-of-a-killed-one')
+    mkdirSync(spillFolder)
+    writeFileSync(join(spillFolder, 'duckdb_temp_storage_DEFAULT-0.tmp'), 'left behind')
+    const settings = {
+      name: 'next',
+      memoryBytes: 256 * 1024 * 1024,
+      threads: 1,
+      spillFolder,
+      spillBytes: 1e6,
+      folders: [],
+    }
+    const next = createEngine({ settings: { ...settings, mode: 'query' }, world: createTestWorld() })
+    await next.run('SELECT 1')
+    await next.close()
+    expect(readdirSync(spillFolder)).toEqual([])
   })
 
   test('a slow receiver holds the engine back', async () => {

@@ -6,6 +6,7 @@ export type EngineSettings = {
   readonly name: string
   readonly memoryBytes: number
   readonly threads: number
+  /** Of this engine alone: a query engine empties it when it starts. */
   readonly spillFolder: string
   readonly spillBytes: number
   /** Folders the engine may read (and, for the compactor's engine, write). */
