@@ -36,7 +36,14 @@ beforeAll(async () => {
       limits: { queue: 1, concurrent: 1, priority: 'batch' },
     },
   ] as const
-  const query = { memoryBytes: GiB, concurrentMax: 4, userConcurrentMax: 3, userQueueMax: 20, queueMax: 50 }
+  const query = {
+    memoryBytes: GiB,
+    timeoutMs: 300_000,
+    concurrentMax: 4,
+    userConcurrentMax: 3,
+    userQueueMax: 20,
+    queueMax: 50,
+  }
   service = await startQuery({ settings: { ...querySettings(lake, query), tokens }, world })
 })
 afterAll(async () => {
