@@ -152,6 +152,21 @@ describe('pruning', () => {
   })
 })
 
+test('parameters, also where they are repeated and in a PIVOT', async () => {
+  const { data } = await ask(
+    `SELECT host, time_bucket(?, ts, ?) AS b, div0(sum(value), ?) AS d FROM points WHERE ts < ? GROUP BY ALL ORDER BY ALL LIMIT 1`,
+    ['4 hours', 'Europe/Berlin', 2, '2026-03-29 00:00:00Z'],
+  )
+  expect(data).toEqual([['a', '2026-03-27T23:00:00Z', 10]])
+  const pivot = `PIVOT (FROM points WHERE ts < ? AND value >= ?) ON host || ? USING sum(value) AS s GROUP BY ts ORDER BY ts LIMIT 1`
+  const { data: pivoted } = await ask(pivot.replace("date_trunc('day', ts)", 'ts') + ' ORDER BY ts LIMIT 1', [
+    '2026-03-29 00:00:00Z',
+    20,
+    'x',
+  ])
+  expect(pivoted).toEqual([['2026-03-28T02:00:00Z', '20', null]])
+})
+
 describe('gaps', () => {
   test('of every series, with locf and interpolate, over the range that WHERE says', async () => {
     const { data } = await ask(

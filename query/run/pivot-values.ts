@@ -1,6 +1,5 @@
 /** Runs the SELECT that tells the columns of a PIVOT, over the versions of the tables that the query itself will read. */
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
-import { MillraceError } from '../../schemas/errors.ts'
 import type { Engines } from '../engines/engine-pool.ts'
 import type { Planner, PlanOptions } from '../plan/plan-tables.ts'
 import type { Statement } from '../statement/statement.ts'
@@ -49,7 +48,6 @@ function paramsOf(sql: string, params: PlanOptions['params']): PlanOptions['para
     Array.isArray(params) ? params.map((value, index) => [String(index + 1), value]) : Object.entries(params),
   )
   if (named.size === 0) return {}
-  if (/\?/.test(sql)) throw new MillraceError('query-invalid', 'PIVOT without its values: name parameters $1, $2, …')
   const used = [...sql.matchAll(/\$(\w+)/g)].map(([, name]) => name)
   return Object.fromEntries([...named].filter(([name]) => used.includes(name)))
 }

@@ -81,6 +81,9 @@ describe('what is rewritten', () => {
       'SELECT a.b.nvl(1).nvl(2) AS x FROM t ORDER BY ifNull(a, 3) DESC',
       'SELECT coalesce(coalesce(a.b, 1), 2) AS x FROM t ORDER BY ifNull(a, 3) DESC',
     ],
+    // A repeated argument stays one parameter.
+    ["SELECT div0(?, ?) AS d, '?' AS q", "SELECT CASE WHEN ($2) = 0 THEN 0 ELSE ($1) / ($2) END AS d, '?' AS q"],
+    ['SELECT ? AS a', undefined],
     ['SELECT any(x) AS a FROM t WHERE 1 = any([1])', 'SELECT any_value(x) AS a FROM t WHERE 1 = any([1])'],
   ])('%s', async (sql, expected) => {
     expect((await parse(sql)).sql).toBe(expected ?? sql)

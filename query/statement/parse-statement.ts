@@ -10,6 +10,7 @@
 
 import { MillraceError } from '../../schemas/errors.ts'
 import { mayNeedGapfill, rewriteGapfill } from '../dialect/gapfill.ts'
+import { numberParameters } from '../dialect/number-parameters.ts'
 import { asTold, chainOrigins, errorInOriginal, type Origin, type Rewritten } from '../dialect/pieces.ts'
 import { rewriteCalls } from '../dialect/rewrite-calls.ts'
 import { dialectRules } from '../dialect/rules.ts'
@@ -52,6 +53,8 @@ export async function parseStatement(sql: string, ask: (sql: string) => Promise<
   }
   const last = (await adapt(sql, filled, (text, root) => rewriteCalls(text, root, dialectRules()), treeOf)) ?? filled
   if (last === start) return { ...checkStatement(sql, tree), inOriginal: (error) => error }
+  const numbered = numberParameters(sql)
+  if (numbered) return parseInside(sql, numbered.text, numbered.origin, ask)
   // EXPLAIN was blanked out for the parser, and stands in front again.
   const explain = sql.slice(0, lengthOfHead(sql, parsed))
   const head = explain === '' ? '' : `${explain} `
@@ -75,6 +78,8 @@ async function parsePivots(
   if (withPlaceholders(parsed) === undefined) return undefined
   const held = withPlaceholders(sql)
   if (!held) return undefined
+  const numbered = numberParameters(sql)
+  if (numbered) return parseInside(sql, numbered.text, numbered.origin, ask)
   const statement = await parseInside(sql, held.text, held.origin, ask)
   const withValues: ParsedStatement['withValues'] = async (valuesOf) => {
     try {
