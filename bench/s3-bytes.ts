@@ -8,36 +8,29 @@
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { LiveFile } from '../lake/iceberg/iceberg.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { Millrace } from '../test/harness/millrace.ts'
 import { startS3Server } from '../test/harness/s3-server.ts'
 import { startSlowProxy } from '../test/harness/slow-proxy.ts'
 import { startBareDuckdb } from './duckdb/start-bare-duckdb.ts'
-import { openLakeReader, waitForLake } from './lake-reader.ts'
 import { differenceOf } from './query-set.ts'
 import { type BenchResult, mebibytes, thousands } from './report.ts'
 import type { Stage } from './stage.ts'
+import { fillWideTable, WIDE_TABLE, wideSettings } from './wide-table.ts'
 
 const ROWS_MAX = 2_000_000
-const ROWS_PER_REQUEST = 20_000
-const TABLE = 'wide'
 const BUCKET = 'bench'
 const TARGET = 1.1
 const TOLERANCE = 1e-9
 
-const TEXTS = ['region', 'plan', 'host', 'agent']
-const LONGS = ['bytes_in', 'bytes_out', 'hits', 'errors', 'retries', 'parent']
-const DOUBLES = ['cpu', 'memory', 'disk', 'latency', 'cost', 'score', 'load', 'share']
-
 const QUESTIONS: readonly { readonly columns: readonly [string, string]; readonly sql: string }[] = [
   {
     columns: ['region', 'cost'],
-    sql: `SELECT region, count(*), sum(cost) FROM ${TABLE} GROUP BY region ORDER BY region`,
+    sql: `SELECT region, count(*), sum(cost) FROM ${WIDE_TABLE} GROUP BY region ORDER BY region`,
   },
   {
     columns: ['host', 'bytes_out'],
-    sql: `SELECT host, count(*), max(bytes_out) FROM ${TABLE} GROUP BY host ORDER BY host`,
+    sql: `SELECT host, count(*), max(bytes_out) FROM ${WIDE_TABLE} GROUP BY host ORDER BY host`,
   },
 ]
 
@@ -58,25 +51,14 @@ export async function benchS3Bytes(stage: Stage): Promise<BenchResult> {
   await server.bucket(BUCKET)
   const proxy = await startSlowProxy({ port: Number(new URL(server.endpoint).port) })
   stage.atEnd(() => proxy.close())
-  const millrace = await stage.millrace(
-    `
-lake.root: s3://${BUCKET}/lake
-storage.s3: { endpoint: ${server.endpoint}, region: ${server.region}, access-key-id: ${server.accessKeyId}, secret-access-key: ${server.secretAccessKey}, path-style: true }
-snapshot.age.ms: 2 s
-tables:
-  ${TABLE}:
-    columns: { ts: timestamptz required, id: long required, ${columnsOf(TEXTS, 'string')}, ${columnsOf(LONGS, 'long')}, ${columnsOf(DOUBLES, 'double')} }
-    sort: [ts]
-log.level: warn
-`,
-  )
-  const files = await fillTable(stage, millrace, rows)
+  const millrace = await stage.millrace(wideSettings(server, BUCKET))
+  const files = await fillWideTable(stage, millrace, rows)
   const local = files.map(({ path }) => join(server.folder!, path.replace('s3://', '')))
   const results: { columns: string; needed: number; cold: Cold }[] = []
   const duckdb = await startBareDuckdb({ threads: 2 })
   stage.atEnd(() => duckdb.close())
   const list = local.map((file) => `'${file}'`).join(', ')
-  await duckdb.run(`CREATE VIEW ${TABLE} AS SELECT * FROM read_parquet([${list}])`)
+  await duckdb.run(`CREATE VIEW ${WIDE_TABLE} AS SELECT * FROM read_parquet([${list}])`)
   for (const { columns, sql } of QUESTIONS) {
     const cold = await askCold(millrace, proxy, sql)
     const difference = differenceOf(cold.rows, (await duckdb.run(sql)).rows, TOLERANCE)
@@ -126,52 +108,6 @@ log.level: warn
       'nothing that time would tell: these are counts of bytes. Footers, and gaps joined into one request, are the difference to 1.',
     numbers: { rows, worstRatio: worst, worstWireRatio: Math.max(...wireRatios), files: files.length },
   }
-}
-
-function columnsOf(names: readonly string[], type: string): string {
-  return names.map((name) => `${name}: ${type}`).join(', ')
-}
-
-async function fillTable(stage: Stage, millrace: Millrace, rows: number): Promise<readonly LiveFile[]> {
-  const ingest = await millrace.start('ingest')
-  const started = performance.now()
-  for (let start = 0; start < rows; start += ROWS_PER_REQUEST) {
-    const lines: string[] = []
-    for (let index = start; index < Math.min(rows, start + ROWS_PER_REQUEST); index += 1) lines.push(wideRow(index))
-    const { status, body } = await millrace.ingest(TABLE, lines.join('\n'))
-    if (status !== 200) throw new Error(`${status} ${JSON.stringify(body)}`)
-  }
-  stage.say(`${rows} rows over HTTP in ${((performance.now() - started) / 1000).toFixed(1)} s`)
-  const compactor = await millrace.start('compactor')
-  const lake = await openLakeReader(millrace.configFile)
-  try {
-    await waitForLake(lake, TABLE, ({ segments }) => segments.length === 0)
-    // Ends after the work under way: the snapshot does not change while it is read.
-    await compactor.stop()
-    await ingest.stop()
-    const { files } = await lake.snapshot(TABLE)
-    const there = files.reduce((sum, file) => sum + file.rowCount, 0)
-    if (there !== rows) throw new Error(`${there} rows in the snapshot, ${rows} were sent`)
-    return files
-  } finally {
-    await lake.close()
-  }
-}
-
-function wideRow(index: number): string {
-  const bits = (Math.imul(index + 1, 0x9e3779b1) ^ (index >>> 7)) >>> 0
-  const row: Record<string, unknown> = { ts: new Date(1_767_225_600_000 + index * 40).toISOString(), id: index }
-  row.region = `region-${bits % 12}`
-  row.plan = ['free', 'team', 'large'][bits % 3]
-  row.host = `host-${bits % 400}.example.net`
-  row.agent = `agent/${bits % 7}.${bits % 31}`
-  LONGS.forEach((name, place) => {
-    row[name] = (bits >>> place) % 1_000_003
-  })
-  DOUBLES.forEach((name, place) => {
-    row[name] = ((bits >>> place) % 100_000) / 64
-  })
-  return JSON.stringify(row)
 }
 
 async function askCold(

@@ -22,33 +22,88 @@ export type MappedFile = {
   /** What DuckDB opens. */
   readonly localFile: string
   readonly footer: ParquetFooter
+  /** Only these rows of it, sorted and disjoint, each range a branch of its own; left out: all. No other row group is looked at. */
+  readonly rows?: readonly RowRange[]
+}
+
+/** Rows by their place in the file, `[start, end)`. */
+export type RowRange = { readonly start: number; readonly end: number }
+
+/** Names of the columns that say where a row is: what DuckDB opens, and the row's place in that file. */
+export const FILE_COLUMN = '__millrace_file'
+export const ROW_COLUMN = '__millrace_row'
+
+/** Columns of files that DuckDB's own about files and rows would hide. */
+const FILE_NAMES: ReadonlySet<string> = new Set(['filename', 'file_row_number', 'file_index'])
+
+/** False where a column of the table has a name that DuckDB gives to a row's place. */
+export function mayTellPlaces(schemas: readonly Pick<TableSchema, 'columns'>[]): boolean {
+  return !schemas.some(({ columns }) => columns.some(({ name }) => FILE_NAMES.has(name.toLowerCase())))
+}
+
+export type RelationOptions = {
+  /** With `FILE_COLUMN` and `ROW_COLUMN` besides. */
+  readonly withPlaces?: boolean
 }
 
 export function relationSql(
   files: readonly MappedFile[],
   schemas: readonly TableSchema[],
   wanted: readonly Column[],
+  options: RelationOptions = {},
 ): string {
-  if (files.length === 0) return emptyRelationSql(wanted)
+  const found = relationGroups(files, schemas, wanted)
+  if (found.length === 0) return emptyRelationSql(wanted, options)
+  const places = options.withPlaces ? `, filename AS ${FILE_COLUMN}, file_row_number AS ${ROW_COLUMN}` : ''
+  const named = options.withPlaces ? ', filename=true' : ''
+  return found
+    .map(({ select, locals, rows }) => {
+      const list = locals.map(quoteText).join(', ')
+      const numbered = options.withPlaces || rows !== '' ? ', file_row_number=true' : ''
+      const where = rows === '' ? '' : ` WHERE ${rows}`
+      return `SELECT ${select}${places} FROM read_parquet([${list}], hive_partitioning=false, union_by_name=false${named}${numbered})${where}`
+    })
+    .join(' UNION ALL ')
+}
+
+type RelationGroup = { readonly select: string; readonly locals: string[]; readonly rows: string }
+
+/** Files that one `read_parquet` reads. */
+export function relationGroups(
+  files: readonly MappedFile[],
+  schemas: readonly TableSchema[],
+  wanted: readonly Column[],
+): readonly RelationGroup[] {
   // One read has the columns of its first file: others must have the same types, not only the same names.
-  const groups = new Map<string, { readonly select: string; readonly locals: string[] }>()
+  const groups = new Map<string, RelationGroup>()
   const typesOf = new Map<TableSchema, string>()
   for (const file of files) {
     const written = schemaOfFile(file, schemas)
     const select = selectOf(file, written, wanted)
     const types = typesOf.get(written) ?? typesText(written, wanted)
     typesOf.set(written, types)
-    const key = `${select}\n${types}`
-    const group = groups.get(key)
-    if (group) group.locals.push(file.localFile)
-    else groups.set(key, { select, locals: [file.localFile] })
+    // DuckDB skips row groups by one range of rows' numbers, as by any column's bounds, but not by several joined by OR.
+    const ranges = file.rows?.map(({ start, end }) => `file_row_number BETWEEN ${start} AND ${end - 1}`)
+    for (const rows of ranges ?? ['']) {
+      const key = `${select}\n${types}\n${rows}`
+      const group = groups.get(key)
+      if (group) group.locals.push(file.localFile)
+      else groups.set(key, { select, locals: [file.localFile], rows })
+    }
   }
-  return [...groups.values()]
-    .map(({ select, locals }) => {
-      const list = locals.map(quoteText).join(', ')
-      return `SELECT ${select} FROM read_parquet([${list}], hive_partitioning=false, union_by_name=false)`
-    })
-    .join(' UNION ALL ')
+  const found = [...groups.values()]
+  // A single branch would be read a second time by DuckDB's late materialisation, for further columns and without its rows:
+  // a branch behind the file's end prevents that.
+  const [only] = found
+  if (found.length !== 1 || only.rows === '') return found
+  const rows = files[0].footer.rowCount
+  return [only, { ...only, locals: only.locals.slice(0, 1), rows: `file_row_number BETWEEN ${rows} AND ${rows}` }]
+}
+
+/** Whether a nested column is read as the file has it: DuckDB then reads only the fields that a statement uses. */
+export function isReadAsWritten(file: MappedFile, schemas: readonly TableSchema[], column: Column): boolean {
+  const own = schemaOfFile(file, schemas).columns.find(({ fieldId }) => fieldId === column.fieldId)
+  return own !== undefined && readsAlike(own.type, column.type)
 }
 
 function typesText({ columns }: TableSchema, wanted: readonly Column[]): string {
@@ -59,8 +114,9 @@ function typesText({ columns }: TableSchema, wanted: readonly Column[]): string 
     .join(', ')
 }
 
-export function emptyRelationSql(wanted: readonly Column[]): string {
+export function emptyRelationSql(wanted: readonly Column[], { withPlaces }: RelationOptions = {}): string {
   const columns = wanted.map((column) => `${nullOf(column.type)} AS ${quoteName(column.name)}`)
+  if (withPlaces) columns.push(`CAST(NULL AS VARCHAR) AS ${FILE_COLUMN}`, `CAST(NULL AS BIGINT) AS ${ROW_COLUMN}`)
   return `SELECT ${columns.join(', ')} WHERE false`
 }
 

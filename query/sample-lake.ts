@@ -11,6 +11,7 @@ import { createEngine } from '../lake/engine/create-engine.ts'
 import type { Engine } from '../lake/engine/engine.ts'
 import { fieldIdsSql } from '../lake/field-ids.ts'
 import { duckdbType, quoteName, quoteText, SCHEMA_ID_KEY } from '../lake/file-mapping.ts'
+import { dataFileFromFooter } from '../lake/iceberg/data-file.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import { defineTable } from '../lake/table-definition.ts'
@@ -46,8 +47,6 @@ export type SampleLake = {
   addRows(table: Table, select: string, options?: FileOptions): Promise<string>
   close(): Promise<void>
 }
-
-const BOUNDED_KINDS = ['int', 'long', 'float', 'double', 'string', 'date', 'timestamp', 'timestamptz']
 
 export async function createSampleLake(world: World = createTestWorld()): Promise<SampleLake> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-query-'))
@@ -121,7 +120,7 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
           rowCount: footer.rowCount,
           bytes: (await stat(localFile)).size,
           etag: undefined,
-          bounds: options.withBounds === false ? [] : boundsOf(footer, schema),
+          bounds: options.withBounds === false ? [] : boundsOf(footer, schema, table),
           sources: [{ ...key, range, rows: footer.rowCount }],
           touched: { grain: 'all', values: [] },
         },
@@ -172,15 +171,16 @@ export async function createSampleLake(world: World = createTestWorld()): Promis
   }
 }
 
-/** The union of the row groups' statistics, which for these types are Iceberg's single values. */
-function boundsOf(footer: ParquetFooter, schema: TableSchema): ColumnBounds[] {
-  return schema.columns.flatMap((column) => {
-    if (!BOUNDED_KINDS.includes(column.type.kind) || footer.rowGroups.length !== 1) return []
-    const index = footer.columns.findIndex((leaf) => leaf.fieldId === column.fieldId)
-    const statistics = footer.rowGroups[0].chunks[index].statistics
-    if (statistics?.nullCount === undefined || !statistics.minExact || !statistics.maxExact) return []
-    return [{ fieldId: column.fieldId, nullCount: statistics.nullCount, lower: statistics.min, upper: statistics.max }]
-  })
+/** As a manifest would keep them. */
+function boundsOf(footer: ParquetFooter, schema: TableSchema, table: Table): ColumnBounds[] {
+  const facts = { path: 'sample', bytes: 0, footer, table, schema, partition: [], sortOrderId: 0 }
+  const { nullCounts, lowerBounds, upperBounds } = dataFileFromFooter(facts)
+  return [...nullCounts].map(([fieldId, nullCount]) => ({
+    fieldId,
+    nullCount,
+    lower: lowerBounds.get(fieldId),
+    upper: upperBounds.get(fieldId),
+  }))
 }
 
 /** What `startQuery` reads of the settings. */

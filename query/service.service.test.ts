@@ -108,6 +108,25 @@ describe('answers', () => {
     expect((answer.stats as { bytes_needed: number }).bytes_needed).toBeGreaterThan(0)
   })
 
+  test('EXPLAIN ANALYZE runs and tells what was read, as another row of the plan; EXPLAIN reads nothing', async () => {
+    const sql = 'SELECT origin, count(*) FROM flights WHERE delay < $1 GROUP BY 1'
+    const answer = await json({ sql: `EXPLAIN ANALYZE ${sql}`, params: [300] })
+    expect(answer.columns).toEqual([
+      { name: 'explain_key', type: 'VARCHAR' },
+      { name: 'explain_value', type: 'VARCHAR' },
+    ])
+    const [[key, plan], [ours, text]] = answer.data as string[][]
+    expect([key, ours]).toEqual(['analyzed_plan', 'millrace_reading'])
+    expect(plan).toContain('Total Time')
+    expect(text).toMatch(/table flights\n {2}files {13}1\n {2}files pruned {6}0 .*\n {2}row groups {8}1\n/)
+    expect(text).toMatch(/bytes needed {6}[1-9]\d*\n {2}bytes fetched {5}0\n {2}requests {10}0\n {2}cache hits {8}1$/)
+    const explained = await json({ sql: `explain (format json) ${sql}`, params: [300] })
+    const lines = explained.data as string[][]
+    expect(lines.map(([name]) => name)).toEqual(['physical_plan', 'millrace_reading'])
+    expect(JSON.parse(lines[0][1])).toHaveLength(1)
+    expect((await errorOf({ sql: 'EXPLAIN ANALYZE SELECT nothing FROM flights' })).status).toBe(400)
+  })
+
   test('csv, jsonl and arrow carry the same facts in headers', async () => {
     const sql = 'SELECT origin, delay FROM flights ORDER BY delay LIMIT 2'
     const csv = await post({ sql, format: 'csv' })

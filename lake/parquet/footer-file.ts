@@ -4,6 +4,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import type { ByteRange } from '../object-store/object-store.ts'
 import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
 
@@ -34,9 +35,10 @@ export async function readFooter(
   name: string,
   size: number,
   tail: (bytes: number) => Promise<Uint8Array>,
+  guessBytes = FOOTER_GUESS_BYTES,
 ): Promise<ParquetFooter> {
   try {
-    const first = parseFooter(await tail(Math.min(size, FOOTER_GUESS_BYTES)), size)
+    const first = parseFooter(await tail(Math.min(size, guessBytes)), size)
     if (!('needBytes' in first)) return first
     const second = parseFooter(await tail(first.needBytes), size)
     if (!('needBytes' in second)) return second
@@ -56,4 +58,21 @@ async function readTail(handle: FileHandle, size: number, length: number): Promi
     read += bytesRead
   }
   return tail
+}
+
+/** Some bytes of a file on this machine; fewer when it ends before. */
+export async function readLocalBytes(localFile: string, { start, end }: ByteRange): Promise<Uint8Array> {
+  const handle = await open(localFile, 'r')
+  try {
+    const bytes = new Uint8Array(end - start)
+    let read = 0
+    while (read < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, read, bytes.length - read, start + read)
+      if (bytesRead === 0) break
+      read += bytesRead
+    }
+    return bytes.subarray(0, read)
+  } finally {
+    await handle.close()
+  }
 }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { ColumnType } from '../../schemas/column-type.ts'
 import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
-import { type ColumnFilter, type FilterValue, mayFileMatch, pruneRowGroups } from './prune.ts'
+import { type FilterValue, mayFileMatch, type PlainFilter, pruneRowGroups } from './prune.ts'
 import { type SampleValue, sampleBatch } from './sample-batches.ts'
 import { writeParquet } from './write.ts'
 
@@ -26,7 +26,7 @@ function compare(a: FilterValue, b: FilterValue): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function passes(found: SampleValue, filter: ColumnFilter): boolean {
+function passes(found: SampleValue, filter: PlainFilter): boolean {
   if (filter.op === 'is null') return found === null
   if (found === null) return false
   const value = found as FilterValue
@@ -95,7 +95,7 @@ test('no row group and no file with a matching row is dropped, of any type', () 
           : op === 'in'
             ? { op, type, values: constants }
             : { op, type, value: constants.length === 1 ? own : constants[0] }
-      const filter: ColumnFilter = { ...(byPath ? { path: 'c' } : { fieldId: 16 }), ...condition }
+      const filter: PlainFilter = { ...(byPath ? { path: 'c' } : { fieldId: 16 }), ...condition }
       const matching = new Set(values.flatMap((value, i) => (passes(value, filter) ? [Math.floor(i / 3)] : [])))
       const kept = new Set(pruneRowGroups(footerOf(written.bytes), [filter]))
       expect([...matching].filter((group) => !kept.has(group))).toEqual([])
@@ -126,7 +126,7 @@ test('what can hold no row is dropped', () => {
   const batch = sampleBatch(columns)
   const written = writeParquet(batch, OPTIONS)
   const footer = footerOf(written.bytes)
-  const kept = (...filters: ColumnFilter[]) => pruneRowGroups(footer, filters)
+  const kept = (...filters: PlainFilter[]) => pruneRowGroups(footer, filters)
   const long: ColumnType = { kind: 'long' }
   expect(kept()).toEqual([0, 1, 2, 3])
   expect(kept({ path: 'n', op: '=', type: long, value: 4n })).toEqual([1])
@@ -158,7 +158,7 @@ test('what is not known is kept', () => {
     { name: 't', type: { kind: 'timestamp' }, values: [1n, 2n, 3n] },
   ])
   const footer = footerOf(writeParquet(batch, OPTIONS).bytes)
-  const kept = (filter: ColumnFilter) => pruneRowGroups(footer, [filter])
+  const kept = (filter: PlainFilter) => pruneRowGroups(footer, [filter])
   expect(kept({ path: 'f', op: '>', type: { kind: 'double' }, value: 5 })).toEqual([0])
   expect(kept({ path: 'f', op: '=', type: { kind: 'double' }, value: Number.NaN })).toEqual([0])
   expect(kept({ path: 'f', op: '=', type: { kind: 'double' }, value: 5 })).toEqual([])
@@ -176,6 +176,6 @@ test('a number that is rounded before it is compared still finds its row', () =>
   const doubles = footerOf(
     writeParquet(sampleBatch([{ name: 'f', type: { kind: 'double' }, values: [2 ** 53] }]), OPTIONS).bytes,
   )
-  const past: ColumnFilter = { path: 'f', op: '=', type: { kind: 'long' }, value: 2n ** 53n + 1n }
+  const past: PlainFilter = { path: 'f', op: '=', type: { kind: 'long' }, value: 2n ** 53n + 1n }
   expect(pruneRowGroups(doubles, [past])).toEqual([0])
 })

@@ -14,8 +14,10 @@ export type PlanRangesOptions = {
   readonly coalesceGap?: number
   /** Joining stops here; 16 MiB. */
   readonly rangeMax?: number
-  /** Bytes read along, as a part of the needed ones; 0.05. */
+  /** Bytes read along, as a part of the needed ones; 0.03: with footers and headers, 0.05 in all. */
   readonly overReadRatio?: number
+  /** Bytes that may be read along at least, however few are needed; 0. */
+  readonly overReadMin?: number
   /** Columns whose bloom filters are needed: those compared for equality. */
   readonly bloom?: ReadonlySet<string>
 }
@@ -36,24 +38,58 @@ export function planRanges(
   rowGroups: Iterable<number>,
   options: PlanRangesOptions = {},
 ): RangePlan {
-  const { coalesceGap = 1 << 20, rangeMax = 16 << 20, overReadRatio = 0.05, bloom } = options
-  const paths = [...new Set(columnPaths)]
-  const wanted = footer.columns.flatMap((column, i) => (paths.some((path) => isUnder(column.path, path)) ? [i] : []))
+  const needed = neededRanges(footer, leavesUnder(footer, columnPaths), rowGroups)
+  const blooms =
+    options.bloom === undefined
+      ? []
+      : bloomRanges(
+          footer,
+          leavesUnder(footer, columnPaths).filter((leaf) => leavesUnder(footer, options.bloom ?? []).includes(leaf)),
+          rowGroups,
+        )
+  return joinRanges([...needed, ...blooms], options)
+}
+
+/** Indices of leaves. */
+export function leavesUnder(footer: ParquetFooter, paths: Iterable<string>): number[] {
+  const wanted = [...new Set(paths)]
+  return footer.columns.flatMap((column, i) => (wanted.some((path) => isUnder(column.path, path)) ? [i] : []))
+}
+
+/** The chunks of these leaves in these row groups. */
+export function neededRanges(
+  footer: ParquetFooter,
+  leaves: readonly number[],
+  rowGroups: Iterable<number>,
+): ByteRange[] {
   const needed: ByteRange[] = []
   for (const index of new Set(rowGroups)) {
-    const group = footer.rowGroups[index]
-    for (const column of wanted) {
-      const chunk = group.chunks[column]
-      if (chunk.end > chunk.start) needed.push({ start: chunk.start, end: chunk.end })
-      if (bloom !== undefined && [...bloom].some((path) => isUnder(footer.columns[column].path, path))) {
-        const filter = bloomRange(footer, chunk)
-        if (filter !== undefined) needed.push(filter)
-      }
+    for (const leaf of leaves) {
+      const { start, end } = footer.rowGroups[index].chunks[leaf]
+      if (end > start) needed.push({ start, end })
     }
   }
+  return needed
+}
+
+/** Their bloom filters, where they have any. */
+export function bloomRanges(
+  footer: ParquetFooter,
+  leaves: readonly number[],
+  rowGroups: Iterable<number>,
+): ByteRange[] {
+  return [...new Set(rowGroups)].flatMap((index) =>
+    leaves.flatMap((leaf) => bloomRange(footer, footer.rowGroups[index].chunks[leaf]) ?? []),
+  )
+}
+
+/** Near ones joined. */
+export function joinRanges(needed: readonly ByteRange[], options: PlanRangesOptions = {}): RangePlan {
+  const { coalesceGap = 1 << 20, rangeMax = 16 << 20, overReadRatio = 0.03, overReadMin = 0 } = options
   const merged = mergeRanges(needed)
   const neededBytes = totalBytes(merged)
-  const ranges = joinNear(merged, coalesceGap, rangeMax, Math.floor(neededBytes * overReadRatio))
+  const overReadMax = Math.max(overReadMin, Math.floor(neededBytes * overReadRatio))
+  const ranges = joinNear(merged, coalesceGap, rangeMax, overReadMax)
   return { ranges, neededBytes, plannedBytes: totalBytes(ranges) }
 }
 
@@ -62,7 +98,7 @@ function isUnder(leaf: string, path: string): boolean {
 }
 
 /** Without a recorded length: up to whatever comes next in the file, or the footer. */
-function bloomRange(footer: ParquetFooter, chunk: ColumnChunk): ByteRange | undefined {
+export function bloomRange(footer: ParquetFooter, chunk: ColumnChunk): ByteRange | undefined {
   if (chunk.bloomFilter === undefined) return undefined
   const { start, end } = chunk.bloomFilter
   if (end !== undefined) return end > start ? { start, end } : undefined

@@ -29,7 +29,7 @@ import type { ByteRange, ObjectStore } from '../object-store/object-store.ts'
 import { fileMissing } from '../object-store/store-errors.ts'
 import { readFooter, readLocalFooter } from '../parquet/footer-file.ts'
 import type { ParquetFooter } from '../parquet/parquet.ts'
-import { mergeRanges } from '../parquet/ranges.ts'
+import { mergeRanges, totalBytes } from '../parquet/ranges.ts'
 import { findCopy, moveCopy } from './copies.ts'
 import { createEvictionOrder } from './eviction-order.ts'
 import { createLimiter } from './limiter.ts'
@@ -92,7 +92,11 @@ export type RangeCache = {
     ranges: readonly ByteRange[],
     signal?: AbortSignal,
     checksum?: string,
+    /** How long the footer probably is: read in one GET when it is no longer. */
+    footerBytes?: number,
   ): Promise<EnsuredFile>
+  /** How many bytes of these ranges `ensure` would fetch now; 0 for a file that is opened where it is. */
+  missingBytes(path: string, size: number, etag: string | undefined, ranges: readonly ByteRange[]): number
   stats(): RangeCacheStats
   /** Stops what is being fetched; the files stay for the next process. */
   close(): Promise<void>
@@ -299,6 +303,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     size: number,
     cost: Cost,
     signal: AbortSignal | undefined,
+    footerBytes?: number,
   ): Promise<ParquetFooter> {
     const key = footerKey(file.path, size, file.etag)
     const known = footers.get(key)
@@ -307,10 +312,11 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
       add(cost, await file.fill([wholeOr({ start: size - known.footerBytes, end: size }, size)], signal))
       return known
     }
-    const footer = await readFooter(file.path, size, async (bytes) => {
+    const tail = async (bytes: number) => {
       add(cost, await file.fill([wholeOr({ start: size - bytes, end: size }, size)], signal))
       return file.read({ start: size - bytes, end: size })
-    })
+    }
+    const footer = await readFooter(file.path, size, tail, footerBytes)
     remember(footerKey(file.path, size, file.etag), footer)
     return footer
   }
@@ -383,6 +389,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     ranges: readonly ByteRange[],
     signal?: AbortSignal,
     checksum?: string,
+    footerBytes?: number,
   ): Promise<EnsuredFile> {
     signal?.throwIfAborted()
     checkRanges(path, size, ranges)
@@ -395,7 +402,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     const fill = async (each: SparseFile) => {
       if (size <= wholeFileBytesMax) add(cost, await each.fill([{ start: 0, end: size }], signal))
       else {
-        await footerOf(each, size, cost, signal)
+        await footerOf(each, size, cost, signal, footerBytes)
         add(cost, await each.fill(mergeRanges(ranges), signal))
       }
     }
@@ -416,6 +423,12 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   return {
     footer,
     ensure,
+    missingBytes(path, size, etag, ranges) {
+      if (path.startsWith(FILE_SCHEME)) return 0
+      const file = files.get(path)
+      const wanted = size <= wholeFileBytesMax ? [{ start: 0, end: size }] : ranges
+      return file?.isFor(size, etag) ? file.missingBytes(wanted) : totalBytes(mergeRanges(wanted))
+    },
     stats: () => ({
       files: files.size,
       bytes: space.usedBytes(),

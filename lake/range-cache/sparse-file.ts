@@ -51,6 +51,8 @@ export type SparseFile = {
   unpin(): void
   /** The ranges hold the object's bytes when it resolves. Only on a pinned file. */
   fill(ranges: readonly ByteRange[], signal: AbortSignal | undefined): Promise<FillCost>
+  /** Bytes of these ranges that nobody has brought, nor is bringing. */
+  missingBytes(ranges: readonly ByteRange[]): number
   /** Bytes that `fill` brought. */
   read(range: ByteRange): Promise<Uint8Array>
   /** Compare everything with its checksum before the next use. */
@@ -391,6 +393,8 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
       dropIfDone()
     },
     fill,
+    missingBytes: (ranges) =>
+      totalBytes(subtractRanges(mergeRanges(ranges), mergeRanges([...published, ...proposed, ...flights]))),
     async read(range) {
       return readAt(await handle(), range)
     },

@@ -58,6 +58,7 @@ export function statsOf({ stats, result }: QueryOutcome, elapsedMs: number): Rec
     bytes_needed: stats.bytesNeeded,
     bytes_fetched: stats.bytesFetched,
     requests: stats.requests,
+    cache_hits: stats.cacheHits,
   }
 }
 

@@ -52,6 +52,7 @@ const wholeResult = z.looseObject({
     bytes_needed: count,
     bytes_fetched: count,
     requests: count,
+    cache_hits: count,
   }),
   tables: z.array(
     z.looseObject({

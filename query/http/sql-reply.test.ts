@@ -44,6 +44,8 @@ test('a query that runs again after its columns were told has one head in its re
     bytesNeeded: 1,
     bytesFetched: 1,
     requests: 1,
+    cacheHits: 0,
+    byTable: new Map(),
   }
   const facts = { tables: [], stats }
   const columns = [{ name: 'a', type: 'BIGINT' }]

@@ -10,19 +10,18 @@
  * When quotes do not come out even, nothing of the text is believed. Fields of structs are printed as they are, without quotes:
  * `t3_c16.name>5`. Such a comparison is left out, and a name that would end it excludes all (`isPlainInPlan`).
  */
-import type { ColumnFilter, FilterValue } from '../../lake/parquet/prune.ts'
+import type { FilterValue, PlainFilter } from '../../lake/parquet/prune.ts'
 import type { ColumnType } from '../../schemas/column-type.ts'
-
-type Token = { readonly kind: 'word' | 'symbol' | 'text' | 'line'; readonly text: string }
+import { isWord, splitAt, type Token, tokenize } from './plan-text.ts'
 
 export function readFilters(
   text: string,
   tableId: number,
   typeOf: (fieldId: number) => ColumnType | undefined,
-): ColumnFilter[] {
+): PlainFilter[] {
   const tokens = tokenize(text)
   if (!tokens) return []
-  const filters: ColumnFilter[] = []
+  const filters: PlainFilter[] = []
   for (const line of splitAt(tokens, (token) => token.kind === 'line')) {
     const plain = isWord(line[0], 'optional') && line[1]?.text === ':' ? line.slice(2) : line
     if (
@@ -43,42 +42,11 @@ export function isPlainInPlan(name: string): boolean {
   return tokens?.every((token) => token.kind !== 'line' && token.kind !== 'text' && !isWord(token, 'AND')) ?? false
 }
 
-function tokenize(text: string): Token[] | undefined {
-  const tokens: Token[] = []
-  const pattern =
-    /'((?:[^']|'')*)'|(\n)|([A-Za-z_][A-Za-z0-9_]*)|(-?\d[\d.]*(?:[eE][+-]?\d+)?)|(>=|<=|!=|<>|::|[=<>(),:])|([ \t\r]+)|([\s\S])/g
-  for (const [, literal, line, word, number, symbol, blank, other] of text.matchAll(pattern)) {
-    if (literal !== undefined) tokens.push({ kind: 'text', text: literal.replaceAll("''", "'") })
-    else if (line !== undefined) tokens.push({ kind: 'line', text: line })
-    else if (word !== undefined) tokens.push({ kind: 'word', text: word })
-    else if (number !== undefined) tokens.push({ kind: 'word', text: number })
-    else if (symbol !== undefined) tokens.push({ kind: 'symbol', text: symbol })
-    else if (blank === undefined) {
-      if (other === "'") return undefined
-      tokens.push({ kind: 'symbol', text: other })
-    }
-  }
-  return tokens
-}
-
-function splitAt(tokens: readonly Token[], isSeparator: (token: Token) => boolean): Token[][] {
-  const parts: Token[][] = [[]]
-  for (const token of tokens) {
-    if (isSeparator(token)) parts.push([])
-    else parts.at(-1)?.push(token)
-  }
-  return parts.filter((part) => part.length > 0)
-}
-
-function isWord(token: Token | undefined, word: string): boolean {
-  return token?.kind === 'word' && token.text === word
-}
-
 function readAtom(
   given: readonly Token[],
   tableId: number,
   typeOf: (fieldId: number) => ColumnType | undefined,
-): ColumnFilter | undefined {
+): PlainFilter | undefined {
   const isWrapped = given[0]?.text === '(' && given[0].kind === 'symbol' && given.at(-1)?.text === ')'
   const tokens = isWrapped ? given.slice(1, -1) : given
   const name = /^t(\d+)_c(\d+)$/.exec(tokens[0]?.kind === 'word' ? tokens[0].text : '')
@@ -113,8 +81,18 @@ function readLiteral(tokens: readonly Token[], type: ColumnType): FilterValue | 
   if (!first || first.kind === 'symbol') return undefined
   if (colons !== undefined && colons.text !== '::') return undefined
   const cast = castTokens.map((token) => token.text).join(' ')
-  if (first.kind === 'text') return first.text.includes('\n') ? undefined : readQuoted(first.text, cast, type)
-  return cast === '' && colons === undefined ? readBare(first.text, type) : undefined
+  return first.kind === 'word' && colons !== undefined
+    ? undefined
+    : literalValue({ text: first.text, isQuoted: first.kind === 'text', cast }, type)
+}
+
+/** `cast` is what stands after `::`. */
+export function literalValue(
+  { text, isQuoted, cast }: { readonly text: string; readonly isQuoted: boolean; readonly cast: string },
+  type: ColumnType,
+): FilterValue | undefined {
+  if (isQuoted) return text.includes('\n') ? undefined : readQuoted(text, cast, type)
+  return cast === '' ? readBare(text, type) : undefined
 }
 
 const LONG_MIN = -(2n ** 63n)

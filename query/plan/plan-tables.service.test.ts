@@ -203,8 +203,9 @@ describe('pruning', () => {
       t: fc.option(fc.integer({ min: -100_000, max: 100_000 })),
       b: fc.option(fc.boolean()),
     })
-    // Without IS DISTINCT FROM: DuckDB itself answers wrongly when it is in an OR (the test below).
-    const operator = fc.constantFrom('=', '<', '<=', '>', '>=', '!=', 'IS NOT DISTINCT FROM')
+    // Without IS DISTINCT FROM, nor its opposite, which a NOT makes it: DuckDB itself answers wrongly when it is in an OR (the
+    // test below).
+    const operator = fc.constantFrom('=', '<', '<=', '>', '>=', '!=')
     const comparison = fc.oneof(
       fc.tuple(operator, fc.integer({ min: -50, max: 50 })).map(([op, v]) => `i ${op} ${v}`),
       fc

@@ -2,49 +2,63 @@
  * From table versions and a checked statement to views that DuckDB can open:
  *
  *   1. EXPLAIN over stubs: which columns and filters each scan has
- *   2. files: those whose bounds let a row through; the rest is never opened
- *   3. footers of those files (kept in memory): is the file what its schema says, which row groups can match
- *   4. remote files: exactly the column chunks needed, into sparse local files; local files are opened where they are
- *   5. one temp view per table over the files that are left
+ *   2. files: those whose table partition and bounds let a row through; the rest is never opened
+ *   3. footers of those files (kept in memory): is the file what its schema says, which row groups can match, by statistics and,
+ *      for equalities, bloom filters
+ *   4. a statement that needs few rows of one table: which ones, before the other columns are fetched
+ *   5. remote files: exactly the column chunks needed, into sparse local files; local files are opened where they are
+ *   6. one temp view per table over the files, or the rows of them, that are left
  *
  * What can fail: a file that is gone (`file-missing`), damaged or not of its schema (`file-damaged`,
  * `file-schema-mismatch`, naming it), no room in the cache (`overloaded`), S3 away (`store-unavailable`).
  */
 
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
-import { withoutPrefix } from '../../lake/engine/duckdb-error.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
-import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
-import { type MappedFile, quoteName, relationSql } from '../../lake/file-mapping.ts'
+import {
+  isReadAsWritten,
+  type MappedFile,
+  mayTellPlaces,
+  quoteName,
+  relationGroups,
+  relationSql,
+} from '../../lake/file-mapping.ts'
 import { PLACE_COLUMNS, unmaskedSql, withPlaceColumns } from '../../lake/mask-sql.ts'
-import type { ByteRange } from '../../lake/object-store/object-store.ts'
-import type { ParquetFooter } from '../../lake/parquet/parquet.ts'
-import { pruneRowGroups } from '../../lake/parquet/prune.ts'
-import { planRanges } from '../../lake/parquet/ranges.ts'
+import { FILE_SCHEME } from '../../lake/object-store/object-path.ts'
+import { mergeRanges, totalBytes } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
-import { inParallel } from '../../runtime/in-parallel.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
-import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
+import type { Column } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
 import type { Statement } from '../statement/statement.ts'
-import { createLiftedNeeds, type LiftedStatement } from './lifted-needs.ts'
-import { needsEverything, type ScanNeeds, scanNeeds } from './scan-needs.ts'
+import type { LiftedStatement } from './lifted-needs.ts'
+import { emptyTableStats, filesPruned, type PlanStats, type TableStats, totalStats } from './plan-stats.ts'
+import {
+  createFilesReader,
+  type FilesReader,
+  type OpenFile,
+  type ReadSavings,
+  type SettledFile,
+  type SettleOptions,
+} from './read-files.ts'
+import { keptRowGroups } from './row-groups.ts'
+import type { ScanNeeds, TableScan } from './scan-needs.ts'
+import {
+  type AskedStatement,
+  type AskOptions,
+  createNeedsReader,
+  currentSchema,
+  everything,
+  type StatementNeeds,
+  wantedColumns,
+} from './statement-needs.ts'
+import { type StatementShape, statementShape, wholeTreeSql } from './statement-shape.ts'
 import type { Stubs } from './stubs.ts'
-import { mayHoldRows, type TableFile, type TableFileReader } from './table-files.ts'
+import { type TableFile, type TableFileReader, whyPruned } from './table-files.ts'
+import { filesOfShape, lookForRows, onlyHolding, placesSql, rowGroupsOfShape } from './wanted-rows.ts'
 
-export type PlanStats = {
-  files: number
-  filesPruned: number
-  rowGroups: number
-  rowGroupsPruned: number
-  /** Rows of the row groups that are left. */
-  rows: number
-  /** Exactly the column chunks (and bloom filters) that the statement needs. */
-  bytesNeeded: number
-  /** Bytes and GETs that this query caused. */
-  bytesFetched: number
-  requests: number
-}
+export type { PlanStats } from './plan-stats.ts'
+export { currentSchema } from './statement-needs.ts'
 
 export type PlannedTable = {
   readonly version: TableVersion
@@ -71,7 +85,14 @@ export type PlannerParts = {
   readonly files: TableFileReader
   /** Footers read at a time. */
   readonly parallelMax: number
+  /** Tests with small files lower these. */
+  readonly savings?: Savings
 }
+
+export type Savings = {
+  /** Bytes of column chunks that looking for rows first must save; 1 MiB. */
+  readonly lookingMin: number
+} & ReadSavings
 
 export type PlanOptions = {
   /** Where to ask for the statement's plan; undefined: the planner's own engine. */
@@ -90,226 +111,177 @@ export type Planner = {
   plan(statement: PlannedStatement, versions: readonly TableVersion[], options: PlanOptions): Promise<QueryPlan>
 }
 
-const NEEDS_KEPT_MAX = 1000
-const NEEDS_KEY_LENGTH_MAX = 20_000
-
 /** `lifted`: others that differ only in the values they compare with need alike. */
 export type PlannedStatement = Statement & { readonly lifted?: LiftedStatement }
 
-type OpenedFile = MappedFile & { readonly ensured: EnsuredFile }
+const SAVINGS: Savings = {
+  lookingMin: 1 << 20,
+  restrictMin: 32 << 10,
+  bloomMin: 512 << 10,
+  wholeSegmentMax: 8 << 20,
+}
+const SHAPES_KEPT_MAX = 1000
+const SHAPE_KEPT_LENGTH_MAX = 20_000
+
+type Work = {
+  readonly asked: AskedStatement
+  readonly options: PlanOptions
+  readonly ask: AskOptions
+  readonly needs: StatementNeeds
+  readonly held: EnsuredFile[]
+  /** Column chunks are only counted: nothing of them is read. */
+  readonly isOnlyCounted: boolean
+  readonly bytesNeeded: () => number
+}
 
 export function createPlanner(parts: PlannerParts): Planner {
-  const { engine, stubs, cache, files: reader } = parts
-  const liftedNeeds = createLiftedNeeds<ReadonlyMap<number, ScanNeeds>>()
-  const recentNeeds = createRecent<ReadonlyMap<number, ScanNeeds>>(NEEDS_KEPT_MAX)
+  const { stubs, cache, files: reader, savings = SAVINGS } = parts
+  const needsReader = createNeedsReader({ stubs })
+  const shapes = createRecent<{ readonly shape: StatementShape | undefined }>(SHAPES_KEPT_MAX)
 
-  async function needsOf(
-    statement: PlannedStatement,
-    versions: readonly TableVersion[],
-    options: PlanOptions,
-  ): Promise<ReadonlyMap<number, ScanNeeds>> {
-    const everything = new Map(
-      versions.map(({ table }) => [
-        table.tableId,
-        needsEverything(wantedColumns(currentSchema(table), statement).map((column) => column.fieldId)),
-      ]),
-    )
-    if (versions.length === 0 || statement.kind === 'explain') return everything
-    const key = needsKey(statement, versions, options)
-    const known = key === undefined ? undefined : recentNeeds.get(key)
-    if (known) return known
-    const lifted = await liftedNeedsOf(statement, versions, options)
-    if (lifted) return lifted
-    try {
-      const needs = await explain(statement, versions, options)
-      if (key !== undefined) recentNeeds.set(key, needs)
-      return needs
-    } catch (error) {
-      // The statement itself is wrong: say so before any byte is fetched for it. Its positions count from EXPLAIN's text.
-      if (isMillraceError(error) && (error.kind === 'invalid' || error.kind === 'unavailable'))
-        throw withoutPrefix(error, EXPLAIN_PREFIX)
-      return everything
-    }
-  }
-
-  /** Without asking: a statement of the same shape was asked about, and the values are clear in a session of UTC. */
-  async function liftedNeedsOf(statement: PlannedStatement, versions: readonly TableVersion[], options: PlanOptions) {
-    if (!statement.lifted || statement.usesClock || options.sessionSetup.length > 0) return undefined
-    const schemas = versions.map(({ table }) => [table.tableId, currentSchema(table).schemaId])
-    return liftedNeeds.of(statement.lifted, statement.sql, options.params, schemas, (sql, params) =>
-      explain({ ...statement, sql }, versions, { ...options, params }),
-    )
-  }
-
-  async function explain(
-    statement: Statement,
-    versions: readonly TableVersion[],
-    options: PlanOptions,
-  ): Promise<ReadonlyMap<number, ScanNeeds>> {
-    const setup = [...options.sessionSetup]
-    for (const { table } of versions) {
-      const schema = currentSchema(table)
-      setup.push(await stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement)))
-    }
-    const plans: string[] = []
-    await (options.engine ?? engine).query(
-      {
-        queryId: 'plan',
-        setup,
-        sql: EXPLAIN_PREFIX + statement.sql,
-        params: options.params,
-        format: 'rows',
-        rowsMax: 100,
-        bytesMax: 64 * 1024 * 1024,
-        timeoutMs: options.timeoutMs,
-        isSmall: true,
-      },
-      { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
-      options.signal,
-    )
-    const typeOf = (tableId: number, fieldId: number) =>
-      currentSchema(versions.find(({ table }) => table.tableId === tableId)!.table).columns.find(
-        (column) => column.fieldId === fieldId,
-      )?.type
-    return scanNeeds(
-      plans[0] ?? '[]',
-      versions.map(({ table }) => table.tableId),
-      typeOf,
-      statement.usesClock,
-    )
-  }
-
-  async function planTable(
-    version: TableVersion,
-    needs: ScanNeeds,
-    statement: Statement,
-    options: PlanOptions,
-    stats: PlanStats,
-    opened: OpenedFile[],
-  ): Promise<{ readonly sql: string; readonly planned: PlannedTable }> {
-    const { table } = version
-    const schema = currentSchema(table)
-    const wanted = wantedColumns(schema, statement)
+  async function planTable(version: TableVersion, work: Work, stats: TableStats, opened: MappedFile[]) {
+    const { table, masks = [] } = version
+    const { options } = work
+    const wanted = wantedColumns(currentSchema(table), work.asked.hiddenColumns)
+    const { scans } = withPlaces(work.needs.ofTable.get(table.tableId)!, version)
     const { snapshotId, files } = await reader.filesOf(version)
-    const kept = files.filter((file) => mayHoldRows(file, table.schemas, needs.filters))
-    stats.files += files.length
-    stats.filesPruned += files.length - kept.length
-    const mapped: MappedFile[] = []
-    const isDescription = statement.kind === 'describe'
-    await inParallel(
-      isDescription ? [] : kept,
-      async (file) => {
-        const one = await openFile(file, needs, options, stats)
-        if (!one) return
-        opened.push(one)
-        mapped.push(one)
-      },
-      parts.parallelMax,
-    )
-    // In a fixed order, so that the same question over the same version reads its files in the same order.
-    mapped.sort((a, b) => (a.path < b.path ? -1 : 1))
-    const masks = version.masks ?? []
-    const relation = unmaskedSql(relationSql(mapped, table.schemas, withPlaceColumns(wanted, masks)), wanted, masks)
+    const kept = filesLeft(files, version, scans, stats)
+    const shape = await shapeOf(kept, version, work)
+    const fewer = shape === undefined ? kept : filesOfShape(kept, version, shape)
+    stats.filesPrunedByBounds += kept.length - fewer.length
+    const filesReader = createFilesReader({
+      cache,
+      stats,
+      signal: options.signal,
+      wholeFiles: options.wholeFiles,
+      parallelMax: parts.parallelMax,
+      savings,
+      held: work.held,
+    })
+    const open = await filesReader.open(fewer, scans)
+    const settled = await settle(filesReader, open, version, wanted, scans, shape, work, stats)
+    countLeft(settled, open, scans, stats)
+    refuseLargeScan(work.bytesNeeded(), stats, options.scanBytesMax)
+    if (!work.isOnlyCounted) await filesReader.fetch(settled)
+    opened.push(...settled)
+    const relation = relationSql(settled, table.schemas, withPlaceColumns(wanted, masks))
     return {
-      sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${relation}`,
+      sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${unmaskedSql(relation, wanted, masks)}`,
       planned: { version, snapshotId },
     }
   }
 
-  /** Undefined when its row groups' statistics prove that no row of it is needed. */
-  async function openFile(
-    file: TableFile,
-    needs: ScanNeeds,
-    options: PlanOptions,
-    stats: PlanStats,
-  ): Promise<OpenedFile | undefined> {
-    const { path, bytes, etag, checksum } = file
-    const fetch = async (ranges: readonly ByteRange[]): Promise<EnsuredFile> => {
-      const ensured = await cache.ensure(path, bytes, etag, ranges, options.signal, checksum)
-      stats.bytesFetched += ensured.fetchedBytes
-      stats.requests += ensured.requests
-      return ensured
-    }
-    // Brings the footer of a remote file, and what it costs is ours; a local file costs nothing.
-    const held = await fetch([])
+  /** Only where something remote may be left unread. */
+  async function shapeOf(
+    files: readonly TableFile[],
+    version: TableVersion,
+    { needs, asked, options, ask }: Work,
+  ): Promise<StatementShape | undefined> {
+    const isLocal = files.every(({ path }) => path.startsWith(FILE_SCHEME))
+    const isAsked = !isLocal && !options.wholeFiles && !asked.usesClock && needs.ofTable.size === 1
+    if (!isAsked || !mayTellPlaces(version.table.schemas)) return undefined
+    const known = shapes.get(asked.sql)
+    const shape = known ? known.shape : await readShape(asked.sql, ask)
+    if (!known && asked.sql.length <= SHAPE_KEPT_LENGTH_MAX) shapes.set(asked.sql, { shape })
+    if (shape === undefined || shape.table !== version.table.name.toLowerCase()) return undefined
+    return shape.kind === 'extremes' || needs.isPlain ? shape : undefined
+  }
+
+  async function readShape(sql: string, { engine, signal }: AskOptions): Promise<StatementShape | undefined> {
     try {
-      const footer = await cache.footer(path, bytes, etag, options.signal, checksum)
-      return await openHeld(file, footer, needs, options, stats, fetch)
-    } finally {
-      held.release()
+      const [row] = await engine.run(wholeTreeSql(sql), { signal })
+      return statementShape(String(row.tree))
+    } catch (error) {
+      // More is read then, and nothing else is lost.
+      if (isMillraceError(error) && error.kind === 'invalid') return undefined
+      throw error
     }
   }
 
-  async function openHeld(
-    file: TableFile,
-    footer: ParquetFooter,
-    needs: ScanNeeds,
-    options: PlanOptions,
-    stats: PlanStats,
-    fetch: (ranges: readonly ByteRange[]) => Promise<EnsuredFile>,
-  ): Promise<OpenedFile | undefined> {
-    if (footer.rowCount !== file.rowCount) {
-      throw new MillraceError(
-        'file-damaged',
-        `${file.path}: it has ${footer.rowCount} rows, ${file.rowCount} are recorded`,
-        {
-          facts: { path: file.path },
-        },
-      )
-    }
-    const kept = keptRowGroups(footer, needs)
-    stats.rowGroups += footer.rowGroups.length
-    stats.rowGroupsPruned += footer.rowGroups.length - kept.length
-    if (kept.length === 0 && footer.rowGroups.length > 0 && needs.filters !== undefined) {
-      stats.filesPruned++
-      return undefined
-    }
-    const plan = planRanges(footer, pathsOf(footer, needs.columns), kept, {
-      bloom: pathsOf(footer, needs.bloomColumns),
+  async function settle(
+    filesReader: FilesReader,
+    open: readonly OpenFile[],
+    version: TableVersion,
+    wanted: readonly Column[],
+    scans: readonly TableScan[],
+    shape: StatementShape | undefined,
+    work: Work,
+    stats: TableStats,
+  ): Promise<readonly SettledFile[]> {
+    const rowGroups = shape && rowGroupsOfShape(open, version, shape)
+    const only = rowGroups && ((file: OpenFile) => rowGroups.get(file))
+    const plain = settled(filesReader, open, version, wanted, scans, { only })
+    if (shape === undefined || (version.masks ?? []).length > 0 || work.isOnlyCounted) return plain
+    const missing = (files: readonly SettledFile[]) =>
+      files.reduce((sum, { file, needed }) => sum + filesReader.missingBytes(file, needed), 0)
+    if (missing(plain) < savings.lookingMin) return plain
+    const { engine } = work.ask
+    const asked = await placesSql(engine, shape)
+    if (!asked) return plain
+    const places = { ...work.asked, sql: asked.sql }
+    const needs = await needsReader.needsOf(places, [version], { ...work.ask, withPlaces: true })
+    const first = needs.ofTable.get(version.table.tableId)!.scans
+    // What the statement does not need, neither do its places; a file that is not there has no row group.
+    const left = new Map(plain.map(({ path, needs: { kept } }) => [path, new Set(kept)]))
+    const looking = settled(filesReader, open, version, wanted, first, {
+      only: ({ path }) => left.get(path) ?? new Set(),
     })
-    stats.bytesNeeded += plan.neededBytes
-    for (const index of kept) stats.rows += footer.rowGroups[index].rowCount
-    // Nothing more is fetched; the rest is only added up, so that the error can say what the statement would read.
-    if (stats.bytesNeeded > (options.scanBytesMax ?? Number.POSITIVE_INFINITY)) return undefined
-    // New segments come whole in one GET: the next question needs other columns of them, and soon they are gone.
-    const isWhole = options.wholeFiles || file.isSegment
-    const ranges = isWhole ? [{ start: 0, end: file.bytes }] : plan.ranges
-    const ensured = await fetch(ranges)
-    return { path: file.path, localFile: ensured.localFile, footer, ensured }
+    if (missing(plain) - missing(looking) < savings.lookingMin) return plain
+    await filesReader.fetch(looking)
+    const found = await lookForRows(looking, version, wanted, asked, work.ask).catch((error: unknown) => {
+      // A read into a hole, or broken bytes: the statement itself will meet it, where it is counted and told.
+      if (isMillraceError(error, 'file-damaged')) return undefined
+      throw error
+    })
+    if (!found) return plain
+    stats.isInTwoSteps = true
+    const last = settled(filesReader, open, version, wanted, scans, { only: onlyHolding(found) })
+    return withLooked(last, looking, stats)
   }
 
   return {
     async plan(statement, versions, options) {
-      const stats: PlanStats = {
-        files: 0,
-        filesPruned: 0,
-        rowGroups: 0,
-        rowGroupsPruned: 0,
-        rows: 0,
-        bytesNeeded: 0,
-        bytesFetched: 0,
-        requests: 0,
-      }
-      const opened: OpenedFile[] = []
+      const byTable = new Map<string, TableStats>(versions.map(({ table }) => [table.name, emptyTableStats()]))
+      const opened: MappedFile[] = []
+      const held: EnsuredFile[] = []
       const release = () => {
-        for (const { ensured } of opened) ensured.release()
+        for (const ensured of held) ensured.release()
       }
       try {
-        const needs = await needsOf(statement, versions, options)
+        const { engine = parts.engine, params, sessionSetup, timeoutMs, signal } = options
+        const ask = { engine, params, sessionSetup, timeoutMs, signal }
+        const asked = askedOf(statement)
+        const isAsked = asked !== undefined && statement.kind !== 'describe'
+        const needs = isAsked
+          ? await needsReader.needsOf(asked, versions, ask)
+          : everything(asked ?? statement, versions)
+        const work: Work = {
+          asked: asked ?? statement,
+          options,
+          ask,
+          needs,
+          held,
+          isOnlyCounted: statement.kind === 'explain' && statement.explained?.isAnalyzed !== true,
+          bytesNeeded: () => [...byTable.values()].reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0),
+        }
         const setup = [...options.sessionSetup]
         const tables: PlannedTable[] = []
         for (const version of versions) {
-          const need = withPlaces(needs.get(version.table.tableId)!, version)
-          const { sql, planned } = await planTable(version, need, statement, options, stats, opened)
+          const stats = byTable.get(version.table.name)!
+          if (statement.kind === 'describe') {
+            setup.push(emptyViewSql(version, statement))
+            tables.push({ version, snapshotId: (await reader.filesOf(version)).snapshotId })
+            continue
+          }
+          const { sql, planned } = await planTable(version, work, stats, opened)
           setup.push(sql)
           tables.push(planned)
         }
-        refuseLargeScan(stats, options.scanBytesMax)
-        const hasSparseFiles = opened.some(({ path }) => !path.startsWith('file://'))
+        const hasSparseFiles = opened.some(({ path }) => !path.startsWith(FILE_SCHEME))
         const distrust = () => {
-          for (const { ensured } of opened) ensured.distrust()
+          for (const ensured of held) ensured.distrust()
         }
-        return { setup, tables, stats, hasSparseFiles, files: opened, release, distrust }
+        return { setup, tables, stats: totalStats(byTable), hasSparseFiles, files: opened, release, distrust }
       } catch (error) {
         release()
         throw error
@@ -318,11 +290,102 @@ export function createPlanner(parts: PlannerParts): Planner {
   }
 }
 
-function refuseLargeScan({ bytesNeeded, files, filesPruned }: PlanStats, bytesMax = Number.POSITIVE_INFINITY): void {
+/** What an EXPLAIN explains, or the statement itself. */
+function askedOf(statement: PlannedStatement): AskedStatement | undefined {
+  if (statement.kind !== 'explain') return statement
+  return statement.explained && { ...statement, sql: statement.explained.sql, lifted: undefined }
+}
+
+function emptyViewSql({ table }: TableVersion, { hiddenColumns }: Statement): string {
+  const relation = relationSql([], table.schemas, wantedColumns(currentSchema(table), hiddenColumns))
+  return `CREATE TEMP VIEW ${quoteName(table.name)} AS ${relation}`
+}
+
+function filesLeft(
+  files: readonly TableFile[],
+  { table }: TableVersion,
+  scans: readonly TableScan[],
+  stats: TableStats,
+): readonly TableFile[] {
+  const lists = scans.map(({ filters }) => filters)
+  stats.files = files.length
+  return files.filter((file) => {
+    const why = whyPruned(file, table, lists)
+    if (why === 'partition') stats.filesPrunedByPartition++
+    if (why === 'bounds') stats.filesPrunedByBounds++
+    return why === undefined
+  })
+}
+
+/**
+ * Fields of structs are read one by one only where DuckDB does so: in one branch, from files that have the struct as it is now,
+ * without masks above.
+ */
+function settled(
+  filesReader: FilesReader,
+  open: readonly OpenFile[],
+  version: TableVersion,
+  wanted: readonly Column[],
+  scans: readonly TableScan[],
+  options: Omit<SettleOptions, 'mayReadInside'>,
+): readonly SettledFile[] {
+  const { schemas } = version.table
+  const asWritten = new Map(
+    wanted
+      .filter(({ fieldId }) => scans.some(({ inside }) => inside.has(fieldId)))
+      .map((column) => [column.fieldId, open.every((file) => isReadAsWritten(file, schemas, column))]),
+  )
+  const mayReadInside = (fieldId: number) => (version.masks ?? []).length === 0 && asWritten.get(fieldId) === true
+  const files = filesReader.settle(open, scans, { ...options, mayReadInside })
+  if (asWritten.size === 0 || relationGroups(files, schemas, wanted).length <= 1) return files
+  return filesReader.settle(open, scans, { ...options, mayReadInside: () => false })
+}
+
+/** What was needed to look for rows is needed too. */
+function withLooked(
+  files: readonly SettledFile[],
+  looking: readonly SettledFile[],
+  stats: TableStats,
+): readonly SettledFile[] {
+  for (const { path, needed } of looking) {
+    const own = files.find((file) => file.path === path)?.needed ?? []
+    stats.bytesNeeded += totalBytes(mergeRanges([...needed, ...own])) - totalBytes(own)
+  }
+  const holding = files.reduce((sum, { needs }) => sum + needs.kept.length, 0)
+  stats.rowGroupsPrunedByRows += looking.reduce((sum, { needs }) => sum + needs.kept.length, 0) - holding
+  return files
+}
+
+function countLeft(
+  files: readonly SettledFile[],
+  open: readonly OpenFile[],
+  scans: readonly TableScan[],
+  stats: TableStats,
+): void {
+  let byStatistics = 0
+  for (const { footer, excluded } of open) {
+    const left = keptRowGroups(footer, scans)
+    stats.rowGroups += footer.rowGroups.length
+    byStatistics += footer.rowGroups.length - left.length
+    stats.rowGroupsPrunedByBloom += left.length - keptRowGroups(footer, scans, { excluded }).length
+  }
+  let kept = 0
+  for (const { footer, needs, needed } of files) {
+    kept += needs.kept.length
+    stats.bytesNeeded += totalBytes(needed)
+    for (const index of needs.kept) stats.rows += footer.rowGroups[index].rowCount
+  }
+  stats.filesPrunedByRowGroups += open.length - files.length
+  // By an order and its bounds as well.
+  const rest = stats.rowGroups - kept - byStatistics - stats.rowGroupsPrunedByBloom - stats.rowGroupsPrunedByRows
+  stats.rowGroupsPrunedByStatistics += byStatistics + Math.max(0, rest)
+}
+
+function refuseLargeScan(bytesNeeded: number, stats: TableStats, bytesMax = Number.POSITIVE_INFINITY): void {
   if (bytesNeeded <= bytesMax) return
   throw new MillraceError(
     'request-too-large',
-    `the statement would read ${bytesNeeded} bytes in ${files - filesPruned} files, expected at most ${bytesMax} (query.scan.bytes.max, or the limit of the token): name fewer columns, or add a filter on the columns that the table is partitioned or sorted by`,
+    `the statement would read ${bytesNeeded} bytes in ${stats.files - filesPruned(stats)} files, expected at most ${bytesMax} (query.scan.bytes.max, or the limit of the token): name fewer columns, or add a filter on the columns that the table is partitioned or sorted by`,
     { facts: { bytesNeeded, bytesMax } },
   )
 }
@@ -330,46 +393,6 @@ function refuseLargeScan({ bytesNeeded, files, filesPruned }: PlanStats, bytesMa
 /** Where a table has masks, every row's place is read besides. */
 function withPlaces(needs: ScanNeeds, { masks = [] }: TableVersion): ScanNeeds {
   if (masks.length === 0) return needs
-  return { ...needs, columns: new Set([...needs.columns, ...PLACE_COLUMNS.map(({ fieldId }) => fieldId)]) }
-}
-
-/**
- * What a statement needs of its tables is told by stubs without rows: it depends on text, parameters, zone and schemas,
- * not on data. undefined: on the clock as well, or too long to keep.
- */
-function needsKey(statement: Statement, versions: readonly TableVersion[], options: PlanOptions): string | undefined {
-  if (statement.usesClock) return undefined
-  const schemas = versions.map(({ table }) => [table.tableId, currentSchema(table).schemaId])
-  const params = JSON.stringify(options.params, (_, value: unknown) =>
-    typeof value === 'bigint' ? `${value}n` : value,
-  )
-  const key = JSON.stringify([statement.sql, params, options.sessionSetup, schemas])
-  return key.length <= NEEDS_KEY_LENGTH_MAX ? key : undefined
-}
-
-export function currentSchema(table: TableVersion['table']): TableSchema {
-  const schema = table.schemas.at(-1)
-  if (schema) return schema
-  throw new MillraceError('undefined-table', `table "${table.name}" has no columns yet: nothing has been ingested`, {
-    facts: { table: table.name },
-  })
-}
-
-/** `SELECT *` shows no hidden columns; naming one brings it in. */
-export function wantedColumns(schema: TableSchema, statement: Statement): readonly Column[] {
-  return schema.columns.filter((column) => !isHidden(column) || statement.hiddenColumns.has(column.name))
-}
-
-function keptRowGroups(footer: ParquetFooter, needs: ScanNeeds): readonly number[] {
-  if (needs.filters === undefined) return footer.rowGroups.map((_, index) => index)
-  const kept = new Set<number>()
-  for (const list of needs.filters) for (const index of pruneRowGroups(footer, list)) kept.add(index)
-  return [...kept].sort((a, b) => a - b)
-}
-
-/** Of a nested column: of all its leaves. */
-function pathsOf(footer: ParquetFooter, fieldIds: ReadonlySet<number>): Set<string> {
-  const paths = new Set<string>()
-  for (const { fieldId, name } of footer.fields) if (fieldId !== undefined && fieldIds.has(fieldId)) paths.add(name)
-  return paths
+  const places = PLACE_COLUMNS.map(({ fieldId }) => fieldId)
+  return { scans: needs.scans.map((scan) => ({ ...scan, columns: new Set([...scan.columns, ...places]) })) }
 }

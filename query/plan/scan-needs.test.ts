@@ -10,12 +10,15 @@ function plan(...scans: Record<string, unknown>[]): string {
 }
 
 function needs(text: string, usesClock = false) {
-  const found = scanNeeds(text, [1, 2], () => long, usesClock)
-  return [...found].map(([id, need]) => [
+  const columns = [16, 17, 18, 20, 21].map((fieldId) => ({ fieldId, name: `c${fieldId}`, type: long, required: false }))
+  const tables = [1, 2].map((tableId) => ({ tableId, columns }))
+  return [...scanNeeds(text, tables, { usesClock })].map(([id, { scans }]) => [
     id,
-    [...need.columns],
-    [...need.bloomColumns],
-    need.filters?.map((list) => list.length),
+    [...new Set(scans.flatMap((scan) => [...scan.columns]))],
+    [...new Set(scans.flatMap((scan) => [...scan.bloomColumns]))],
+    scans.every(({ filters }) => filters.length > 0)
+      ? scans.map(({ engineFilters }) => engineFilters.length)
+      : undefined,
   ])
 }
 

@@ -6,12 +6,19 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Engine } from '../../lake/engine/engine.ts'
-import { duckdbType, quoteName, quoteText } from '../../lake/file-mapping.ts'
+import { duckdbType, FILE_COLUMN, quoteName, quoteText, ROW_COLUMN } from '../../lake/file-mapping.ts'
 import type { Column, TableSchema } from '../../schemas/table-schema.ts'
 
 export type Stubs = {
   /** `CREATE TEMP VIEW` of a table's stub with these of its columns. */
-  viewSql(tableName: string, tableId: number, schema: TableSchema, wanted: readonly Column[]): Promise<string>
+  viewSql(
+    tableName: string,
+    tableId: number,
+    schema: TableSchema,
+    wanted: readonly Column[],
+    /** With the columns that tell a row's place. */
+    withPlaces?: boolean,
+  ): Promise<string>
 }
 
 export function createStubs(components: { engine: Engine; folder: string }): Stubs {
@@ -38,10 +45,12 @@ export function createStubs(components: { engine: Engine; folder: string }): Stu
   }
 
   return {
-    async viewSql(tableName, tableId, schema, wanted) {
+    async viewSql(tableName, tableId, schema, wanted, withPlaces = false) {
       const file = await stubFile(tableId, schema)
       const columns = wanted.map((column) => `${stubColumn(tableId, column)} AS ${quoteName(column.name)}`)
-      const relation = `SELECT ${columns.join(', ')} FROM read_parquet(${quoteText(file)}, hive_partitioning=false)`
+      if (withPlaces) columns.push(`filename AS ${FILE_COLUMN}`, `file_row_number AS ${ROW_COLUMN}`)
+      const options = withPlaces ? ', filename=true, file_row_number=true' : ''
+      const relation = `SELECT ${columns.join(', ')} FROM read_parquet(${quoteText(file)}, hive_partitioning=false${options})`
       return `CREATE TEMP VIEW ${quoteName(tableName)} AS ${relation}`
     },
   }

@@ -2,12 +2,19 @@
  * The files that make up one table version, as one list: live files of the snapshot, and live segments. Metadata is
  * immutable per location, so parsed metadata and manifests are kept in small caches.
  */
-import type { ColumnBounds, Segment, TableVersion } from '../../lake/catalog/catalog.ts'
-import type { LiveFile, TableMetadata } from '../../lake/iceberg/iceberg.ts'
+import type { ColumnBounds, Segment, Table, TableVersion } from '../../lake/catalog/catalog.ts'
+import type { LiveFile, PartitionValue, TableMetadata } from '../../lake/iceberg/iceberg.ts'
+import { mayPartitionMatch } from '../../lake/iceberg/partition-match.ts'
 import { createSnapshotReader, readMetadata } from '../../lake/iceberg/read.ts'
 import type { ObjectStore } from '../../lake/object-store/object-store.ts'
-import { type ColumnFilter, mayFileMatch } from '../../lake/parquet/prune.ts'
-import { formatColumnType } from '../../schemas/column-type.ts'
+import {
+  type ColumnFilter,
+  type KnownColumn,
+  knownOfFile,
+  mayFileMatch,
+  type PlainFilter,
+} from '../../lake/parquet/prune.ts'
+import { fieldsWithin, formatColumnType } from '../../schemas/column-type.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 
 export type TableFile = {
@@ -21,6 +28,10 @@ export type TableFile = {
   /** The schema its bounds are written in; undefined when only the file itself knows. */
   readonly schema: TableSchema | undefined
   readonly isSegment: boolean
+  /** Leaves of its schema, about. */
+  readonly columnCount: number
+  /** Values of the table's own partition fields; undefined when it is in none of its partitions. */
+  readonly partition: readonly PartitionValue[] | undefined
 }
 
 export type TableFiles = {
@@ -84,6 +95,8 @@ function ofSegment(segment: Segment, schemas: readonly TableSchema[]): TableFile
     bounds,
     schema: schemas.find((schema) => schema.schemaId === schemaId),
     isSegment: true,
+    columnCount: schemas.at(-1)?.columns.length ?? 0,
+    partition: undefined,
   }
 }
 
@@ -101,31 +114,46 @@ function ofLiveFile(file: LiveFile): TableFile {
     bounds,
     schema: undefined,
     isSegment: false,
+    columnCount: file.columnSizes.size,
+    partition: file.specId === undefined ? file.partition : undefined,
   }
 }
 
-/** False when its bounds prove that no row of the file passes one of the filter lists. */
-export function mayHoldRows(
+export type WhyPruned = 'partition' | 'bounds'
+
+/** Why no row of the file passes any of the filter lists; undefined when one may. */
+export function whyPruned(
   file: TableFile,
-  schemas: readonly TableSchema[],
-  filters: readonly (readonly ColumnFilter[])[] | undefined,
-): boolean {
-  if (filters === undefined) return true
-  const schema = file.schema ?? schemas.at(-1)
-  if (!schema) return true
-  return filters.some((list) => {
-    // A manifest does not say in which type a bound was written: of a column whose type changed, nothing is known.
-    const usable = file.schema
-      ? list
-      : list.filter(({ fieldId }) => fieldId !== undefined && hasOneType(schemas, fieldId))
-    return mayFileMatch(file, schema, usable)
-  })
+  { schemas, partition }: Pick<Table, 'schemas' | 'partition'>,
+  lists: readonly (readonly ColumnFilter[])[],
+): WhyPruned | undefined {
+  const current = schemas.at(-1)
+  const schema = file.schema ?? current
+  if (!schema || !current || lists.some((list) => list.length === 0)) return undefined
+  // A manifest does not say in which type a bound was written: of a column whose type changed, nothing is known.
+  const isUsable = ({ fieldId }: PlainFilter) =>
+    file.schema !== undefined || (fieldId !== undefined && typesOf(schemas, fieldId).size === 1)
+  const { partition: values } = file
+  const typeOf = (fieldId: number) => current.columns.find((column) => column.fieldId === fieldId)?.type
+  const inPartition =
+    values === undefined ? lists : lists.filter((list) => mayPartitionMatch(partition, values, typeOf, list))
+  if (inPartition.length === 0) return 'partition'
+  return inPartition.some((list) => mayFileMatch(file, schema, list, isUsable)) ? undefined : 'bounds'
 }
 
-function hasOneType(schemas: readonly TableSchema[], fieldId: number): boolean {
+function typesOf(schemas: readonly TableSchema[], fieldId: number): ReadonlySet<string> {
   const types = new Set<string>()
   for (const schema of schemas) {
-    for (const column of schema.columns) if (column.fieldId === fieldId) types.add(formatColumnType(column.type))
+    for (const column of schema.columns) {
+      for (const field of fieldsWithin(column)) if (field.fieldId === fieldId) types.add(formatColumnType(field.type))
+    }
   }
-  return types.size === 1
+  return types
+}
+
+/** What its bounds say of a column. */
+export function knownOf(file: TableFile, schemas: readonly TableSchema[], fieldId: number): KnownColumn | undefined {
+  const schema = file.schema ?? schemas.at(-1)
+  if (!schema || (!file.schema && typesOf(schemas, fieldId).size !== 1)) return undefined
+  return knownOfFile(file, schema, { fieldId })
 }

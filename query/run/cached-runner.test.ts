@@ -17,6 +17,8 @@ const STATS = {
   bytesNeeded: 7,
   bytesFetched: 7,
   requests: 1,
+  cacheHits: 0,
+  byTable: new Map(),
 }
 
 function tableVersion(version: bigint): TableVersion {

@@ -37,6 +37,7 @@ import {
 } from '../system-tables/system-tables.ts'
 import type { Admission, Entrant, Seat } from './admission.ts'
 import { damagedFileError } from './damaged-file.ts'
+import { explainSql } from './explain-sql.ts'
 import type { TableFollower } from './follow-tables.ts'
 import { pivotValues } from './pivot-values.ts'
 import type { QueryState } from './query-list.ts'
@@ -194,22 +195,30 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         const { tables, stats } = plan
         const facts = { tables, stats }
         receiver.onState('running')
-        const sql = (await tableListSql(statement.kind, request)) ?? statement.sql
-        const rows = Math.max(stats.rows, await generatedRows(sql, request, seat, plan, left(), signal))
+        const asked = (await tableListSql(statement.kind, request)) ?? statement.sql
+        const rows = Math.max(stats.rows, await generatedRows(asked, request, seat, plan, left(), signal))
+        const reads = { rows, bytes: stats.bytesNeeded }
+        const query: EngineQuery = {
+          queryId: request.queryId,
+          setup: plan.setup,
+          sql: asked,
+          params: request.params,
+          format: request.format,
+          wideNumbers: request.wideNumbers,
+          rowsMax: request.rowsMax,
+          bytesMax: request.bytesMax,
+          timeoutMs: left(),
+        }
+        const explained =
+          statement.kind === 'explain'
+            ? await explainSql(query, stats, (text, onRows) =>
+                engines.query(seat, text, reads, { onChunk: () => {}, onRows }, signal),
+              )
+            : undefined
         const result = await engines.query(
           seat,
-          {
-            queryId: request.queryId,
-            setup: plan.setup,
-            sql,
-            params: request.params,
-            format: request.format,
-            wideNumbers: request.wideNumbers,
-            rowsMax: request.rowsMax,
-            bytesMax: request.bytesMax,
-            timeoutMs: left(),
-          },
-          { rows, bytes: stats.bytesNeeded },
+          explained === undefined ? query : { ...query, setup: [], sql: explained, params: [], timeoutMs: left() },
+          reads,
           {
             onColumns: (columns) => receiver.onColumns(columns, facts),
             onChunk: (chunk) => receiver.onChunk(chunk),

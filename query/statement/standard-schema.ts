@@ -41,7 +41,13 @@ export function withStandardSchema(message: string): string {
 
 const LEADING = String.raw`^((?:\s|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*)`
 const SHOW_COLUMNS = new RegExp(String.raw`${LEADING}(show\s+(?:full\s+)?columns\s+(?:from|in))(?=[\s"])`, 'i')
-const EXPLAIN = new RegExp(String.raw`${LEADING}(explain)(?=[\s(])`, 'i')
+const BLANK = String.raw`(?:\s|--[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)`
+const EXPLAIN_OPTION = String.raw`(?:analyze|format\s+\w+)`
+const EXPLAIN_OPTIONS = String.raw`\(\s*${EXPLAIN_OPTION}(?:\s*,\s*${EXPLAIN_OPTION})*\s*\)`
+const EXPLAIN = new RegExp(
+  String.raw`${LEADING}(explain(?:${BLANK}+analyze(?=[\s(/-])|${BLANK}*${EXPLAIN_OPTIONS})?)(?=[\s(/-])`,
+  'i',
+)
 
 /** `SHOW COLUMNS FROM t` as the `DESCRIBE t` that DuckDB knows; blanks keep all positions. */
 export function withoutShowColumns(text: string): string {
@@ -51,6 +57,11 @@ export function withoutShowColumns(text: string): string {
 /** The statement that an EXPLAIN explains, at its place; the text itself when it is none. */
 export function withoutExplain(text: string): string {
   return replaced(text, EXPLAIN, '')
+}
+
+/** Whether an EXPLAIN runs what it explains. */
+export function isAnalyzed(text: string): boolean {
+  return /\banalyze\b/i.test(EXPLAIN.exec(text)?.[2] ?? '')
 }
 
 function replaced(text: string, pattern: RegExp, by: string): string {

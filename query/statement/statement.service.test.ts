@@ -67,6 +67,9 @@ describe('what may run, with the tables it reads', () => {
     ['WITH flights AS (SELECT 1) SELECT * FROM main.flights', ['flights']],
     ['SELECT * FROM information_schema.tables, millrace.files', []],
     ['EXPLAIN SELECT * FROM flights', ['flights']],
+    ['EXPLAIN ANALYZE SELECT * FROM flights', ['flights']],
+    ['/* why */ explain /* so slow */ analyze -- ?\n(SELECT * FROM flights)', ['flights']],
+    ['EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM flights', ['flights']],
     ['-- why\n /* not */ explain FROM flights', ['flights']],
   ] as const)('%s', async (sql, tables) => {
     expect((await check(sql)).tables.map((table) => table.name).sort()).toEqual([...tables].sort())
@@ -147,7 +150,12 @@ describe('what may not', () => {
     'BEGIN',
     'PREPARE p AS SELECT 1',
     'EXECUTE p',
-    'EXPLAIN ANALYZE SELECT 1',
+    "EXPLAIN ANALYZE COPY t TO 'x'",
+    'EXPLAIN ANALYZE DELETE FROM t',
+    'EXPLAIN (ANALYZE, FORMAT json) INSERT INTO t VALUES (1)',
+    'EXPLAIN ANALYZE SELECT 1; SELECT 2',
+    "EXPLAIN ANALYZE SELECT * FROM read_text('/etc/passwd')",
+    'EXPLAIN ANALYZE EXPLAIN ANALYZE SELECT 1',
     "EXPLAIN COPY t TO 'x'",
     'USE memory',
     'SET VARIABLE x = 1',

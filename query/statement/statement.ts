@@ -23,8 +23,10 @@ import {
   type SystemTable,
   systemTablesOf,
 } from '../system-tables/columns.ts'
+import { givenNames } from './given-names.ts'
 import {
   type ForeignName,
+  isAnalyzed,
   STANDARD_SCHEMA,
   withEngineNames,
   withoutExplain,
@@ -57,6 +59,10 @@ export type Statement = {
   readonly functions: ReadonlySet<string>
   /** It asks for a random sample. */
   readonly isSampled: boolean
+  /** Names that it may give to columns, in lower case; undefined: any. */
+  readonly givenNames: ReadonlySet<string> | undefined
+  /** For an EXPLAIN: the statement it is about, at its own position, and whether that is run. */
+  readonly explained?: { readonly sql: string; readonly isAnalyzed: boolean }
 }
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -104,6 +110,8 @@ export function checkStatement(text: string, tree: string): Statement {
     usesClock: walk.found.usesClock,
     functions: walk.found.functions,
     isSampled: walk.found.isSampled,
+    givenNames: givenNames(statements[0].node),
+    ...(isExplain ? { explained: { sql: withoutExplain(sql), isAnalyzed: isAnalyzed(sql) } } : {}),
   }
 }
 

@@ -10,8 +10,8 @@ import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { type ColumnType, parseColumnType } from '../../schemas/column-type.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
-import { currentSchema, wantedColumns } from '../plan/plan-tables.ts'
 import { type ScanNeeds, scanNeeds } from '../plan/scan-needs.ts'
+import { currentSchema, wantedColumns } from '../plan/statement-needs.ts'
 import type { Stubs } from '../plan/stubs.ts'
 import type { Statement } from '../statement/statement.ts'
 import { readFrom, SYSTEM_TABLES, type SystemTable } from './columns.ts'
@@ -67,22 +67,17 @@ export async function systemNeeds(
     setup.push(await parts.stubs.viewSql(id, IDS.get(id) as number, schemaOf(id), schemaOf(id).columns))
   for (const { table } of versions) {
     const schema = currentSchema(table)
-    setup.push(await parts.stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement)))
+    setup.push(
+      await parts.stubs.viewSql(table.name, table.tableId, schema, wantedColumns(schema, statement.hiddenColumns)),
+    )
   }
-  const types = new Map<number, ReadonlyMap<number, ColumnType>>(
-    [
-      ...ids.map((id) => [IDS.get(id) as number, schemaOf(id)] as const),
-      ...versions.map(({ table }) => [table.tableId, currentSchema(table)] as const),
-    ].map(([tableId, { columns }]) => [tableId, new Map(columns.map(({ fieldId, type }) => [fieldId, type]))]),
-  )
+  const tables = [
+    ...ids.map((id) => ({ tableId: IDS.get(id) as number, columns: schemaOf(id).columns })),
+    ...versions.map(({ table }) => ({ tableId: table.tableId, columns: currentSchema(table).columns })),
+  ]
   try {
     const plan = await explained(parts.engine, { ...query, setup, sql: EXPLAIN_PREFIX + statement.sql }, signal)
-    const needs = scanNeeds(
-      plan,
-      [...types.keys()],
-      (tableId, fieldId) => types.get(tableId)?.get(fieldId),
-      statement.usesClock,
-    )
+    const needs = scanNeeds(plan, tables, { usesClock: statement.usesClock })
     return new Map(ids.map((id) => [id, needOf(id, needs.get(IDS.get(id) as number))]))
   } catch (error) {
     // The statement itself is wrong: no byte is read for it. Its positions count from EXPLAIN's text.
@@ -119,17 +114,18 @@ function needOf(id: SystemTable, need: ScanNeeds | undefined): SystemNeed {
   if (!need) return EVERYTHING
   const fieldId = (name: string) => SYSTEM_TABLES[id].findIndex((column) => column.name === name) + 1
   return {
-    hasColumn: (...names) => names.some((name) => need.columns.has(fieldId(name))),
+    hasColumn: (...names) => names.some((name) => need.scans.some(({ columns }) => columns.has(fieldId(name)))),
     valuesOf(name) {
-      const lists = need.filters?.map((filters) =>
+      const lists = need.scans.map(({ filters }) =>
         filters.flatMap((filter) => {
+          if (filter.op !== '=' && filter.op !== 'in') return []
           if (filter.fieldId !== fieldId(name)) return []
-          const values = filter.op === '=' ? [filter.value] : filter.op === 'in' ? filter.values : undefined
-          return values?.every((each) => typeof each === 'string') ? [values] : []
+          const values = filter.op === 'in' ? filter.values : [filter.value]
+          return values.every((each) => typeof each === 'string') ? [values] : []
         }),
       )
       // Each scan must say it of itself; of several that it says, one is enough.
-      if (lists === undefined || lists.some((list) => list.length === 0)) return undefined
+      if (lists.some((list) => list.length === 0)) return undefined
       return new Set(lists.flatMap(([values]) => values))
     },
   }
