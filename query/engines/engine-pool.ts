@@ -136,7 +136,7 @@ export function createEngines(parts: EnginesParts): Engines {
 
     async query(seat, query, { rows, bytes }, handlers, signal) {
       if (seat.lane === 'batch') return runInBatch(seat, query, handlers, signal)
-      if (isHeavy({ sql: query.sql, rows, bytes })) throw new NeedsBatch('heavy')
+      if (isHeavy({ sql: query.sql, rows, bytes, format: query.format })) throw new NeedsBatch('heavy')
       const held = holdFirstChunk(handlers)
       for (let attempt = 1; ; attempt++) {
         const small = { ...query, isSmall: isSmall(rows) }

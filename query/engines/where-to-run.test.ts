@@ -40,6 +40,18 @@ describe('heavy or not', () => {
     expect(isHeavy({ sql, rows, bytes })).toBe(heavy)
   })
 
+  test.each([
+    ['SELECT * FROM t', 1e6, 'csv', true],
+    ['SELECT * FROM t', 1e6, 'arrow', true],
+    ['SELECT * FROM t', 1e6, 'json', false],
+    ['SELECT * FROM t', 1e5, 'csv', false],
+    ['SELECT * FROM t LIMIT 100', 1e6, 'csv', false],
+    ['SELECT * FROM t LIMIT 1000000', 1e6, 'csv', true],
+    ['SELECT max(a) FROM t', 1e6, 'csv', false],
+  ] as const)('%s over %d rows as %s: an export is %s', (sql, rows, format, heavy) => {
+    expect(isHeavy({ sql, rows, bytes: 1e6, format })).toBe(heavy)
+  })
+
   test('what DuckDB guesses of rows that are generated', () => {
     expect(mayGenerateRows('SELECT * FROM range(5)')).toBe(true)
     expect(mayGenerateRows('SELECT arranged FROM t')).toBe(false)

@@ -1,12 +1,14 @@
 /**
  * Where a query runs: with the small ones, or alone in a batch engine. Pure decisions; `engine-pool.ts` acts on them.
  *
- *   before it runs   by what it reads: many rows under an operator that keeps them, or a great many of them
+ *   before it runs   by what it reads: many rows under an operator that keeps them, a great many of them, or many that
+ *                    all go out to a program
  *   while it runs    one that takes long without having given a row is moved, sooner when others are there and a batch
  *                    engine is free
  *   after a failure  not enough memory among the small ones: it gets the larger share. The engine died with several in it:
  *                    each is run alone, so that the guilty one fails and nobody else
  */
+import type { EngineQuery } from '../../lake/engine/engine.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
 
 export type Reads = {
@@ -14,6 +16,7 @@ export type Reads = {
   /** Rows of the row groups that it reads, or that it generates. */
   readonly rows: number
   readonly bytes: number
+  readonly format?: EngineQuery['format']
 }
 
 const HEAVY_ROWS = 4_000_000
@@ -31,8 +34,20 @@ export function isSmall(rows: number): boolean {
   return rows <= SMALL_ROWS
 }
 
-export function isHeavy({ sql, rows, bytes }: Reads): boolean {
-  if (rows >= HEAVY_ROWS_ANY || bytes >= HEAVY_BYTES) return true
+/** So many rows out keep the thread busy that small questions share: writing a chunk delays each of their steps. */
+const EXPORT_ROWS = 500_000
+const MAKES_FEW_ROWS =
+  /\b(?:group\s+by|limit\s+\d{1,5}\b|count|sum|avg|mean|min|max|arg_\w+|any_value|first|last|approx_\w+|stddev\w*|var_\w+|median|quantile\w*)\b/i
+
+/** A format that programs read, of a statement that seems to give about as many rows as it reads. A hint as well. */
+function isExport({ sql, rows, format }: Reads): boolean {
+  if (format === undefined || format === 'json' || format === 'rows') return false
+  return rows >= EXPORT_ROWS && !MAKES_FEW_ROWS.test(sql)
+}
+
+export function isHeavy(reads: Reads): boolean {
+  const { sql, rows, bytes } = reads
+  if (rows >= HEAVY_ROWS_ANY || bytes >= HEAVY_BYTES || isExport(reads)) return true
   return rows >= HEAVY_ROWS && KEEPS_ROWS.test(sql)
 }
 
