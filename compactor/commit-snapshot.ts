@@ -34,6 +34,8 @@ export type Rewritten = {
   readonly rows: number
   /** Rows of masks that were in the inputs and are not in the files added. */
   readonly maskedRows?: ReadonlyMap<number, number>
+  /** Of one row, unpacked. */
+  readonly rowBytes?: number | undefined
 }
 
 export type CommitRequest = {

@@ -31,7 +31,7 @@ test('rows of 100 kB are sorted in parts', () => {
 })
 
 test('after the engine ran out of memory there is one thread, and smaller row groups', () => {
-  expect(limits(500, 1024, { frugal: true, rowsMax: 1000 })).toEqual({
+  expect(limits(500, 1024, { frugal: true, bytesMax: 500_000 })).toEqual({
     threads: 1,
     rowGroupRows: 16_384,
     mergesFewRows: true,

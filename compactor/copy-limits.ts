@@ -8,7 +8,7 @@
  *                         as it is, and the parts put into one file: every row group of it is sorted, the file is not
  *
  * What ran out of memory all the same is tried again `frugal`, with one thread and smaller row groups, and then with a quarter
- * of the rows at once (`memory-steps.ts`).
+ * of their bytes at once (`memory-steps.ts`).
  */
 import type { MemoryStep } from './memory-steps.ts'
 
@@ -43,12 +43,12 @@ export function copyLimits(options: {
   const isWide = rowBytes * VECTOR_ROWS > memoryBytes * VECTOR_RATIO
   const threads = step.frugal || isWide ? 1 : options.threads
   const groupRows = Math.floor((memoryBytes * (step.frugal ? FRUGAL_ROW_GROUP_RATIO : ROW_GROUP_RATIO)) / rowBytes)
-  const fitting = isWide ? Math.max(1, Math.floor((memoryBytes * WIDE_SORT_RATIO) / rowBytes)) : step.rowsMax
+  const sortBytes = Math.min(step.bytesMax, isWide ? memoryBytes * WIDE_SORT_RATIO : Number.POSITIVE_INFINITY)
   return {
     threads,
     rowGroupRows: Math.min(ROW_GROUP_ROWS, Math.max(ROW_GROUP_ROWS_MIN, wholeVectors(groupRows))),
     mergesFewRows: step.frugal || rowBytes * MERGE_ROWS * threads > memoryBytes * MERGE_RATIO,
-    sortRowsMax: Math.min(step.rowsMax, fitting),
+    sortRowsMax: Math.max(1, Math.floor(sortBytes / rowBytes)),
   }
 }
 

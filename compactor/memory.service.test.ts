@@ -204,6 +204,7 @@ const repeated = (length: number): TextOf => {
   return (id, column) => `${id} ${column} `.repeat(Math.ceil(length / `${id} ${column} `.length)).slice(0, length)
 }
 const mixed: TextOf = (id) => repeated(id % 500 === 3 ? 100_000 : 20)(id, 0)
+const skewed: TextOf = (id) => repeated(id < 300 ? 100_000 : 20)(id, 0)
 const alike = (length: number): TextOf => {
   const text = 'n'.repeat(length)
   return () => text
@@ -214,7 +215,7 @@ test.each([
   { what: '2,000-byte texts, each another', columns: 1, rows: 60_000, count: 20, of: repeated(2000) },
   { what: 'one segment larger than the engine', columns: 1, rows: 60_000, count: 1, of: repeated(2000) },
   { what: '200 columns', columns: 200, rows: 3_000, count: 3, of: repeated(100) },
-  { what: '200 columns in one segment', columns: 200, rows: 6_000, count: 1, of: repeated(100), memory: MORE_BYTES },
+  { what: '200 columns in one segment', columns: 200, rows: 4_000, count: 1, of: repeated(100), memory: MORE_BYTES },
   { what: '100 kB values', columns: 1, rows: 1_000, count: 10, of: repeated(100_000) },
   { what: '100 kB values in one segment', columns: 1, rows: 640, count: 1, of: repeated(100_000), memory: MORE_BYTES },
   {
@@ -235,6 +236,7 @@ test.each([
     partition: ['bucket(2, id)'],
   },
   { what: 'a few long texts among short ones', columns: 1, rows: 60_000, count: 10, of: mixed },
+  { what: 'long texts in one place, short ones after', columns: 1, rows: 12_000, count: 4, of: skewed },
   { what: '1 MB values', columns: 1, rows: 60, count: 1, of: repeated(1_000_000), memory: MORE_BYTES },
 ])('$what', { timeout: 120_000 }, async ({ what, columns, rows, count, of, partition, memory = MEMORY_BYTES }) => {
   const name = what.replaceAll(/\W+/g, '_')

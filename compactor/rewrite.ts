@@ -21,7 +21,7 @@ import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { readLocalFooter } from '../lake/parquet/footer-file.ts'
 import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import type { World } from '../runtime/world.ts'
-import { invariant } from '../schemas/errors.ts'
+import { invariant, isMillraceError, MillraceError } from '../schemas/errors.ts'
 import { HIDDEN_COLUMNS, type TableSchema } from '../schemas/table-schema.ts'
 import { type CopyLimits, copyLimits } from './copy-limits.ts'
 import { FULL_STEP, type MemoryStep } from './memory-steps.ts'
@@ -57,6 +57,8 @@ export type RewrittenFiles = {
   readonly files: readonly DataFile[]
   /** How many rows of each mask the inputs had; those with none are not listed. */
   readonly maskedRows: ReadonlyMap<number, number>
+  /** Of one row, unpacked. */
+  readonly rowBytes?: number
 }
 
 export type Rewriter = {
@@ -189,6 +191,14 @@ export function createRewriter(components: {
     return known + Number(bytes) / Math.max(1, rows)
   }
 
+  /** Files of a rewrite that failed: nothing refers to them, or ever will. */
+  async function discard(files: readonly DataFile[]): Promise<void> {
+    if (files.length === 0) return
+    await store.delete(files.map(({ path }) => path)).catch((error: unknown) => {
+      world.log.warn('files of a rewrite that failed stay until the sweep', { files: files.length, error })
+    })
+  }
+
   async function eachPartition(
     { table, schema, known, limits }: Split,
     relation: string,
@@ -262,18 +272,24 @@ export function createRewriter(components: {
         limits: { partitionsMax: mayLieBeside ? partitionsMax : Number.MAX_SAFE_INTEGER, window },
       }
       const files: DataFile[] = []
-      if (rowsIn <= destination.copy.sortRowsMax) {
-        await eachPartition(split, unmaskedSql(everyRow, schema.columns, masks), async (where, fromSql) => {
-          files.push(await writeFile(destination, where, await sortedSql(destination, fromSql)))
-        })
-      } else {
-        await inSortedFiles(split, inputs, masks, async (where, rowsSql, mayBeSorted) => {
-          files.push(await writeFile(destination, where, rowsSql, mayBeSorted))
-        })
+      try {
+        if (rowsIn <= destination.copy.sortRowsMax) {
+          await eachPartition(split, unmaskedSql(everyRow, schema.columns, masks), async (where, fromSql) => {
+            files.push(await writeFile(destination, where, await sortedSql(destination, fromSql)))
+          })
+        } else {
+          await inSortedFiles(split, inputs, masks, async (where, rowsSql, mayBeSorted) => {
+            files.push(await writeFile(destination, where, rowsSql, mayBeSorted))
+          })
+        }
+      } catch (error) {
+        if (isMillraceError(error)) await discard(files)
+        if (!isMillraceError(error, 'out-of-memory')) throw error
+        throw new MillraceError(error.code, error.message, { cause: error, facts: { ...error.facts, rowBytes } })
       }
       const rowsOut = files.reduce((sum, file) => sum + file.rowCount, 0)
       invariant('G-2.rewrite', rowsOut === rowsExpected, { table: table.name, rowsExpected, rowsOut })
-      return { files: files.filter((file) => file.rowCount > 0), maskedRows }
+      return { files: files.filter((file) => file.rowCount > 0), maskedRows, rowBytes }
     },
   }
 }

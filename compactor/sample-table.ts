@@ -17,6 +17,7 @@ import { createSweep, type SweepReport } from './sweep.ts'
 import { createTableWorker, type Inputs, type TableWorker, type TableWorkerSettings } from './table-worker.ts'
 
 const ROOT = 's3://bucket/lake'
+const ROW_BYTES = 100
 export const MIN_AGE_MS = 3_600_000
 
 export const SAMPLE_SETTINGS: TableWorkerSettings = {
@@ -153,8 +154,9 @@ export async function createSampleTable(): Promise<SampleTable> {
         inputs,
         rewriter: {
           async rewrite({ rowsExpected, step }) {
-            if (Math.min(rowsExpected, step?.rowsMax ?? rowsExpected) > (rowsMax ?? rowsExpected)) {
-              throw new MillraceError('out-of-memory', 'too much at once')
+            const atOnce = Math.min(rowsExpected, Math.floor((step?.bytesMax ?? rowsExpected * ROW_BYTES) / ROW_BYTES))
+            if (atOnce > (rowsMax ?? rowsExpected)) {
+              throw new MillraceError('out-of-memory', 'too much at once', { facts: { rowBytes: ROW_BYTES } })
             }
             files += 1
             const path = `${table.location}/data/${writer.writerId}-${files}.parquet`

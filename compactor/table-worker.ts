@@ -109,7 +109,9 @@ export function createTableWorker(components: {
     if (version.table.schemas.length === 0) return undefined
     try {
       const base = await memory.metadata(version)
-      const work = planWork(version, base, await memory.liveFiles(base), settings, steps.of(table.tableId))
+      const work = planWork(version, base, await memory.liveFiles(base), settings, {
+        rowsMax: steps.rowsMax(table.tableId),
+      })
       return work && { version, base, work }
     } catch (error) {
       if (!isMillraceError(error, 'file-missing')) throw error
@@ -147,12 +149,12 @@ export function createTableWorker(components: {
   ): Promise<Rewritten | 'conflict'> {
     try {
       const rewritten = await run()
-      if (work.kind === 'append' || work.kind === 'merge') steps.calm(tableId)
+      if (work.kind === 'append' || work.kind === 'merge') steps.calm(tableId, rewritten.rowBytes)
       return rewritten
     } catch (error) {
       if (!isMillraceError(error, 'out-of-memory')) throw error
       const rows = rowsOf(work)
-      if (!steps.lower(tableId, rows)) throw error
+      if (!steps.lower(tableId, rows, Number(error.facts.rowBytes) || undefined)) throw error
       world.log.warn('a rewrite needs more memory than compaction.memory; it is tried with less at once', {
         table: name,
         kind: work.kind,
@@ -203,13 +205,17 @@ export function createTableWorker(components: {
   ): Promise<Omit<Rewritten, 'remove'>> {
     const opened = await inputs.open(files)
     try {
-      const { files: add, maskedRows } = await rewriter.rewrite({
+      const {
+        files: add,
+        maskedRows,
+        rowBytes,
+      } = await rewriter.rewrite({
         table,
         inputs: opened.files,
         step: steps.of(table.tableId),
         ...how,
       })
-      return { add, maskedRows, rows: add.reduce((sum, file) => sum + file.rowCount, 0) }
+      return { add, maskedRows, rowBytes, rows: add.reduce((sum, file) => sum + file.rowCount, 0) }
     } finally {
       await opened.release()
     }
