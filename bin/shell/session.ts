@@ -157,8 +157,10 @@ export function createSession(options: SessionOptions): Session {
     if (format === 'table') {
       const answer = await awaited(client.ask(statement))
       const footer = rowsText(answer, terminal.isInteractive)
+      const plan = planText(answer)
       const shown = block ? formatBlocks : formatTable
-      await write(shown(answer.columns, answer.data, { width: block ? undefined : width(), footer: `(${footer})` }))
+      const { columns, data } = answer
+      await write(plan ?? shown(columns, data, { width: block ? undefined : width(), footer: `(${footer})` }))
       tellTime(startedMs, answer)
       return
     }
@@ -430,6 +432,12 @@ function placeOf(error: unknown) {
 
 function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
+}
+
+/** What EXPLAIN answers is drawn over many lines. */
+function planText({ columns, data }: Answer): string | undefined {
+  if (columns.map(({ name }) => name).join() !== 'explain_key,explain_value') return undefined
+  return data.map((row) => `${plainLines(String(row[1])).trimEnd()}\n`).join('')
 }
 
 /** Several lines stay such. */

@@ -143,6 +143,7 @@ describe('without one', () => {
       'two\n---\n  2\n(1 row)\n-[ 1 ]--\nthree | 3\n(1 row)\n',
     )
     expect((await sql(['-'], 'select 4 as four')).out).toContain('4')
+    expect((await sql(['explain select id from flights'])).out).toMatch(/^┌─+┐\n│ .*\n/)
   })
 
   test('a file, to the first that fails, with the place in it', async () => {
