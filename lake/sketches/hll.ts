@@ -54,6 +54,9 @@ export function createHll(): Hll {
   /** Open addressing, 0 is free: the code 0 is kept apart. */
   let table = new Uint32Array(0)
   let tableShift = 0
+  /** The codes in the table and the one that is kept apart, as they came, and where they are: small sketches must not pay for its size. */
+  let kept = new Uint32Array(0)
+  let places = new Uint32Array(0)
   let count = 0
   let hasZero = false
   let registers = new Uint8Array(0)
@@ -70,11 +73,14 @@ export function createHll(): Hll {
       precision = wanted
       codesMax = (1 << precision) >> 2
       table = new Uint32Array(1 << precision)
+      kept = new Uint32Array(codesMax)
+      places = new Uint32Array(codesMax)
+      count = 0
       tableShift = 32 - precision
       registers = new Uint8Array(1 << precision)
       words = new Uint32Array(registers.buffer)
     }
-    if (count > 0) table.fill(0)
+    for (let i = 0; i < count; i++) table[places[i]] = 0
     if (isDense) registers.fill(0)
     count = 0
     hasZero = false
@@ -96,7 +102,8 @@ export function createHll(): Hll {
       const bucket = (code >>> bucketShift) & bucketMask
       const rank = code === 0 ? RANK_MAX : EXPONENT_OF_RANK_0 - (code >>> FRACTION_BITS)
       const known = registers[bucket]
-      registers[bucket] = Math.max(rank, known)
+      const more = rank - known
+      registers[bucket] = known + (more & ~(more >> 31))
     }
     for (; i < to; i++) {
       const code = codes[i]
@@ -107,29 +114,36 @@ export function createHll(): Hll {
   }
 
   function addToTable(code: number): void {
+    let at = 0
     if (code === 0) {
       if (hasZero) return
-      hasZero = true
     } else {
       if (code < CODE_MIN || code > CODE_MAX) throw damaged(`${code} is not the code of a hash`)
       const mask = table.length - 1
-      let at = Math.imul(code, 0x9e3779b1) >>> tableShift
+      at = Math.imul(code, 0x9e3779b1) >>> tableShift
       for (;;) {
         const there = table[at]
         if (there === code) return
         if (there === 0) break
         at = (at + 1) & mask
       }
-      if (count < codesMax) table[at] = code
     }
-    if (count < codesMax) {
-      count++
+    if (count === codesMax) {
+      becomeDense()
+      addToRegisters(code)
       return
     }
-    for (const known of table) if (known !== 0) addToRegisters(known)
-    if (hasZero) addToRegisters(0)
+    if (code === 0) hasZero = true
+    else table[at] = code
+    // Of the code 0 the place is one that is free, or another's: emptying it with the others does no harm.
+    places[count] = at
+    kept[count++] = code
+  }
+
+  function becomeDense(): void {
+    if (isDense) return
+    for (let i = 0; i < count; i++) addToRegisters(kept[i])
     isDense = true
-    addToRegisters(code)
   }
 
   function addToRegisters(code: number): void {
@@ -144,11 +158,7 @@ export function createHll(): Hll {
       addCodes(theirs.codes, 0, theirs.codes.length)
       return
     }
-    if (!isDense) {
-      for (const known of table) if (known !== 0) addToRegisters(known)
-      if (hasZero) addToRegisters(0)
-      isDense = true
-    }
+    becomeDense()
     if (theirs.registers.length === registers.length) addEqualRegisters(theirs.registers)
     else addFinerRegisters(theirs.registers)
   }
@@ -178,16 +188,14 @@ export function createHll(): Hll {
 
   function toBytes(): Uint8Array {
     if (isDense) {
-      for (const rank of registers) if (rank > RANK_MAX) throw damaged(`a code of rank ${rank}`)
+      let tooLarge = 0
+      for (let i = 0; i < registers.length; i++) tooLarge |= registers[i] > RANK_MAX ? 1 : 0
+      if (tooLarge > 0) throw damaged(`a rank of more than ${RANK_MAX}`)
       const bytes = newSketch('H', precision, FORM_REGISTERS, registers.length)
       bytes.set(registers, HEADER_BYTES)
       return seal(bytes)
     }
-    const codes = new Uint32Array(count)
-    // The code 0 sorts first anyway.
-    let at = hasZero ? 1 : 0
-    if (count > at) for (const code of table) if (code !== 0) codes[at++] = code
-    codes.sort()
+    const codes = kept.slice(0, count).sort()
     const bytes = newSketch('H', precision, FORM_CODES, 4 * codes.length)
     const view = new DataView(bytes.buffer)
     for (let i = 0; i < codes.length; i++) view.setUint32(HEADER_BYTES + 4 * i, codes[i], true)
@@ -217,11 +225,12 @@ export function estimateHll(bytes: Uint8Array): number {
   const read = readForm(bytes)
   if (read.form === FORM_CODES) return read.codes.length
   const counts = new Uint32Array(256)
-  for (const rank of read.registers) counts[rank]++
+  const { registers } = read
+  for (let i = 0; i < registers.length; i++) counts[registers[i]]++
   for (let rank = RANK_MAX + 1; rank < counts.length; rank++) {
     if (counts[rank] > 0) throw damaged(`a register holds ${rank}, at most ${RANK_MAX} is possible`)
   }
-  const size = read.registers.length
+  const size = registers.length
   let z = size * tau(1 - counts[RANK_MAX] / size)
   for (let rank = RANK_MAX - 1; rank >= 1; rank--) z = 0.5 * (z + counts[rank])
   z += size * sigma(counts[0] / size)

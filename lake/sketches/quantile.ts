@@ -41,6 +41,7 @@ export function createBins(): Bins {
   const counts = new Float64Array(2 * MAGNITUDES)
   const touched = new Uint32Array(2 * MAGNITUDES)
   let touchedCount = 0
+  let scratch = new Uint8Array(4096)
   let min = Number.POSITIVE_INFINITY
   let max = Number.NEGATIVE_INFINITY
 
@@ -75,7 +76,7 @@ export function createBins(): Bins {
   }
 
   function add(key: number, count: number): void {
-    const slot = key < 0 ? MAGNITUDES - key : key
+    const slot = slotOf(key)
     if (counts[slot] === 0) touched[touchedCount++] = slot
     counts[slot] += count
   }
@@ -86,11 +87,38 @@ export function createBins(): Bins {
     if (extremes.max > max) max = extremes.max
   }
 
+  /** The bins that are not empty, by key. Without objects for each: 100,000 groups have 100,000 small ones. */
+  function sorted(): SortedBins {
+    const slots = touchedCount
+    for (let i = 0; i < slots; i++) {
+      const slot = touched[i]
+      const key = keyOf(slot)
+      if (slotOf(key) === slot) continue
+      // Zeros, numbers too small, NaN: one bin each.
+      const count = counts[slot]
+      counts[slot] = 0
+      if (count > 0) add(key, count)
+    }
+    const found = new Int32Array(touchedCount)
+    let size = 0
+    for (let i = 0; i < touchedCount; i++) if (counts[touched[i]] > 0) found[size++] = keyOf(touched[i])
+    const ordered = found.subarray(0, size).sort()
+    const numbers = new Float64Array(size)
+    let bins = 0
+    for (let i = 0; i < size; i++) {
+      const key = ordered[i]
+      if (i > 0 && key === ordered[i - 1]) continue
+      ordered[bins] = key
+      numbers[bins++] = counts[slotOf(key)]
+    }
+    return collapse({ keys: ordered.subarray(0, bins), numbers: numbers.subarray(0, bins) })
+  }
+
   function toBytes(): Uint8Array {
-    const bins = collapse(bySlot(counts, touched, touchedCount))
-    const { keys, numbers } = bins
+    const { keys, numbers } = sorted()
     if (keys.length === 0) return seal(newSketch('Q', BIN_BITS, 0, 0))
-    const scratch = new Uint8Array(EXTREMES_BYTES + keys.length * 2 * VARINT_BYTES_MAX)
+    const bytesMax = EXTREMES_BYTES + keys.length * 2 * VARINT_BYTES_MAX
+    if (scratch.length < bytesMax) scratch = new Uint8Array(2 * bytesMax)
     const view = new DataView(scratch.buffer)
     const hasNumbers = min <= max
     // Adding zero makes -0 into 0: which of the two came first must not show.
@@ -180,18 +208,10 @@ function middleOf(key: number): number {
   return key < 0 ? -value : value
 }
 
-type SortedBins = { readonly keys: readonly number[]; readonly numbers: readonly number[] }
+type SortedBins = { readonly keys: Int32Array; readonly numbers: Float64Array }
 
-function bySlot(counts: Float64Array, touched: Uint32Array, touchedCount: number): SortedBins {
-  const byKey = new Map<number, number>()
-  for (let i = 0; i < touchedCount; i++) {
-    const count = counts[touched[i]]
-    if (count === 0) continue
-    const key = keyOf(touched[i])
-    byKey.set(key, (byKey.get(key) ?? 0) + count)
-  }
-  const keys = [...byKey.keys()].sort((a, b) => a - b)
-  return { keys, numbers: keys.map((key) => byKey.get(key) as number) }
+function slotOf(key: number): number {
+  return key < 0 ? MAGNITUDES - key : key
 }
 
 function keyOf(slot: number): number {
@@ -204,16 +224,22 @@ function keyOf(slot: number): number {
 /** Values far below the largest magnitude share the last bin of their sign. */
 function collapse(bins: SortedBins): SortedBins {
   let largest = 0
-  for (const key of bins.keys) if (Math.abs(key) < KEY_INFINITY) largest = Math.max(largest, Math.abs(key))
+  let smallest = KEY_INFINITY
+  for (let i = 0; i < bins.keys.length; i++) {
+    const magnitude = Math.abs(bins.keys[i])
+    if (magnitude >= KEY_INFINITY || magnitude === 0) continue
+    if (magnitude > largest) largest = magnitude
+    if (magnitude < smallest) smallest = magnitude
+  }
   const least = largest - BINS_OF_SIGN_MAX + 1
-  if (!bins.keys.some((key) => key !== 0 && Math.abs(key) < least)) return bins
+  if (smallest >= least) return bins
   const byKey = new Map<number, number>()
   for (const [i, key] of bins.keys.entries()) {
     const kept = key === 0 || Math.abs(key) >= least ? key : Math.sign(key) * least
     byKey.set(kept, (byKey.get(kept) ?? 0) + bins.numbers[i])
   }
-  const keys = [...byKey.keys()].sort((a, b) => a - b)
-  return { keys, numbers: keys.map((key) => byKey.get(key) as number) }
+  const keys = Int32Array.from(byKey.keys()).sort()
+  return { keys, numbers: Float64Array.from(keys, (key) => byKey.get(key) as number) }
 }
 
 /** Of bytes whose frame was checked; every bin in order, then the extremes (∞ and -∞ when there are none). */
