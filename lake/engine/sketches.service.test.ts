@@ -209,6 +209,31 @@ describe('as aggregates', () => {
   })
 })
 
+test('an answer that is cut off or cancelled while sketches are asked leaves the engine well', async () => {
+  const ask = (rowsMax: number, signal?: AbortSignal) =>
+    engine.query(
+      {
+        queryId: 'q',
+        setup: [],
+        sql: 'SELECT hll_estimate(s) AS n FROM (SELECT hll_build(i) AS s FROM range(200) t(i)), range(300000)',
+        params: [],
+        format: 'jsonl',
+        rowsMax,
+        bytesMax: 1e9,
+        timeoutMs: 60_000,
+      },
+      { onChunk: () => {} },
+      signal,
+    )
+  const answers = await Promise.all(Array.from({ length: 10 }, () => ask(5)))
+  expect(answers.map(({ rowCount, truncated }) => [rowCount, truncated])).toEqual(answers.map(() => [5, true]))
+  const stopping = new AbortController()
+  const cancelled = ask(1e9, stopping.signal)
+  stopping.abort()
+  await expect(cancelled).rejects.toMatchObject({ code: 'query-cancelled' })
+  expect(await value('SELECT hll_estimate(hll_build(i)) FROM range(500) t(i)')).toBe(500n)
+})
+
 /** 1.04 / √4096, for sketches of the usual precision. */
 const STANDARD_ERROR = 1.04 / 64
 const SEEDS = 200
