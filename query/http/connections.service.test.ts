@@ -274,6 +274,12 @@ describe('requests at the edge', () => {
       /54000/,
     ],
     ['an id that would be a header', post('SELECT 1', { path: '/v1/sql?query_id=a%0d%0ax:1' }), '400', /22023/],
+    [
+      'a URL with an escape that is no UTF-8',
+      'GET /v1/sql?q=SELECT+%27%ff%27 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      '400',
+      /22023/,
+    ],
     ['a URL that cannot be read', 'GET /v1/queries/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n', '400', /"error"/],
     [
       'a head that is too large',

@@ -31,6 +31,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   408: 'Longer than its time, or what was waited for did not come',
   409: 'The id is in use',
   413: 'Too large: the body, the statement, or the result',
+  414: 'A part of the path is too long',
   415: 'A content type that is not taken',
   429: 'Too many queries wait; come back after `Retry-After`',
   431: 'The head of the request is too large',
@@ -181,13 +182,13 @@ export function openApiDocument(): Json {
       },
       '/v1/queries/{id}': {
         parameters: [named('id', 'The query’s id')],
-        get: { summary: 'How far a query is', responses: { 200: json('Query', 'The query'), ...errors(404) } },
+        get: { summary: 'How far a query is', responses: { 200: json('Query', 'The query'), ...errors(404, 414) } },
         delete: {
           summary: 'Cancel a query; again, or when it has ended, nothing happens',
           responses: {
             200: json('Cancel', 'It had ended'),
             202: json('Cancel', 'It is being cancelled'),
-            ...errors(404),
+            ...errors(404, 414),
           },
         },
       },
@@ -196,7 +197,10 @@ export function openApiDocument(): Json {
       },
       '/v1/tables/{table}': {
         parameters: [named('table', 'The table’s name, in any case')],
-        get: { summary: 'One table, with its sources', responses: { 200: json('Table', 'The table'), ...errors(404) } },
+        get: {
+          summary: 'One table, with its sources',
+          responses: { 200: json('Table', 'The table'), ...errors(404, 414) },
+        },
       },
       '/ping': { get: { summary: 'Is anybody there', ...open, responses: { 200: json('Ping', 'Yes'), ...errors() } } },
       '/healthz': {

@@ -12,6 +12,7 @@ describe('JSON', () => {
   test('any JSON is read as JSON.parse reads it, but for whole numbers, which keep their digits', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
+        fc.pre(!text.includes('__proto__'))
         const rounded = JSON.stringify(strictJson(text, 'it'), (_, value: unknown) =>
           typeof value === 'bigint' ? Number(value) : value,
         )
@@ -29,7 +30,10 @@ describe('JSON', () => {
     ['{"a": 1, "a": 2}', 'twice'],
     ['{"x": {"a": 1, "\\u0061": 2}}', 'twice'],
     ['[{"a": 1}, {"b": {"c": 1, "d": 2, "c": 3}}]', 'twice'],
-    ['{"__proto__": 1, "__proto__": 2}', 'twice'],
+    ['{"__proto__": 1}', '__proto__'],
+    ['{"a": {"__proto\\u005f_": 1}}', '__proto__'],
+    ['["\\ud800"]', 'surrogate'],
+    ['{"\\udc00x": 1}', 'surrogate'],
     ['['.repeat(65), 'deeper'],
     [`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`, 'deeper'],
     ['{"a": 1e400}', 'too large'],

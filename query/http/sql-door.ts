@@ -117,6 +117,7 @@ function refuseOtherMethods(app: FastifyInstance): void {
 
 async function answer(parts: SqlDoorParts, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { world, queries, settings } = parts
+  checkEscapes(request.raw.url ?? '')
   const sqlRequest = readSqlRequest({
     contentType: request.headers['content-type'],
     accept: request.headers.accept,
@@ -228,6 +229,17 @@ function sendError(reply: FastifyReply, error: MillraceError, queryId: string, h
     .header('cache-control', 'no-store')
     .type('application/json')
     .send(errorBody(error, queryId, hintText))
+}
+
+/** An escape that is no UTF-8 would be taken for the text of itself. */
+function checkEscapes(url: string): void {
+  try {
+    decodeURIComponent(url)
+  } catch (cause) {
+    throw new MillraceError('request-invalid', 'the URL has a % that begins no UTF-8 character; write % as %25', {
+      cause,
+    })
+  }
 }
 
 function headerText(header: string | string[] | undefined): string | undefined {

@@ -2,6 +2,7 @@
  * A request's bytes as text and as JSON, taken strictly: what two programs might read differently is refused.
  *
  *   bytes        UTF-8 without faults (a byte order mark is left out)
+ *   text         whole characters, no half surrogate pairs; no key is called `__proto__`
  *   nesting      at most `DEPTH_MAX`, told before anything recursive sees the value
  *   keys         each once in an object: JSON.parse takes the last, a proxy in front of us may have checked the first
  *   numbers      whole ones beyond 2^53 become bigint, digits as given; what no double holds (`1e400`) is refused
@@ -30,14 +31,20 @@ export function strictJson(text: string, what: string): unknown {
   checkNesting(text, what)
   let value: unknown
   try {
-    value = parseWithSource(text, (_key, each, context) =>
-      typeof each === 'number' ? exactNumber(each, context.source ?? '', what) : each,
-    )
+    value = parseWithSource(text, (_key, each, context) => {
+      if (typeof each === 'string') checkText(each, what)
+      return typeof each === 'number' ? exactNumber(each, context.source ?? '', what) : each
+    })
   } catch (cause) {
     if (cause instanceof MillraceError) throw cause
     throw new MillraceError('request-invalid', `${what}: expected JSON, found ${shortened(text)}`, { cause })
   }
   return value
+}
+
+/** Half of a character would silently become another one on its way. */
+function checkText(text: string, what: string): void {
+  if (!text.isWellFormed()) throw new MillraceError('request-invalid', `${what}: a text has half of a surrogate pair`)
 }
 
 function exactNumber(value: number, source: string, what: string): number | bigint {
@@ -109,6 +116,9 @@ function addKey(keys: Set<string>, literal: string, what: string): void {
     // No JSON string: JSON.parse of the whole says so.
     return
   }
+  checkText(String(key), what)
+  // Objects that are made of it on the way would lose it.
+  if (key === '__proto__') throw new MillraceError('request-invalid', `${what}: no key may be called __proto__`)
   if (keys.has(String(key)))
     throw new MillraceError('request-invalid', `${what}: the key ${shortened(literal)} is there twice`)
   keys.add(String(key))
