@@ -31,6 +31,8 @@ type Question = {
   readonly sql: string
   /** Row groups in which columns are read, by the rows' numbers in the order of `ts` (and `id`). */
   readonly reads: readonly { readonly columns: readonly string[] | '*'; readonly rows?: readonly [number, number] }[]
+  /** Which rows it needs is known only afterwards: it is left out of the ratios of bytes and requests. */
+  readonly isOpen?: boolean
 }
 
 function questionsOf(rows: number): readonly Question[] {
@@ -67,6 +69,7 @@ function questionsOf(rows: number): readonly Question[] {
       name: 'top 10 of a filter',
       sql: `SELECT id, agent, cpu, cost FROM ${WIDE_TABLE} WHERE region = 'region-3' ORDER BY bytes_in DESC, id LIMIT 10`,
       reads: [{ columns: ['region', 'bytes_in', 'id'] }],
+      isOpen: true,
     },
   ]
 }
@@ -122,9 +125,12 @@ export async function benchCold(stage: Stage): Promise<BenchResult> {
   const needs = questions.map((question) => neededOf(question, footers))
   const ratio = (index: number) => ours[index].ms / theirs[index].ms
   const total = ours.reduce((sum, { ms }) => sum + ms, 0) / theirs.reduce((sum, { ms }) => sum + ms, 0)
-  const withBytes = questions.map((_, index) => index).filter((index) => needs[index].bytes > 0)
+  const clear = questions.flatMap(({ isOpen }, index) => (isOpen ? [] : [index]))
+  const withBytes = clear.filter((index) => needs[index].bytes > 0)
   const worstBytes = Math.max(...withBytes.map((index) => ours[index].bytes / needs[index].bytes))
-  const worstRequests = Math.max(...questions.map((_, index) => ours[index].requests / needs[index].requests))
+  const sumOf = (of: (index: number) => number) => withBytes.reduce((sum, index) => sum + of(index), 0)
+  const allBytes = sumOf((index) => ours[index].bytes) / sumOf((index) => needs[index].bytes)
+  const worstRequests = Math.max(...clear.map((index) => ours[index].requests / needs[index].requests))
   const worstTime = Math.max(...questions.map((_, index) => ratio(index)))
   const tableBytes = files.reduce((sum, { bytes }) => sum + bytes, 0)
   return {
@@ -136,7 +142,12 @@ export async function benchCold(stage: Stage): Promise<BenchResult> {
       { what: 'time of all questions / httpfs', value: total.toFixed(2), target: { text: '≤ 0.5', met: total <= 0.5 } },
       { what: 'time / httpfs, worst question', value: worstTime.toFixed(2) },
       {
-        what: 'bytes fetched / column chunks needed, worst question',
+        what: 'bytes fetched / column chunks needed, all questions whose rows are known before',
+        value: allBytes.toFixed(3),
+        target: { text: '≤ 1.05', met: allBytes <= 1.05 },
+      },
+      {
+        what: 'bytes fetched / column chunks needed, worst question (footers are most of a small one)',
         value: worstBytes.toFixed(3),
         target: { text: '≤ 1.05', met: worstBytes <= 1.05 },
       },
@@ -176,7 +187,7 @@ export async function benchCold(stage: Stage): Promise<BenchResult> {
     ],
     checked: 'answers equal to httpfs’; needed bytes counted from the footers of the files on the server’s disk.',
     limitedBy: 'round trips for small questions; two cores, shared with the S3 server and the proxy, for large ones.',
-    numbers: { rows, total, worstTime, worstBytes, worstRequests, files: files.length },
+    numbers: { rows, total, worstTime, allBytes, worstBytes, worstRequests, files: files.length },
   }
 }
 
@@ -212,6 +223,8 @@ function neededOf(
   footers: readonly ParquetFooter[],
 ): { readonly bytes: number; readonly requests: number } {
   if (name === 'count') return { bytes: 0, requests: footers.length }
+  // The footers, and the bloom filters in one GET a file.
+  if (name === 'bloom miss') return { bytes: 0, requests: footers.length * 2 }
   let bytes = 0
   let requests = 0
   for (const footer of footers) {
