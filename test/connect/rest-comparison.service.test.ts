@@ -26,7 +26,8 @@ beforeAll(async () => {
   millrace = await createMillrace({ settings: `kafka.bootstrap: ["${kafka.bootstrap}"]` })
   const [started] = await Promise.all([startConnectWorker(kafka.bootstrap), millrace.start('ingest')])
   worker = started
-  const theirs = await ask(worker.url, restRequests(THEIRS))
+  // A worker with much to do answers 500 to a question now and then.
+  const theirs = await ask(worker.url, restRequests(THEIRS), { moody: true })
   const ours = await ask(millrace.url('ingest'), restRequests(OURS))
   for (const [index, each] of theirs.entries()) answers.set(each.name, { theirs: each, ours: ours[index] })
 })

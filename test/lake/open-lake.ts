@@ -293,6 +293,8 @@ export type Producer = {
   readonly next: number
 }
 
+const PATIENCE_MS = 60_000
+
 /** A client as the documentation tells one to be: one sequence, the same request again whenever the answer is missing. */
 export function createProducer(
   millrace: Millrace,
@@ -303,7 +305,9 @@ export function createProducer(
   let next = 0
   return {
     async send(lines, query = '') {
-      for (let attempt = 1; ; attempt++) {
+      const patienceEnds = Date.now() + PATIENCE_MS
+      let last: unknown
+      for (;;) {
         try {
           const { status, body } = await millrace.ingest(table, lines.join('\n'), {
             query,
@@ -314,10 +318,12 @@ export function createProducer(
             return body
           }
           if (status < 500 && status !== 409 && status !== 429) throw new RefusedError(status, body)
+          last = `${status} ${JSON.stringify(body)}`
         } catch (error) {
           if (error instanceof RefusedError) throw error
+          last = error
         }
-        if (attempt === 300) throw new Error(`${table}: no answer after ${attempt} attempts at sequence ${next}`)
+        if (Date.now() > patienceEnds) throw new Error(`${table}: no answer at sequence ${next}; at last: ${last}`)
         await whenAway?.()
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
