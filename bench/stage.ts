@@ -67,7 +67,7 @@ export function createStage(rows: number, say: (line: string) => void, options: 
   let pipeline: Promise<PipelineRun> | undefined
 
   async function start(): Promise<KafkaBroker> {
-    const started = await startKafka()
+    const started = await startKafka({ isLongLived: true })
     closing.push(() => started[Symbol.asyncDispose]())
     return started
   }
