@@ -21,7 +21,7 @@ test('the interval is as set up to half of segments.live.max, and twenty times a
 })
 
 /** An intake whose one tick is larger than all the memory it may take. */
-function fullIntake(answer: () => Promise<TickResult>) {
+function fullIntake(answer: () => Promise<TickResult>, memoryMax = 10) {
   const world = createTestWorld({ sleepAdvances: true })
   const ledger = createSourceLedger()
   ledger.reload(A, 0n)
@@ -62,10 +62,10 @@ function fullIntake(answer: () => Promise<TickResult>) {
       throw error
     },
   })
-  const settings = { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax: 10, segmentsLiveMax: 200 }
+  const settings = { flushIntervalMs: 500, flushBytes: 1e9, flushRows: 1e9, memoryMax, segmentsLiveMax: 200 }
   const intake = createIntake({ tick, flusher, world, settings })
   addBlock(tick, FEED, { key: A, generation: 2, start: 0n, ids: [1n, 2n, 3n] })
-  return { intake, ledger }
+  return { intake, ledger, flusher }
 }
 
 test('a tick larger than all memory lets the waiting go on once it is committed', async () => {
@@ -86,4 +86,27 @@ test('and when all of it was dropped as stale, without a commit', async () => {
   ledger.forget(A)
   await intake.room()
   expect(intake.bytesHeld).toBe(0)
+})
+
+test('at the ceiling a small tick waits for the one under way, and leaves as soon as that is committed', async () => {
+  const answers: (() => void)[] = []
+  const committed: TickResult = { outcome: 'committed', versions: new Map([[1, 1n]]), committedAt: 1n }
+  const { intake, flusher } = fullIntake(() => new Promise((done) => answers.push(() => done(committed))), 10_000)
+  const many = Array.from({ length: 1000 }, (_, id) => BigInt(id))
+  addBlock(intake.tick, FEED, { key: A, generation: 2, start: 3n, ids: many })
+  const first = intake.room()
+  await expect.poll(() => answers.length).toBe(1)
+  expect(flusher.ticksInFlight).toBe(1)
+
+  addBlock(intake.tick, FEED, { key: A, generation: 2, start: 1003n, ids: [1n] })
+  const room = Promise.all([first, intake.room(20_000)])
+  intake.freed()
+  await new Promise(setImmediate)
+  expect([flusher.ticksInFlight, intake.tick.rowCount]).toEqual([1, 1])
+
+  answers[0]()
+  await expect.poll(() => answers.length).toBe(2)
+  expect(intake.tick.isEmpty).toBe(true)
+  answers[1]()
+  await room
 })

@@ -39,6 +39,8 @@ export type Intake = {
 
 /** Advances without rows (holes, tombstones, transaction markers) are committed no more often than this. */
 const ROWLESS_INTERVAL_MS = 5000
+/** An open tick with so much of the ceiling is flushed though others are under way. */
+const FULL_SHARE = 0.3
 /** At `segments.live.max` flushes are this many times rarer than set. */
 const LENGTHEN_MAX = 20
 
@@ -91,9 +93,15 @@ export function createIntake(components: {
     }
   }
 
+  /**
+   * At the ceiling rows come as fast as memory is given back. A flush for each bit of it makes many small segments, and each
+   * costs a file, a commit and dictionaries of its own: what is under way gives memory back as well, so it is waited for.
+   */
+  const isWorthAFlush = () => flusher.ticksInFlight === 0 || tick.bytes >= settings.memoryMax * FULL_SHARE
+
   async function waitForRoom(bytes: number): Promise<void> {
     while (!hasRoom(bytes)) {
-      if (!tick.isEmpty) void flush()
+      if (!tick.isEmpty && isWorthAFlush()) void flush()
       // Not the commit but the tick's leaving gives its bytes back; a tick dropped as stale leaves without a commit. Rows that
       // are being decoded come into the tick, and leave with it.
       await Promise.race([flusher.tickLeft(), change()])
