@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/longest-first.ts'
 
 // Three projects: `unit` needs nothing but Node (under a minute); `simulation` runs the lake under a seeded scheduler on all
 // cores (see test/simulation/); `services` starts real brokers, S3 servers and Millrace processes (see test/harness/).
@@ -6,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 // Tests that need a real server or a real process are named `*.service.test.ts`.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
@@ -32,8 +34,8 @@ export default defineConfig({
           include: ['**/*.service.test.ts'],
           exclude: ['**/node_modules/**', '**/.runtime/**'],
           pool: 'forks',
-          // Most of them wait for servers: two files at once take half the time on two cores.
-          maxWorkers: 2,
+          // Most of them wait for servers: two files at once leave a quarter of two cores idle.
+          maxWorkers: 3,
           testTimeout: 180_000,
           hookTimeout: 240_000,
         },
