@@ -91,6 +91,8 @@ function copyRuns(like: ColumnVector, runs: readonly Run[], rows: number, alloca
 
 function copyFixed(runs: readonly Run[], width: number, rows: number, allocate: Allocate): Uint8Array {
   const data = allocate(dataBytes(width, rows))
+  // Bits are only ever set.
+  if (width === 0) data.fill(0)
   let out = 0
   for (const { vector, start, end } of runs) {
     if (width > 0) data.set(vector.data.subarray(start * width, end * width), out * width)
@@ -103,6 +105,7 @@ function copyFixed(runs: readonly Run[], width: number, rows: number, allocate: 
 function moveOffsets(runs: readonly Run[], rows: number, allocate: Allocate): Int32Array {
   const bytes = allocate((rows + 1) * 4)
   const offsets = new Int32Array(bytes.buffer, bytes.byteOffset, rows + 1)
+  offsets[0] = 0
   let out = 0
   for (const { vector, start, end } of runs) {
     const from = vector.offsets!
@@ -128,7 +131,7 @@ function copyVariable(runs: readonly Run[], offsets: Int32Array, allocate: Alloc
 
 function copyValidity(runs: readonly Run[], rows: number, allocate: Allocate): Uint8Array | undefined {
   if (runs.every((run) => run.vector.validity === undefined)) return undefined
-  const validity = allocate((rows + 7) >> 3)
+  const validity = allocate((rows + 7) >> 3).fill(0)
   let out = 0
   for (const { vector, start, end } of runs) {
     if (vector.validity) copyBits(vector.validity, start, end, validity, out)

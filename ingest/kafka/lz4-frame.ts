@@ -21,6 +21,8 @@ const FLAG = {
 }
 const STORED = 0x8000_0000
 const HEADER_BYTES_MIN = 7
+const GROWTH_HEADROOM = 1.15
+const GROWTH_MEMORY = 0.9
 
 export function unpackLz4Frame(packed: Buffer, unpackedBytesMax: number): Uint8Array {
   if (packed.length < HEADER_BYTES_MIN || packed.readUInt32LE(0) !== MAGIC) throw new RangeError('lz4: no frame')
@@ -51,9 +53,27 @@ export function unpackLz4Frame(packed: Buffer, unpackedBytesMax: number): Uint8A
   return blocks.length === 1 ? blocks[0] : Buffer.concat(blocks, unpackedBytes)
 }
 
-/** The library wants the unpacked size in front of the block: it takes the place of the block's length for the moment. */
+/** What blocks lately grew by: the library clears all the memory that it takes, and most blocks are far from their largest size. */
+let growth = 4
+
 function unpackBlock(packed: Buffer, at: number, end: number, given: number, blockBytesMax: number): Uint8Array {
-  packed.writeUInt32LE(blockBytesMax, at)
+  const length = end - at - 4
+  const expected = Math.min(blockBytesMax, Math.ceil(length * growth * GROWTH_HEADROOM) + 64)
+  let unpacked: Uint8Array
+  try {
+    unpacked = unpackInto(packed, at, end, given, expected)
+  } catch (error) {
+    if (expected === blockBytesMax) throw error
+    unpacked = unpackInto(packed, at, end, given, blockBytesMax)
+  }
+  const shown = unpacked.length / length
+  growth = Math.max(shown, growth * GROWTH_MEMORY + shown * (1 - GROWTH_MEMORY))
+  return unpacked
+}
+
+/** The library wants the unpacked size in front of the block: it takes the place of the block's length for the moment. */
+function unpackInto(packed: Buffer, at: number, end: number, given: number, bytes: number): Uint8Array {
+  packed.writeUInt32LE(bytes, at)
   try {
     return uncompressSync(packed.subarray(at, end))
   } finally {

@@ -18,11 +18,11 @@ export function startOver(): void {
   used = 0
 }
 
-/** Cleared. */
+/** Holds whatever was there before. */
 export function allocate(bytes: number): Uint8Array {
   const start = used
   used += (bytes + 7) & ~7
   wanted = Math.max(wanted, used)
   if (used > memory.byteLength) return new Uint8Array(bytes)
-  return new Uint8Array(memory, start, bytes).fill(0)
+  return new Uint8Array(memory, start, bytes)
 }

@@ -22,6 +22,7 @@ import {
   writeHybrid,
   writeLevels,
 } from './bit-packing.ts'
+import { chunkDoubles, chunkInts, startChunk } from './chunk-memory.ts'
 import { type PresentValues, presentValues } from './column-values.ts'
 import { type Distinct, distinctBytes, distinctWords } from './dictionary.ts'
 import type { WriteParquetOptions } from './parquet.ts'
@@ -76,6 +77,7 @@ export function encodeChunk(
   options: Pick<WriteParquetOptions, 'compression' | 'level'>,
 ): EncodedChunk {
   workspace.clear(WORKSPACE_KEPT_MAX)
+  startChunk()
   const values = presentValues(vector, from, to)
   const distinct = findDistinct(values)
   const extremes = extremesOf(vector.column.type, values, distinct?.firsts.subarray(0, distinct.size))
@@ -186,7 +188,7 @@ export function chooseEncoder(
 
 function writeTexts(sink: PageSink, values: Extract<PresentValues, { form: 'bytes' }>, from: number, to: number): void {
   const { data, offsets } = values
-  const lengths = new Int32Array(to - from)
+  const lengths = chunkInts(to - from)
   for (let i = from; i < to; i++) lengths[i - from] = offsets[i + 1] - offsets[i]
   const out = sink(deltaBytesMax(to - from) + offsets[to] - offsets[from])
   writeDelta(out, lengths, 0, lengths.length)
@@ -228,7 +230,7 @@ function smallSteps(values: Int32Array, words: 1 | 2, count: number): Float64Arr
   }
   if (!(bits / runs <= words * 32 - DELTA_SAVES_MIN)) return undefined
   if (words === 1) return values.subarray(0, count)
-  const numbers = new Float64Array(count)
+  const numbers = chunkDoubles(count)
   for (let i = 0; i < count; i++) {
     const high = values[2 * i + 1]
     if (high >= 0x80000 || high < -0x80000) return undefined

@@ -7,13 +7,14 @@
  *   fixed   FIXED_LEN_BYTE_ARRAY: uuid, and decimals of more than 18 digits as big-endian two's complement
  *   bytes   BYTE_ARRAY: offsets into the vector's own bytes
  *
- * Without nulls nothing is copied. Lengths are checked against the row count, and decimals against their type's width:
+ * Without nulls nothing is copied; copies lie in the memory of the chunk at hand (`chunk-memory.ts`). Lengths are checked against the row count, and decimals against their type's width:
  * a vector that does not hold what it says is a bug (`invariant-broken`), never a file with other values.
  */
 import { type ColumnType, childFields, type Field, isNested } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import { copyBits, countBits } from './bit-packing.ts'
+import { chunkInts } from './chunk-memory.ts'
 
 export type PresentValues =
   | { readonly form: 'bits'; readonly count: number; readonly bits: Uint8Array }
@@ -158,7 +159,7 @@ function presentOffsets(
 ): Int32Array {
   const offsets = vector.offsets!
   if (validity === undefined) return offsets.subarray(from, to + 1)
-  const present = new Int32Array(count + 1)
+  const present = chunkInts(count + 1)
   let out = 0
   for (let i = from; i < to; i++) {
     if ((validity[i >> 3] >> (i & 7)) & 1) present[out++] = offsets[i]
@@ -185,7 +186,7 @@ function presentWords(
       ? new Int32Array(data.buffer, data.byteOffset + from * width, (to - from) * words)
       : new Int32Array(new Uint8Array(data.subarray(from * width, to * width)).buffer)
   if (validity === undefined) return source
-  const present = new Int32Array(count * words)
+  const present = chunkInts(count * words)
   let out = 0
   for (let i = from; i < to; i++) {
     if (((validity[i >> 3] >> (i & 7)) & 1) === 0) continue
@@ -197,7 +198,7 @@ function presentWords(
 
 /** 128-bit values to 32 or 64 bits; one that does not fit its precision's width is not a decimal of this column. */
 function narrowDecimals(source: Int32Array, count: number, words: 1 | 2, vector: ColumnVector): Int32Array {
-  const narrow = new Int32Array(count * words)
+  const narrow = chunkInts(count * words)
   for (let i = 0; i < count; i++) {
     const at = i * 4
     const low = source[at]

@@ -4,7 +4,11 @@
  *
  * It gives up (undefined) as soon as a dictionary stops paying: more than half of the values distinct after the first
  * 512, more than `DISTINCT_MAX`, or values made to collide (the hash looks at no more than 16 bytes of each).
+ *
+ * What it answers lies in the memory of the chunk at hand (`chunk-memory.ts`).
  */
+import { chunkInts } from './chunk-memory.ts'
+
 const DISTINCT_MAX = 8192
 const TRY_VALUES = 512
 
@@ -17,9 +21,9 @@ export type Distinct = {
 /** `words` int32 words a value (1 or 2). */
 export function distinctWords(values: Int32Array, words: 1 | 2, count: number): Distinct | undefined {
   const mask = tableSize(count) - 1
-  const table = new Int32Array(mask + 1).fill(-1)
-  const indices = new Int32Array(count)
-  const firsts = new Int32Array(Math.min(count, DISTINCT_MAX))
+  const table = chunkInts(mask + 1).fill(-1)
+  const indices = chunkInts(count)
+  const firsts = chunkInts(Math.min(count, DISTINCT_MAX))
   let size = 0
   let steps = 0
   let previous = -1
@@ -68,12 +72,12 @@ export function distinctBytes(
   count: number,
 ): Distinct | undefined {
   if (isConstant(data, offsets, width, count)) {
-    return { indices: new Int32Array(count), firsts: new Int32Array(1), size: 1 }
+    return { indices: chunkInts(count).fill(0), firsts: new Int32Array(1), size: 1 }
   }
   const mask = tableSize(count) - 1
-  const table = new Int32Array(mask + 1).fill(-1)
-  const indices = new Int32Array(count)
-  const firsts = new Int32Array(Math.min(count, DISTINCT_MAX))
+  const table = chunkInts(mask + 1).fill(-1)
+  const indices = chunkInts(count)
+  const firsts = chunkInts(Math.min(count, DISTINCT_MAX))
   const view = new DataView(data.buffer, data.byteOffset, data.length)
   let size = 0
   let steps = 0

@@ -11,6 +11,7 @@ import type { Field } from '../../schemas/column-type.ts'
 import { invariant } from '../../schemas/errors.ts'
 import type { ColumnVector } from '../../schemas/micro-batch.ts'
 import { bitWidthOf, hybridBytesMax, writeHybrid } from './bit-packing.ts'
+import { startChunk } from './chunk-memory.ts'
 import {
   chooseEncoder,
   closeChunk,
@@ -53,6 +54,7 @@ export function encodeNested(
   windowEntriesMax = WINDOW_ENTRIES_MAX,
 ): EncodedChunk[] {
   workspace.clear(WORKSPACE_KEPT_MAX)
+  startChunk()
   const chunks = leafSlots(vector, from, to).map((leaf) => openChunk(leaf.vector, leaf.from, leaf.to))
   for (const [start, end] of windowsOf(vector, from, to, windowEntriesMax)) {
     leafLevels(vector, start, end).forEach((levels, i) => {
