@@ -237,6 +237,30 @@ describe('a pool of workers', () => {
     expect(pool.bytesHeld).toBe(0)
   })
 
+  test('units that wait for a thread hold no memory for their rows: it is left to rows that are there', async () => {
+    const idle = createWorkerPool({
+      ...common,
+      threads: 1,
+      memoryMax: 64 * 1024 * 1024,
+      onFreed() {},
+      onDeath() {},
+      program: new URL(
+        'data:text/javascript,import { parentPort } from "node:worker_threads"; parentPort.on("message", () => {})',
+      ),
+    })
+    const values = Array.from({ length: 1_000 }, (_, id) => `{"id": ${id}, "note": "${'n'.repeat(40)}${id * 104729}"}`)
+    const fetched = fetchedOf([{ values, copies: 2, codec: 'none' }], false)
+    for (let asked = 0; asked < 40; asked += 1) {
+      idle.decode(PLAN, fetched, 1_000, 's', false).catch(() => {})
+    }
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    const each = fetched.batches.length * (1 + 6 * 1.25)
+    expect(40 * fetched.batches.length).toBeGreaterThan(5 * 1024 * 1024)
+    expect(idle.bytesHeld).toBeGreaterThan(each)
+    expect(idle.bytesHeld).toBeLessThan(1.2 * 1024 * 1024 * (1 + 6 * 1.25))
+    await idle.close()
+  })
+
   test('that loses a worker says so once, and the process has to end: nothing is answered any more', async () => {
     deaths = []
     const dying = createWorkerPool({

@@ -2,7 +2,7 @@
  * Worker threads that decode and seal. This thread keeps the sockets, the group, the catalog and the store; a worker gets
  * places in shared memory and gives places back.
  *
- *   decode ─▶ room ─▶ region for the rows ─▶ queue ─▶ the least loaded worker ─▶ pieces, in the region
+ *   decode ─▶ lane ─▶ room ─▶ region for the rows ─▶ queue ─▶ the least loaded worker ─▶ pieces, in the region
  *   seal   ──────────────────────────────▶ first in the queue ─────────────────▶ bytes of a segment, moved here
  *
  * Jobs belong to no worker: whatever there is goes to whoever has least to do, so that one busy topic-partition uses all of
@@ -14,6 +14,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { invariant, MillraceError } from '../../schemas/errors.ts'
+import { createByteBudget } from '../byte-budget.ts'
 import type { DecodeNeeds, DecodePlan } from '../decoder/decode-plan.ts'
 import type { FetchedRecords } from '../kafka/kafka-source.ts'
 import type { HeldReply, ReplyPool } from '../kafka/reply-memory.ts'
@@ -38,6 +39,11 @@ import { createInlineWork, type IngestWork, UNPACKED_BYTES_MAX, type WorkParts }
 const MESSAGES_MAX = 2
 const JOBS_IN_MESSAGE_MAX = 64
 const MESSAGE_BYTES = 256 * 1024
+/**
+ * Of fetched bytes that have memory for their rows, of each thread: what it has in hand, and as much again. Whatever waits behind
+ * would hold memory that rows are to have: a tick with half of the ceiling makes a segment three times as large.
+ */
+const LANE_BYTES = 2 * MESSAGES_MAX * MESSAGE_BYTES
 /** Of a whole unit, as fetched: a message there and back takes longer than decoding it. */
 const TINY_BYTES = 4 * 1024
 /** Bytes of rows to bytes fetched, until a pipeline has shown its own. */
@@ -88,6 +94,7 @@ export function createWorkerPool(
   const growth = new Map<string, number>()
   /** Newest plan of each pipeline: older ones are forgotten. */
   const newest = new Map<string, number>()
+  const lane = createByteBudget(threadCount * LANE_BYTES)
   let ids = 0
   let fetchedBytes = 0
   let isClosing = false
@@ -199,6 +206,24 @@ export function createWorkerPool(
   }
 
   async function decodeAway(
+    plan: DecodePlan,
+    unit: FetchedRecords,
+    from: number,
+    source: string,
+    isFinal: boolean,
+    hasTurn: boolean,
+  ): Promise<DecodedUnit | DecodeNeeds> {
+    const { length } = unit.batches
+    if (hasTurn) return decodeInLane(plan, unit, from, source, isFinal, true)
+    await lane.take(length)
+    try {
+      return await decodeInLane(plan, unit, from, source, isFinal, false)
+    } finally {
+      lane.give(length)
+    }
+  }
+
+  async function decodeInLane(
     plan: DecodePlan,
     unit: FetchedRecords,
     from: number,
