@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/longest-first.ts'
 
@@ -36,6 +38,8 @@ export default defineConfig({
           pool: 'forks',
           // Most of them wait for servers: two files at once leave a quarter of two cores idle.
           maxWorkers: 3,
+          // Where Node keeps compiled code by itself: told before it starts, the hundreds of processes start sooner.
+          env: { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(tmpdir(), 'node-compile-cache') },
           testTimeout: 180_000,
           hookTimeout: 240_000,
         },

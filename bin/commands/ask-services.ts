@@ -20,7 +20,7 @@ export type AnswerRows = {
 /** All rows of a statement of ours, from the query service; 64-bit integers are texts. */
 export async function askRows(sql: string, options: AskOptions): Promise<AnswerRows> {
   const given = options.queryUrl ?? process.env.MILLRACE_URL
-  const target = serviceTarget('query', given, () => settingsOf(options).settings)
+  const target = await serviceTarget('query', given, () => settingsOf(options).settings)
   const reply = await postJson('query', target, '/v1/sql', tokenOf(options), { sql, format: 'json' })
   const { columns, data } = answerOf<{ columns: AnswerRows['columns']; data: readonly (readonly unknown[])[] }>(
     reply.statusCode,
@@ -34,7 +34,7 @@ export async function askRows(sql: string, options: AskOptions): Promise<AnswerR
 
 /** An answer of the ingest service. */
 export async function askIngest<T>(path: string, body: unknown, options: AskOptions): Promise<T> {
-  const target = serviceTarget('ingest', options.url, () => settingsOf(options).settings)
+  const target = await serviceTarget('ingest', options.url, () => settingsOf(options).settings)
   const reply = await postJson('ingest', target, path, tokenOf(options), body)
   return answerOf<T>(reply.statusCode, await reply.body.text())
 }

@@ -81,7 +81,7 @@ async function run(
   if (args.length < takes || (args.length > takes && !takesRest)) {
     command.error(`error: expected millrace columns ${table} ${action}${known ? ` ${known.takes}` : ''}`)
   }
-  const target = serviceTarget('ingest', options.url, () => settingsOf(options).settings)
+  const target = await serviceTarget('ingest', options.url, () => settingsOf(options).settings)
   const token = options.token ?? process.env.MILLRACE_TOKEN
   const path = `/v1/tables/${encodeURIComponent(table)}/columns`
   const { statusCode, body } = known

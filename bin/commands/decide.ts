@@ -36,7 +36,7 @@ export function addDecideCommand(program: Command): void {
 }
 
 async function run(options: DecideOptions): Promise<void> {
-  const target = serviceTarget('ingest', options.url, () => settingsOf(options).settings)
+  const target = await serviceTarget('ingest', options.url, () => settingsOf(options).settings)
   const token = options.token ?? process.env.MILLRACE_TOKEN
   const path = `/v1/pipelines/${encodeURIComponent(options.pipeline)}/decide`
   const decision = { topic: options.topic, partition: Number(options.partition), from: options.from }

@@ -77,7 +77,11 @@ async function run(given: string | undefined, options: SqlOptions, command: Comm
     ...options.file.map((file) => ({ file })),
   ]
   const isInteractive = sources.length === 0 && process.stdin.isTTY === true && process.stdout.isTTY === true
-  const target = serviceTarget('query', options.url ?? process.env.MILLRACE_URL, () => settingsOf(options).settings)
+  const target = await serviceTarget(
+    'query',
+    options.url ?? process.env.MILLRACE_URL,
+    () => settingsOf(options).settings,
+  )
   const world = createSystemWorld({ log: createLog({ level: 'error' }) })
   const client = createQueryClient(target, options.token ?? process.env.MILLRACE_TOKEN, world)
   const session = createSession({

@@ -22,7 +22,7 @@ const CELL_WIDTH_MAX = 120
 /** Narrower than that, columns are not cut. */
 const CUT_WIDTH_MIN = 8
 const BETWEEN = ' | '
-const segments = new Intl.Segmenter()
+let segmenter: Intl.Segmenter | undefined
 
 export function formatTable(
   columns: readonly ShownColumn[],
@@ -108,7 +108,7 @@ export function plainText(text: string): string {
 export function cutText(text: string, widthMax: number): string {
   if (text.length <= widthMax / 2 || textWidth(text) <= widthMax) return text
   let [kept, columns] = ['', 0]
-  for (const { segment } of segments.segment(text)) {
+  for (const { segment } of segmentsOf(text)) {
     columns += segmentWidth(segment)
     if (columns > widthMax - 1) break
     kept += segment
@@ -126,8 +126,14 @@ export function textWidth(text: string): number {
   // What is plain ASCII needs no segments.
   if (/^[\x20-\x7e]*$/.test(text)) return text.length
   let columns = 0
-  for (const { segment } of segments.segment(text)) columns += segmentWidth(segment)
+  for (const { segment } of segmentsOf(text)) columns += segmentWidth(segment)
   return columns
+}
+
+/** Made with the first text that needs it: its tables of Unicode take 20 ms to load. */
+function segmentsOf(text: string): Intl.Segments {
+  segmenter ??= new Intl.Segmenter()
+  return segmenter.segment(text)
 }
 
 function segmentWidth(segment: string): number {

@@ -4,7 +4,6 @@
  * who wait, and tried again with the connection; neither secret nor token is in any message.
  */
 import { readFileSync } from 'node:fs'
-import { Agent, request } from 'undici'
 import { MillraceError } from '../../schemas/errors.ts'
 
 export type OauthEndpoint = {
@@ -21,6 +20,8 @@ const TIMEOUT_MS = 10_000
 export async function fetchToken({ endpoint, clientId, clientSecret, scope, ca }: OauthEndpoint): Promise<string> {
   const basic = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`
   const form = new URLSearchParams({ grant_type: 'client_credentials', ...(scope === undefined ? {} : { scope }) })
+  // Loaded by those who need it.
+  const { Agent, request } = await import('undici')
   const dispatcher = ca === undefined ? undefined : new Agent({ connect: { ca: readFileSync(ca) } })
   try {
     const { statusCode, body } = await request(endpoint, {

@@ -11,7 +11,7 @@
  * Every address is asked, beginning with the one that answered last, and all of them again after a back-off. One that says
  * "absent" may be a follower that is behind: all are asked, twice, before that is believed.
  */
-import { Agent, type Dispatcher, request } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { RegistrySettings } from './registry-settings.ts'
@@ -35,18 +35,26 @@ const ACCEPT = 'application/vnd.schemaregistry.v1+json, application/json'
 
 export function createRegistryRequests(components: { settings: RegistrySettings; world: World }): RegistryRequests {
   const { settings, world } = components
-  const dispatcher = new Agent({
-    connections: 4,
-    connect: { ...definedOnly(settings.tls), timeout: settings.timeoutMs },
-    headersTimeout: settings.timeoutMs,
-    bodyTimeout: settings.timeoutMs,
-  })
+  let agent: Promise<Agent> | undefined
   let preferred = 0
+
+  /** With the first request: most services have no registry, and loading the client takes a fifth of their start. */
+  async function openAgent(): Promise<Agent> {
+    const { Agent } = await import('undici')
+    return new Agent({
+      connections: 4,
+      connect: { ...definedOnly(settings.tls), timeout: settings.timeoutMs },
+      headersTimeout: settings.timeoutMs,
+      bodyTimeout: settings.timeoutMs,
+    })
+  }
 
   async function get(
     path: string,
     { bytesMax, signal }: { readonly bytesMax: number; readonly signal?: AbortSignal },
   ): Promise<RegistryReply> {
+    agent ??= openAgent()
+    const dispatcher = await agent
     let trouble = ''
     let absent: RegistryReply | undefined
     for (let round = 0; round < settings.attempts; round += 1) {
@@ -73,7 +81,7 @@ export function createRegistryRequests(components: { settings: RegistrySettings;
     throw new MillraceError('registry-unavailable', trouble)
   }
 
-  return { get, close: () => dispatcher.destroy() }
+  return { get, close: async () => (await agent)?.destroy() }
 }
 
 async function getOnce(
@@ -83,6 +91,7 @@ async function getOnce(
   bytesMax: number,
   signal: AbortSignal | undefined,
 ): Promise<RegistryReply> {
+  const { request } = await import('undici')
   const time = AbortSignal.timeout(settings.timeoutMs)
   const response = await request(url, {
     dispatcher,
