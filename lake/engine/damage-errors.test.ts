@@ -38,3 +38,11 @@ test('what people ask for is still theirs', () => {
   expect(said('Invalid Input', 'Cannot sample a negative number of rows')).toBe('query-invalid')
   expect(said('Out of Range', 'Overflow in addition of INT64')).toBe('value-out-of-range')
 })
+
+test('a value that does not fit its format is told in one line', () => {
+  const message = 'Could not parse string "now" according to format specifier "%c"\nnow\n^\nError: Expected a number'
+  const text = JSON.stringify({ exception_type: 'Invalid Input', exception_message: message })
+  expect(duckdbError(new Error(text), 'SELECT 1').message).toBe(
+    'Could not parse string "now" according to format specifier "%c": expected a number',
+  )
+})

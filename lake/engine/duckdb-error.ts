@@ -130,8 +130,12 @@ function ownMessage(code: ErrorCode, raw: RawError): string {
     return 'the statement needs more memory, and disk to spill to, than one query may have; ask for less at a time (fewer columns, a filter, fewer groups)'
   }
   if (code === 'query-cancelled') return 'the statement was cancelled'
-  return message.replace(SUGGESTIONS, '')
+  // Values that do not fit a format come with the value again and a caret below it.
+  const [, what, why] = CARET.exec(message) ?? []
+  return why === undefined ? message.replace(SUGGESTIONS, '') : `${what}: ${why[0].toLowerCase()}${why.slice(1)}`
 }
+
+const CARET = /^([^\n]*)\n[^\n]*\n\s*\^\s*\nError: (.+)$/
 
 /** Byte offset into the statement's UTF-8 text → line and column; undefined when there is none. */
 export function positionOf(offset: unknown, sql: string): StatementPosition | undefined {

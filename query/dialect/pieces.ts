@@ -90,13 +90,20 @@ export function asTold(error: unknown): unknown {
   return error
 }
 
+const INNER_CALL = /^No function matches the given name and argument types/
+
 /** An error about `rewritten` as one about `original`: its place there, and the name of the call that it is about. */
 export function errorInOriginal(error: unknown, original: string, rewritten: string, origin: Origin): unknown {
   if (!(error instanceof MillraceError) || told.has(error)) return error
   const position = error.facts.position as StatementPosition | undefined
   if (!position) return error
   const { index, call } = origin(indexAt(rewritten, position))
+  const place = positionAt(original, index)
+  // What is missing is a function that the user has not written: neither its name nor what it takes says anything.
+  if (call !== undefined && INNER_CALL.test(error.message)) {
+    const message = `${call}: an argument has a type that it does not take`
+    return new MillraceError(error.code, message, { facts: { position: place }, cause: error })
+  }
   const message = call === undefined ? error.message : `${call}: ${error.message}`
-  const facts = { ...error.facts, position: positionAt(original, index) }
-  return new MillraceError(error.code, message, { facts, cause: error })
+  return new MillraceError(error.code, message, { facts: { ...error.facts, position: place }, cause: error })
 }

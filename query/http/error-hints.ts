@@ -14,7 +14,7 @@ export function hintFor(error: MillraceError, tables: readonly string[]): string
     case 'undefined-table':
       return nameHint(String(error.facts.table ?? ''), tables, 'tables')
     case 'undefined-column':
-      return nameHint(unknownName(error), candidatesOf(error), 'columns')
+      return columnHint(unknownName(error), candidatesOf(error))
     case 'undefined-function':
       return functionHint(error)
     case 'query-invalid':
@@ -54,6 +54,14 @@ export function hintFor(error: MillraceError, tables: readonly string[]): string
     default:
       return undefined
   }
+}
+
+/** The engine proposes the few names that are most like the unknown one, not all. */
+function columnHint(wanted: string, known: readonly string[]): string | undefined {
+  const close = nearest(wanted, known)
+  if (close !== undefined) return `did you mean "${close}"?`
+  if (known.length === 0) return undefined
+  return `most like it: ${known.map((name) => `"${name}"`).join(', ')}; DESCRIBE lists all columns`
 }
 
 function candidatesOf(error: MillraceError): readonly string[] {

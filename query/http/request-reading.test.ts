@@ -191,5 +191,9 @@ describe('hints', () => {
       facts: { candidates: ['read_text'] },
     })
     expect(hintFor(refused, [])).toBeUndefined()
+    const column = new MillraceError('undefined-column', 'Referenced column "k" not found in FROM clause!', {
+      facts: { candidates: ['counter'] },
+    })
+    expect(hintFor(column, [])).toBe('most like it: "counter"; DESCRIBE lists all columns')
   })
 })

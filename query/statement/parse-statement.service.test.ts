@@ -132,7 +132,7 @@ describe('errors are about what the user wrote', () => {
     [
       'SELECT toStartOfHour(5)',
       'undefined-function',
-      "toStartOfHour: No function matches the given name and argument types 'date_trunc(STRING_LITERAL, INTEGER_LITERAL)'. You might need to add explicit type casts.",
+      'toStartOfHour: an argument has a type that it does not take',
       '1:8',
     ],
     [
