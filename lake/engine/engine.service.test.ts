@@ -94,6 +94,10 @@ const VALUES: readonly (readonly [sql: string, type: string, value: unknown, csv
   ["TIMESTAMP '1969-12-31 23:59:59.5'", 'TIMESTAMP', '1969-12-31T23:59:59.5', '1969-12-31T23:59:59.5'],
   ["TIMESTAMPTZ '2026-01-31 12:34:56+02'", 'TIMESTAMP WITH TIME ZONE', '2026-01-31T10:34:56Z', '2026-01-31T10:34:56Z'],
   ["'infinity'::TIMESTAMP", 'TIMESTAMP', 'infinity', 'infinity'],
+  ["'-infinity'::TIMESTAMP_S", 'TIMESTAMP_S', '-infinity', '-infinity'],
+  ["'-infinity'::TIMESTAMP_NS", 'TIMESTAMP_NS', '-infinity', '-infinity'],
+  ["DATE '-infinity'", 'DATE', '-infinity', '-infinity'],
+  ["[DATE 'infinity', DATE '-infinity']", 'DATE[]', ['infinity', '-infinity'], '"[""infinity"",""-infinity""]"'],
   [
     "'2026-01-31 00:00:01.123456789'::TIMESTAMP_NS",
     'TIMESTAMP_NS',

@@ -105,21 +105,25 @@ export function scalarText(value: DuckDBValue): string {
   if (typeof value === 'boolean') return String(value)
   if (typeof value === 'number') return doubleText(value)
   if (value instanceof DuckDBDecimalValue) return decimalText(value.value, value.scale)
-  if (value instanceof DuckDBTimestampTZValue) return finiteText(value) ?? `${timestampText(value.micros)}Z`
-  if (value instanceof DuckDBTimestampValue) return finiteText(value) ?? timestampText(value.micros)
+  if (value instanceof DuckDBTimestampTZValue)
+    return infinityText(value, value.micros) ?? `${timestampText(value.micros)}Z`
+  if (value instanceof DuckDBTimestampValue) return infinityText(value, value.micros) ?? timestampText(value.micros)
   if (value instanceof DuckDBTimestampSecondsValue)
-    return finiteText(value) ?? timestampText(value.seconds * 1_000_000n)
-  if (value instanceof DuckDBTimestampMillisecondsValue) return finiteText(value) ?? timestampText(value.millis * 1000n)
-  if (value instanceof DuckDBTimestampNanosecondsValue) return finiteText(value) ?? timestampNanosText(value.nanos)
-  if (value instanceof DuckDBDateValue) return finiteText(value) ?? dateText(value)
+    return infinityText(value, value.seconds) ?? timestampText(value.seconds * 1_000_000n)
+  if (value instanceof DuckDBTimestampMillisecondsValue)
+    return infinityText(value, value.millis) ?? timestampText(value.millis * 1000n)
+  if (value instanceof DuckDBTimestampNanosecondsValue)
+    return infinityText(value, value.nanos) ?? timestampNanosText(value.nanos)
+  if (value instanceof DuckDBDateValue) return infinityText(value, value.days) ?? dateText(value)
   if (value instanceof DuckDBBlobValue) return Buffer.from(value.bytes).toString('base64')
   if (value instanceof DuckDBIntervalValue) return intervalText(value)
   if (value instanceof DuckDBBitValue) return value.toString()
   return String(value)
 }
 
-function finiteText(value: { readonly isFinite: boolean; toString(): string }): string | undefined {
-  return value.isFinite ? undefined : value.toString().startsWith('-') ? '-infinity' : 'infinity'
+/** By the sign of what is stored: of dates, seconds, milliseconds and nanoseconds the binding's own text tells both infinities alike. */
+function infinityText(value: { readonly isFinite: boolean }, stored: number | bigint): string | undefined {
+  return value.isFinite ? undefined : stored < 0 ? '-infinity' : 'infinity'
 }
 
 export function decimalText(unscaled: bigint, scale: number): string {
