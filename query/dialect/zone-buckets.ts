@@ -20,8 +20,8 @@ import type { Piece } from './pieces.ts'
 const HOUR = 3_600_000_000
 const DAY = 24 * HOUR
 /** Before it, distances from UTC were odd in places; far after it, Intl and DuckDB may know different rules. */
-const PLAIN_FROM = "TIMESTAMPTZ '1990-01-01 00:00:00+00'"
-const PLAIN_UNTIL = "TIMESTAMPTZ '2038-01-01 00:00:00+00'"
+export const PLAIN_FROM = "TIMESTAMPTZ '1990-01-01 00:00:00+00'"
+export const PLAIN_UNTIL = "TIMESTAMPTZ '2038-01-01 00:00:00+00'"
 
 export type ZoneBucket = {
   /** Pieces of expressions; they are repeated in the outcome, where DuckDB finds out that they are the same. */

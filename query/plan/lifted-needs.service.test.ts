@@ -276,3 +276,26 @@ test('random statements: answers by shape are those of reading everything', asyn
     { numRuns: 50 },
   )
 })
+
+test('buckets by arithmetic, unless a filter compares one: its range excludes files as before', async () => {
+  const isFast = ({ setup }: { readonly setup: readonly string[] }) => setup.some((each) => each.includes('MACRO'))
+  const plan = async (sql: string) => planned(await statements.read(sql), [])
+  const bucket = "date_trunc('day', ts)"
+  for (const n of [10, 11, 12]) {
+    const sql = `SELECT ${bucket}, count(*) FROM t WHERE l > ${n}000 GROUP BY ALL HAVING count(*) > 1 ORDER BY 1`
+    const fast = await plan(sql)
+    expect(isFast(fast)).toBe(true)
+    const own = fast.setup.filter((each) => !each.includes('MACRO'))
+    expect(await rowsOf(fast.setup, sql, [])).toEqual(await rowsOf(own, sql, []))
+    const filtered = await plan(
+      `SELECT count(*) FROM t WHERE date_trunc('hour', ts) > TIMESTAMPTZ '2026-01-28T${n}:00:00Z'`,
+    )
+    expect([isFast(filtered), filtered.stats.filesPruned > 0]).toEqual([false, true])
+    const named = `WITH b AS (SELECT ${bucket} AS d, l FROM t) SELECT d, sum(l) FROM b WHERE d = '2026-01-${n + 16}' GROUP BY d`
+    expect(isFast(await plan(named))).toBe(false)
+  }
+  expect(isFast(await plan('SELECT count(*) FROM t'))).toBe(false)
+  await expect(plan("SELECT date_trunc('day', s) FROM t")).rejects.toMatchObject({
+    message: expect.stringContaining("No function matches the given name and argument types 'date_trunc("),
+  })
+})

@@ -31,6 +31,7 @@ import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Column } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
 import type { Statement } from '../statement/statement.ts'
+import { fastTimesSql } from './fast-times.ts'
 import type { LiftedStatement } from './lifted-needs.ts'
 import { emptyTableStats, filesPruned, type PlanStats, type TableStats, totalStats } from './plan-stats.ts'
 import {
@@ -264,7 +265,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           isOnlyCounted: statement.kind === 'explain' && statement.explained?.isAnalyzed !== true,
           bytesNeeded: () => [...byTable.values()].reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0),
         }
-        const setup = [...options.sessionSetup]
+        const setup = [...options.sessionSetup, ...(needs.wantsFastTimes ? fastTimesSql() : [])]
         const tables: PlannedTable[] = []
         for (const version of versions) {
           const stats = byTable.get(version.table.name)!

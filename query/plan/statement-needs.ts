@@ -12,6 +12,7 @@ import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
+import { callsFastTimes, fastTimesSql, filtersByBuckets } from './fast-times.ts'
 import { createLiftedNeeds, type LiftedStatement } from './lifted-needs.ts'
 import { needsEverything, type ScanNeeds, scanNeeds } from './scan-needs.ts'
 import { isPlainPlan } from './statement-shape.ts'
@@ -23,6 +24,8 @@ export type AskedStatement = {
   /** Names of hidden columns that the text mentions. */
   readonly hiddenColumns: ReadonlySet<string>
   readonly usesClock: boolean
+  /** Lower-case names of all functions that it calls. */
+  readonly functions?: ReadonlySet<string>
   /** Names that it gives to columns, in lower case; undefined: any. */
   readonly givenNames?: ReadonlySet<string> | undefined
   /** Others that differ only in the values they compare with need alike. */
@@ -43,6 +46,8 @@ export type StatementNeeds = {
   readonly ofTable: ReadonlyMap<number, ScanNeeds>
   /** Every row of the result is a row of a table. */
   readonly isPlain: boolean
+  /** It gains by `fastTimesSql`. */
+  readonly wantsFastTimes?: boolean
 }
 
 export type NeedsReader = {
@@ -76,12 +81,27 @@ export function createNeedsReader({ stubs }: { readonly stubs: Stubs }): NeedsRe
       const wanted = wantedColumns(schema, statement.hiddenColumns)
       setup.push(await stubs.viewSql(table.name, table.tableId, schema, wanted, options.withPlaces))
     }
+    const fast = callsFastTimes(statement.functions ?? new Set())
+      ? await planText(statement.sql, [...setup, ...fastTimesSql()], options).catch(ignoreInvalid)
+      : undefined
+    const wantsFastTimes = fast !== undefined && !filtersByBuckets(fast)
+    const plan = wantsFastTimes ? fast : await planText(statement.sql, setup, options)
+    const tables = versions.map(({ table }) => ({ tableId: table.tableId, columns: currentSchema(table).columns }))
+    const { usesClock, givenNames } = statement
+    return {
+      ofTable: scanNeeds(plan, tables, { usesClock, givenNames }),
+      isPlain: isPlainPlan(plan),
+      ...(wantsFastTimes ? { wantsFastTimes } : {}),
+    }
+  }
+
+  async function planText(sql: string, setup: readonly string[], options: AskOptions): Promise<string> {
     const plans: string[] = []
     await options.engine.query(
       {
         queryId: 'plan',
         setup,
-        sql: EXPLAIN_PREFIX + statement.sql,
+        sql: EXPLAIN_PREFIX + sql,
         params: options.params,
         format: 'rows',
         rowsMax: 100,
@@ -92,10 +112,7 @@ export function createNeedsReader({ stubs }: { readonly stubs: Stubs }): NeedsRe
       { onChunk: () => {}, onRows: (rows) => void plans.push(...rows.map((row) => String(row.at(-1)))) },
       options.signal,
     )
-    const plan = plans[0] ?? '[]'
-    const tables = versions.map(({ table }) => ({ tableId: table.tableId, columns: currentSchema(table).columns }))
-    const { usesClock, givenNames } = statement
-    return { ofTable: scanNeeds(plan, tables, { usesClock, givenNames }), isPlain: isPlainPlan(plan) }
+    return plans[0] ?? '[]'
   }
 
   return {
@@ -126,6 +143,12 @@ export function everything(statement: AskedStatement, versions: readonly TableVe
     return [table.tableId, needsEverything(wanted.map((column) => column.fieldId))]
   })
   return { ofTable: new Map(needs), isPlain: false }
+}
+
+/** The statement may be wrong; DuckDB's own function then says why. */
+function ignoreInvalid(error: unknown): undefined {
+  if (!isMillraceError(error) || error.kind !== 'invalid') throw error
+  return undefined
 }
 
 /** undefined: it depends on the clock as well, or is too long to keep. */
