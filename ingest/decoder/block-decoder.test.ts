@@ -388,6 +388,25 @@ test('a topic without a table is asked for with samples; records that teach noth
   expect(() => nowhere.decode(recordBlock('t', [json({})]), 0, 'kafka:t:x', 5, true)).toThrow('have no table')
 })
 
+test('while there is no table, a schema that makes none says why in the dead letters', () => {
+  const plan = (schema: unknown) =>
+    planOf([tablePlan('a', undefined)], {
+      value: { format: 'avro', registry: true },
+      schemas: {
+        7: { id: 7, type: 'AVRO', text: JSON.stringify(schema), references: [], label: 'a-value version 1 (id 7)' },
+      },
+    })
+  const node = { type: 'record', name: 'Node', fields: [{ name: 'next', type: ['null', 'Node'] }] }
+  const record = { value: Buffer.from([0, 0, 0, 0, 7, 0]) }
+  expect(decodeRecords(plan(node), [record], true).letters).toMatchObject([
+    { reason: 'Avro schema: field "next": a record inside itself (Node) makes no columns' },
+  ])
+  const odd = { type: 'record', name: 'Odd', fields: [{ name: '_offset', type: 'int' }] }
+  expect(decodeRecords(plan(odd), [record], true).letters).toMatchObject([
+    { reason: 'records of a-value version 1 (id 7) make no columns' },
+  ])
+})
+
 test('key columns and headers are written beside the value, and their faults are dead letters too', () => {
   const columns = { id: 'long', key_a: 'int', key_b: 'string', headers: 'map<string, string>' }
   const plan = planOf([tablePlan('a', columns)], {

@@ -25,7 +25,7 @@ import { homeless } from './homeless.ts'
 import { findNewFields, firstNewKey, SCHEMALESS } from './new-fields.ts'
 import { createSelection, type Selection, select, writersIn } from './selection.ts'
 import { keyFields, type Prepared, TableRows } from './table-rows.ts'
-import { bodyEnd, bodyStart, createWriters, NO_VALUE, UNREADABLE, writerFailure } from './writers.ts'
+import { bodyEnd, bodyStart, createWriters, NO_VALUE, UNREADABLE, type Writer, writerFailure } from './writers.ts'
 
 export const createBlockDecoder: CreateBlockDecoder = (plan) => {
   const tables = new Map(Object.values(plan.tables).map((table) => [table.name, new TableRows(plan, table)]))
@@ -111,7 +111,7 @@ function createCompiledBlock(plan: DecodePlan, tables: ReadonlyMap<string, Table
       const length = valueEnds[index] - start
       let failure: DecodeFailure | undefined
       if (length > recordBytesMax) failure = tooLarge(length, recordBytesMax)
-      else if (!builder) failure = values.failures.get(index) ?? NO_SCHEMA
+      else if (!builder) failure = values.failures.get(index) ?? noTable(values.writers.list[writer])
       else if (only && writer === 0) failure = only.decode(bytes, starts[index], ends[index], builder)
       else failure = decodeOdd(table, prepared, block, index)
       if (failure && values.writers.selectAgain && builder && length <= recordBytesMax) {
@@ -292,6 +292,12 @@ function countKeys(table: TableRows, { writers }: Selection): { unknown: number;
     fresh += open?.newKeys ?? 0
   }
   return { unknown, fresh }
+}
+
+/** Why a record has no table to go to: its schema, where that says more than that there is none. */
+function noTable({ format, problem }: Writer): DecodeFailure {
+  if (problem) return problem
+  return format ? { ...NO_SCHEMA, reason: `records of ${format.columns.name} make no columns` } : NO_SCHEMA
 }
 
 function hasValue(block: RecordBlock, first: number): boolean {
