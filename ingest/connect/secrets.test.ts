@@ -1,4 +1,5 @@
 // Secrets are read where they are, and nowhere else; and what was read is never shown.
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,6 +22,8 @@ beforeAll(() => {
   writeFileSync(join(folder, 'allowed-not', 'file'), 'key=far-away')
   symlinkSync(join(folder, 'outside'), join(allowed, 'link'))
   symlinkSync(join(allowed, 'token'), join(allowed, 'inner'))
+  execFileSync('mkfifo', [join(allowed, 'pipe')])
+  mkdirSync(join(allowed, 'folder'))
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -44,6 +47,8 @@ test.each([
   [() => `\${file:${allowed}/kafka.properties:nothing}`, 'there is no such key'],
   [() => `\${file:${allowed}/kafka.properties:empty}`, 'there is no such key'],
   [() => `\${file:${allowed}/nothing:key}`, 'it cannot be read (ENOENT)'],
+  [() => `\${file:${allowed}/pipe}`, 'it is no file'],
+  [() => `\${file:${allowed}/folder}`, 'it is no file'],
   [() => `\${file:${folder}/outside:key}`, 'it is outside connect.secrets.folders'],
   [() => `\${file:${allowed}/link:key}`, 'it is outside connect.secrets.folders'],
   [() => `\${file:${allowed}/../outside:key}`, 'it is outside connect.secrets.folders'],

@@ -63,7 +63,10 @@ export function createSecrets(options: {
     }
     let text: string
     try {
-      const { size } = statSync(path)
+      const found = statSync(path)
+      // Opening a named pipe that nobody writes to would hold up the whole process.
+      if (!found.isFile()) throw missing(reference, 'it is no file')
+      const { size } = found
       if (size > FILE_BYTES_MAX) throw missing(reference, `it is larger than ${FILE_BYTES_MAX} bytes`)
       text = readFileSync(path, 'utf8')
     } catch (error) {
