@@ -66,6 +66,15 @@ async function ask(user: keyof typeof TOKENS, sql: string, more: Record<string, 
   }
 }
 
+/** Requests come on connections of their own: which was first is what the service says. */
+async function untilState(user: keyof typeof TOKENS, id: string, wanted: string): Promise<void> {
+  const headers = { authorization: `Bearer ${TOKENS[user]}` }
+  for (;;) {
+    const { body } = await request(`${service.url}/v1/queries/${id}`, { headers })
+    if (((await body.json()) as { state?: string }).state === wanted) return
+  }
+}
+
 /** Resident memory of the engines of this service. */
 function engineBytes(): number {
   let bytes = 0
@@ -121,10 +130,10 @@ test("a token's own limits: rows, bytes to read, places and priority", async () 
 
   const endless = 'SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range + b.range = -1'
   const running = ask('patient', endless, { query_id: 'running' })
+  await untilState('patient', 'running', 'running')
   const waiting = ask('patient', 'SELECT 1', { query_id: 'waiting' })
-  let third: Answer
-  do third = await ask('patient', 'SELECT 2', { timeout_ms: 100 })
-  while (third.status !== 429)
+  await untilState('patient', 'waiting', 'waiting')
+  const third = await ask('patient', 'SELECT 2')
   expect(third).toMatchObject({ status: 429, error: { code: '53300', class: 'overloaded' } })
   expect(third.error?.message).toContain('of "patient"')
   expect(third.retryAfter).toBeGreaterThan(0)
@@ -140,6 +149,7 @@ test("a token's own limits: rows, bytes to read, places and priority", async () 
 test('a waiter whose time is up leaves the queue', async () => {
   const endless = 'SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range + b.range = -2'
   const running = ask('patient', endless, { query_id: 'first', timeout_ms: 1_500 })
+  await untilState('patient', 'first', 'running')
   const waiting = await ask('patient', 'SELECT 1', { timeout_ms: 300 })
   expect(waiting).toMatchObject({ status: 408, error: { class: 'query_timeout' } })
   expect((await running).status).toBe(408)

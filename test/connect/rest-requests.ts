@@ -265,7 +265,8 @@ export async function ask(
   for (const request of requests) {
     let answer = await askOne(url, request)
     const isQuestion = request.method === 'GET'
-    for (let again = 0; moody && isQuestion && answer.status === 500 && again < HELD_TIMES; again++) {
+    const patienceEnds = performance.now() + SETTLE_MS
+    while (moody && isQuestion && answer.status === 500 && performance.now() < patienceEnds) {
       console.log(`${request.name}: asked again after ${JSON.stringify(answer.body)}`)
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
       answer = await askOne(url, request)

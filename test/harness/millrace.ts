@@ -131,7 +131,7 @@ export async function createMillrace(options: MillraceOptions): Promise<Millrace
       })
       return { status: response.statusCode, body: (await response.body.json()) as Record<string, unknown> }
     },
-    async eventually(text, until, withinMs = 30_000) {
+    async eventually(text, until, withinMs = 60_000) {
       const deadline = performance.now() + withinMs
       let last: unknown
       for (;;) {

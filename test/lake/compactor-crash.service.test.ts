@@ -102,7 +102,7 @@ describe.each(PLACES)('a compactor killed $place', ({ place, points }) => {
     return { ...row, ids: String(row.ids), amount: String(row.amount) }
   }
 
-  test.each(points)('at %s', { timeout: 60_000 }, async (point) => {
+  test.each(points)('at %s', { timeout: 180_000 }, async (point) => {
     await sendRound()
     // Orphans must lie there before a sweep can be killed in front of them.
     if (point === 'sweep/before-orphans') {

@@ -68,7 +68,7 @@ async function counts(name: string) {
   return { rows: Number(row.rows), places: Number(row.places) }
 }
 
-test.each(PASSES)('a producer goes on after a kill at %s', { timeout: 60_000 }, async (point) => {
+test.each(PASSES)('a producer goes on after a kill at %s', { timeout: 180_000 }, async (point) => {
   const before = await counts('events')
   const deadBefore = await counts('events__dead_letters')
   let ingest: StartedProcess = await lake.millrace.start('ingest', { crashAt: point })

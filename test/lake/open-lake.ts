@@ -62,7 +62,7 @@ export type Lake = {
 }
 
 const COMPACTOR_PROCESS = join(import.meta.dirname, 'compactor-process.ts')
-const KILLED_WITHIN_MS = 30_000
+const KILLED_WITHIN_MS = 60_000
 
 export const SMALL_STEPS = `
 flush.interval.ms: 50
@@ -226,7 +226,7 @@ export async function openLake(yaml: string, { grace = false }: LakeOptions = {}
       compactors.push({ stop })
       return { stop }
     },
-    async settled(names, withinMs = 30_000) {
+    async settled(names, withinMs = 60_000) {
       const deadline = performance.now() + withinMs
       for (;;) {
         let there: string[] = []

@@ -15,7 +15,8 @@ import { seeded } from './table-checks.ts'
 const PLACES: readonly Place[] = ['SQLite on local disk', 'PostgreSQL and a bucket']
 const TOPICS = ['orders', 'payments'] as const
 const PARTITIONS = 4
-const BATCH = 200
+/** So many batches, each for itself to lose: how many records one has makes no difference. */
+const BATCH = 50
 /** One record of so many is no JSON. */
 const BAD_EVERY = 97
 const DISTURBANCES = 22

@@ -18,7 +18,7 @@ export async function until<T>(
   what: string,
   ask: () => Promise<T>,
   holds: (value: T) => boolean,
-  withinMs = 40_000,
+  withinMs = 60_000,
 ): Promise<T> {
   const deadline = performance.now() + withinMs
   for (;;) {
@@ -30,7 +30,7 @@ export async function until<T>(
 }
 
 /** It ends by itself, in this way and in time. */
-export async function expectEnd(process: StartedProcess, code: number, withinMs = 30_000): Promise<void> {
+export async function expectEnd(process: StartedProcess, code: number, withinMs = 60_000): Promise<void> {
   const exit = await Promise.race([process.exited, sleep(withinMs, undefined, { ref: false })])
   if (exit?.code === code) return
   const found = exit === undefined ? `nothing within ${withinMs} ms` : `code ${exit.code}, signal ${exit.signal}`
