@@ -29,7 +29,7 @@ import {
 } from '@duckdb/node-api'
 import { asMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { duckdbError, withoutPrefix } from './duckdb-error.ts'
-import type { EngineQuery, EngineResult, EngineSettings, ResultColumn, ResultFormat } from './engine.ts'
+import type { EngineQuery, EngineResult, EngineSettings, ResultFormat } from './engine.ts'
 import {
   CHUNKS_IN_FLIGHT_MAX,
   EXPLAIN_PREFIX,
@@ -41,22 +41,18 @@ import { createEngineThreads, type EngineThreads } from './engine-threads.ts'
 import { type BoundValue, bindParameters, parameterValues } from './parameters.ts'
 import { beginsLikeReading } from './reading-text.ts'
 import { createArrowEncoder } from './result-arrow.ts'
+import type { ResultEncoder } from './result-encoder.ts'
+import { createLinesEncoder } from './result-lines.ts'
 import { createParquetEncoder } from './result-parquet.ts'
-import { createRowsEncoder } from './result-rows.ts'
-import { createCsvEncoder, createJsonEncoder, createJsonLinesEncoder, type ResultEncoder } from './result-text.ts'
-import { createTsvEncoder } from './result-tsv.ts'
 import { createSending, type Sending } from './sending.ts'
 import { createSessions, type Session, type Sessions } from './sessions.ts'
 import { installSketches } from './sketch-functions.ts'
-import { registerTextFunctions, textSql } from './text-sql.ts'
 import { columnTypeText, internalValue } from './value-internal.ts'
 
 type Running = {
   session: Session | undefined
   /** Its session may serve another question. */
   isClean: boolean
-  /** It has been running for a while. */
-  isLate: boolean
   cancelled: boolean
   credits: number
   /** Of the result so far. */
@@ -125,7 +121,6 @@ async function start(given: EngineSettings): Promise<void> {
     const folders = given.folders.map((folder) => `'${folder.replaceAll("'", "''")}'`).join(', ')
     await connection.run("SET GLOBAL TimeZone = 'UTC'")
     await installSketches(connection)
-    registerTextFunctions(connection)
     for (const statement of given.prepare ?? []) await connection.run(statement)
     await connection.run('SET GLOBAL errors_as_json = true')
     await connection.run(`SET GLOBAL allowed_directories = [${folders}]`)
@@ -158,7 +153,6 @@ async function answer(
   const run: Running = {
     session: undefined,
     isClean: false,
-    isLate: false,
     cancelled: false,
     credits: CHUNKS_IN_FLIGHT_MAX,
     rows: 0,
@@ -244,9 +238,11 @@ async function runQuery(id: number, run: Running, request: EngineQuery): Promise
     },
   })
   const telling = tellProgress(id, run, connection)
-  const [rows, result] = await sendRows(run, request, connection, statement, values, sending).finally(() =>
-    clearInterval(telling),
-  )
+  const sent = async () => {
+    const rows = await statement.stream()
+    return [rows, await sendResult(run, request, rows, sending)] as const
+  }
+  const [rows, result] = await sent().finally(() => clearInterval(telling))
   if (!result.truncated && rows.returnType === ResultReturnType.INVALID) {
     stopIfCancelled(run)
     await connection.run('ROLLBACK')
@@ -275,7 +271,6 @@ function tellProgress(id: number, run: Running, connection: DuckDBConnection): N
   let told = ''
   return setInterval(() => {
     run.isDue = true
-    run.isLate = true
     const { percentage, rows_processed } = connection.progress
     const percent = percentage < 0 ? undefined : Math.min(100, percentage)
     const progress = { percent, rowsScanned: Number(rows_processed), rows: run.rows }
@@ -331,102 +326,17 @@ async function forParameters(
   return isAsked ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
 }
 
-/**
- * A text format is written by DuckDB itself when the statement reads many rows, or turns out to give many at once: then it
- * begins anew, as long as nothing has left and next to nothing is lost. When DuckDB does not take it so, it runs as it is.
- */
-async function sendRows(
-  run: Running,
-  request: EngineQuery,
-  connection: DuckDBConnection,
-  statement: DuckDBPreparedStatement,
-  values: ReadonlyMap<string, BoundValue>,
-  sending: Sending,
-): Promise<readonly [DuckDBResult, EngineResult]> {
-  const asText = (types: readonly DuckDBType[], names: readonly string[]) =>
-    textStatement(connection, request, types, names, values)
-  const failsAlone = (error: unknown) => {
-    if (run.cancelled || isFatal(error) || duckdbError(error, request.sql).code === 'out-of-memory') throw error
-    return undefined
-  }
-  // Values of parameters may change a column's type: those columns are known with the first rows.
-  const isKnown = !request.isSmall && statement.parameterCount === 0 && statement.statementType === StatementType.SELECT
-  const indexes = Array.from({ length: isKnown ? statement.columnCount : 0 }, (_, index) => index)
-  const typesOf = () => indexes.map((index) => statement.columnType(index))
-  let text = isKnown
-    ? await asText(
-        typesOf(),
-        indexes.map((index) => statement.columnName(index)),
-      )
-    : undefined
-  for (;;) {
-    stopIfCancelled(run)
-    const rows = text ? await text.statement.stream().catch(failsAlone) : await statement.stream()
-    if (rows === undefined) {
-      // An error is told for the statement as it was written.
-      text = undefined
-      await connection.run('ROLLBACK')
-      await connection.run(beginSql())
-      continue
-    }
-    const result = await sendResult(run, request, rows, sending, text?.as)
-    if (result !== 'large') return [rows, result]
-    sending.forget()
-    text = await asText(rows.columnTypes(), rows.columnNames())
-    text ??= { statement, as: sentAs(request, rows.columnNames(), rows.columnTypes(), rows.deduplicatedColumnNames()) }
-  }
-}
-
-type SentAs = { readonly columns: readonly ResultColumn[]; readonly encoder: ResultEncoder | undefined }
-
-async function textStatement(
-  connection: DuckDBConnection,
-  request: EngineQuery,
-  types: readonly DuckDBType[],
-  names: readonly string[],
-  values: ReadonlyMap<string, BoundValue>,
-): Promise<{ readonly statement: DuckDBPreparedStatement; readonly as: SentAs } | undefined> {
-  const { format, sql, wideNumbers = false } = request
-  if (format !== 'json' && format !== 'jsonl' && format !== 'csv') return undefined
-  // Of two columns of one name, JSON lines call the second one otherwise: left to the other way.
-  if (new Set(names).size < names.length) return undefined
-  const text = textSql(format, sql, types, names, wideNumbers)
-  const written = text === undefined ? undefined : await connection.prepare(text).catch(() => undefined)
-  if (!written) return undefined
-  bindParameters(written, values)
-  const { columns, encoder } = sentAs(request, names, types, names)
-  return {
-    statement: written,
-    as: { columns, encoder: createRowsEncoder(encoder?.begin(), format === 'json' ? 2 : 0) },
-  }
-}
-
-function sentAs(
-  request: EngineQuery,
-  names: readonly string[],
-  types: readonly DuckDBType[],
-  uniqueNames: readonly string[],
-): SentAs {
-  const columns = names.map((name, index) => ({ name, type: columnTypeText(types[index]) }))
-  return {
-    columns,
-    encoder: request.format === 'rows' ? undefined : encoderOf(request, request.format, types, uniqueNames),
-  }
-}
-
-/** `large`: it is more than a message holds, came quickly, and can begin anew as text; only without `as`. */
 async function sendResult(
   run: Running,
   request: EngineQuery,
   result: DuckDBResult,
   sending: Sending,
-  as?: SentAs,
-): Promise<EngineResult | 'large'> {
-  const { columns, encoder } =
-    as ?? sentAs(request, result.columnNames(), result.columnTypes(), result.deduplicatedColumnNames())
-  sending.columns(columns)
+): Promise<EngineResult> {
+  const types = result.columnTypes()
+  const columns = result.columnNames().map((name, index) => ({ name, type: columnTypeText(types[index]) }))
   const { format } = request
-  const mayBeText = as === undefined && (format === 'json' || format === 'jsonl' || format === 'csv')
+  const encoder = format === 'rows' ? undefined : encoderOf(request, format, types, result.deduplicatedColumnNames())
+  sending.columns(columns)
   let rowCount = 0
   let truncated = false
   await sending.bytes(encoder?.begin())
@@ -439,9 +349,7 @@ async function sendResult(
     rowCount += take
     run.rows = rowCount
     if (take > 0) {
-      const part = encoder?.encode(chunk, take)
-      if (mayBeText && part && !run.isLate && sending.wouldLeave(part)) return 'large'
-      if (part) await sending.bytes(part)
+      if (encoder) await sending.bytes(encoder.encode(chunk, take))
       else
         await sending.rows(
           chunk
@@ -467,13 +375,10 @@ function encoderOf(
 ): ResultEncoder {
   switch (format) {
     case 'json':
-      return createJsonEncoder(types, wideNumbers)
     case 'jsonl':
-      return createJsonLinesEncoder(types, names, wideNumbers)
     case 'csv':
-      return createCsvEncoder(types, names)
     case 'tsv':
-      return createTsvEncoder(types, names)
+      return createLinesEncoder(format, types, names, wideNumbers)
     case 'arrow':
       return createArrowEncoder(types, names)
     case 'parquet':

@@ -58,6 +58,67 @@ export function numbersOf(vector: DuckDBVector, count: number, itemBytes: number
   return new Uint8Array(view.buffer, view.byteOffset, count * itemBytes).slice()
 }
 
+/** The same, where they lie: gone with the chunk. */
+export function itemBytesOf(vector: DuckDBVector, count: number, itemBytes: number): Uint8Array {
+  const { items, dataView } = vector as unknown as Inside
+  const view = items ?? dataView
+  invariant('duckdb-vector', view !== undefined && view.byteLength >= count * itemBytes && view.byteOffset % 8 === 0, {
+    vector: vector.constructor.name,
+  })
+  return new Uint8Array(view.buffer, view.byteOffset, count * itemBytes)
+}
+
+/** Each text where it lies: in its item, or in a copy of the stretch of memory that it is in. */
+export type TextItems = {
+  readonly from: readonly Uint8Array[]
+  readonly starts: Int32Array
+  readonly lengths: Int32Array
+  /** Of all texts together. */
+  readonly length: number
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+/** NULL is an empty text. */
+export function textItemsOf(vector: DuckDBVector, count: number, bits: Uint8Array | undefined): TextItems {
+  const items = itemBytesOf(vector, count, ITEM_BYTES)
+  const words = new Uint32Array(items.buffer, items.byteOffset, count * 4)
+  const from = new Array<Uint8Array>(count)
+  const starts = new Int32Array(count)
+  const lengths = new Int32Array(count)
+  const readStretch = stretchReader(vector)
+  let length = 0
+  let stretchRow = 0
+  let stretchStart = 0
+  let stretchEnd = 0
+  const finish = (endRow: number) => {
+    if (stretchEnd === 0) return
+    const stretch = readStretch(stretchStart, stretchEnd - stretchStart)
+    for (let row = stretchRow; row < endRow; row++) if (lengths[row] > INLINE_MAX) from[row] = stretch
+  }
+  for (let row = 0; row < count; row++) {
+    const size = isValid(bits, row) ? words[row * 4] : 0
+    lengths[row] = size
+    length += size
+    if (size <= INLINE_MAX) {
+      from[row] = size === 0 ? NO_BYTES : items
+      starts[row] = row * ITEM_BYTES + 4
+      continue
+    }
+    // An address has 48 bits: a number holds it.
+    const address = words[row * 4 + 2] + words[row * 4 + 3] * 2 ** 32
+    if (address !== stretchEnd) {
+      finish(row)
+      stretchRow = row
+      stretchStart = address
+    }
+    starts[row] = address - stretchStart
+    stretchEnd = address + size
+  }
+  finish(count)
+  return { from, starts, lengths, length }
+}
+
 /** NULL is an empty text. */
 export function textsOf(vector: DuckDBVector, count: number, bits: Uint8Array | undefined): Texts {
   const { dataView, itemOffset } = vector as unknown as Inside

@@ -70,7 +70,7 @@ import {
 } from 'apache-arrow'
 import { MillraceError } from '../../schemas/errors.ts'
 import { rawColumn } from './raw-arrow.ts'
-import type { ResultEncoder } from './result-text.ts'
+import type { ResultEncoder } from './result-encoder.ts'
 import { columnText } from './value-text.ts'
 
 type Numbers =

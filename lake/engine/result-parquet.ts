@@ -8,7 +8,7 @@
 import type { DuckDBType, DuckDBValue } from '@duckdb/node-api'
 import { createParquetStream } from '../parquet/write.ts'
 import { parquetColumns, type RowsBuilder } from './parquet-columns.ts'
-import type { ResultEncoder } from './result-text.ts'
+import type { ResultEncoder } from './result-encoder.ts'
 
 const GROUP_ROWS_MAX = 122_880
 const GROUP_BYTES_MAX = 16 * 1024 * 1024

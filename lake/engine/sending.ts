@@ -20,11 +20,8 @@ export type Way = {
 }
 
 export type Sending = {
-  /** With this part the first message would go out. */
-  wouldLeave(part: Uint8Array): boolean
-  /** What has not left yet. */
-  forget(): void
   columns(columns: readonly ResultColumn[]): void
+  /** When it resolves the bytes may be used again. */
   bytes(part: Uint8Array | undefined): Promise<void>
   rows(rows: readonly (readonly unknown[])[]): Promise<void>
   done(result: EngineResult): Promise<void>
@@ -52,12 +49,6 @@ export function createSending({ bytesMax }: Pick<EngineQuery, 'bytesMax'>, way: 
   }
 
   return {
-    wouldLeave: (part) => !isTold && heldBytes + part.length >= PART_BYTES,
-    forget() {
-      held = []
-      heldBytes = 0
-      allBytes = 0
-    },
     columns(given) {
       columns = given
     },
@@ -69,9 +60,13 @@ export function createSending({ bytesMax }: Pick<EngineQuery, 'bytesMax'>, way: 
           facts: { bytesMax },
         })
       }
-      held.push(part)
       heldBytes += part.length
-      if (heldBytes < PART_BYTES && !way.isDue()) return
+      if (heldBytes < PART_BYTES && !way.isDue()) {
+        held.push(Buffer.from(part))
+        return
+      }
+      // A message is a copy.
+      held.push(part)
       way.left()
       await flush()
     },
