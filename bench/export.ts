@@ -40,10 +40,10 @@ export async function benchExport(stage: Stage): Promise<BenchResult> {
     const answers = on(client, 'message')
     isReading = true
     client.postMessage({ url, sql, format } satisfies ExportAsked)
-    const { seconds, bytes } = (await answers.next()).value[0] as ExportRead
+    const { seconds, bytes } = (await answers.next()).value?.[0] as ExportRead
     isReading = false
     const cpu = cpuSeconds([query.pid]) - before
-    const found = (await answers.next()).value[0] as ExportFound
+    const found = (await answers.next()).value?.[0] as ExportFound
     await answers.return?.()
     if (found.rows !== count || found.sum !== expected) {
       throw new Error(`${format}: expected ${count} rows with ids of ${expected}, found ${found.rows}, ${found.sum}`)
