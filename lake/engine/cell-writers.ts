@@ -30,8 +30,8 @@ export type CellWriter = {
   readonly writesNull: boolean
   /** Takes the column of a chunk; gives how many bytes its cells have at most, all together. */
   load(vector: DuckDBVector, count: number, bits: Uint8Array | undefined): number
-  /** Writes the cell of a row; gives where it ends. */
-  write(out: Buffer, at: number, row: number): number
+  /** Writes the cell of a row; gives where it ends. `view`: of the same bytes. */
+  write(out: Buffer, at: number, row: number, view: DataView): number
 }
 
 /** @param nullText what NULL is */
@@ -288,10 +288,10 @@ function texts(style: TextStyle): CellWriter {
       items = textItemsOf(vector, count, bits)
       return items.length * GROWTH[style] + count * 2
     },
-    write(out, at, row) {
+    write(_, at, row, view) {
       const { from, starts, lengths } = items as TextItems
       const start = starts[row]
-      return write(out, at, from[row], start, start + lengths[row])
+      return write(view, at, from[row], start, start + lengths[row])
     },
   }
 }

@@ -326,29 +326,41 @@ async function forParameters(
   return isAsked ? connection.prepare(sql.slice(EXPLAIN_PREFIX.length)) : statement
 }
 
+/** The next chunk is made, in threads of the database, while this one is written. */
 async function sendResult(
   run: Running,
   request: EngineQuery,
   result: DuckDBResult,
   sending: Sending,
 ): Promise<EngineResult> {
-  const types = result.columnTypes()
-  const columns = result.columnNames().map((name, index) => ({ name, type: columnTypeText(types[index]) }))
-  const { format } = request
-  const encoder = format === 'rows' ? undefined : encoderOf(request, format, types, result.deduplicatedColumnNames())
-  sending.columns(columns)
-  let rowCount = 0
-  let truncated = false
-  await sending.bytes(encoder?.begin())
-  for (;;) {
-    const chunk = await result.fetchChunk()
-    stopIfCancelled(run)
-    if (chunk === null || chunk.rowCount === 0) break
-    const take = Math.min(chunk.rowCount, request.rowsMax - rowCount)
-    truncated = take < chunk.rowCount
-    rowCount += take
-    run.rows = rowCount
-    if (take > 0) {
+  const fetchNext = () => {
+    const fetched = result.fetchChunk()
+    // It may fail before anybody waits for it.
+    fetched.catch(() => {})
+    return fetched
+  }
+  let next = fetchNext()
+  let isOver = false
+  try {
+    const types = result.columnTypes()
+    const columns = result.columnNames().map((name, index) => ({ name, type: columnTypeText(types[index]) }))
+    const { format } = request
+    const encoder = format === 'rows' ? undefined : encoderOf(request, format, types, result.deduplicatedColumnNames())
+    sending.columns(columns)
+    let rowCount = 0
+    let truncated = false
+    await sending.bytes(encoder?.begin())
+    while (!truncated) {
+      const chunk = await next
+      stopIfCancelled(run)
+      isOver = chunk === null || chunk.rowCount === 0
+      if (chunk === null || isOver) break
+      const take = Math.min(chunk.rowCount, request.rowsMax - rowCount)
+      truncated = take < chunk.rowCount
+      if (!truncated) next = fetchNext()
+      rowCount += take
+      run.rows = rowCount
+      if (take === 0) continue
       if (encoder) await sending.bytes(encoder.encode(chunk, take))
       else
         await sending.rows(
@@ -358,13 +370,13 @@ async function sendResult(
             .map((row) => row.map(internalValue)),
         )
     }
-    if (truncated) {
-      run.session?.connection.interrupt()
-      break
-    }
+    await sending.bytes(encoder?.end())
+    return { columns, rowCount, truncated }
+  } finally {
+    if (!isOver) run.session?.connection.interrupt()
+    // Nothing else is asked of the connection before.
+    await next.catch(() => {})
   }
-  await sending.bytes(encoder?.end())
-  return { columns, rowCount, truncated }
 }
 
 function encoderOf(

@@ -70,20 +70,19 @@ export function itemBytesOf(vector: DuckDBVector, count: number, itemBytes: numb
 
 /** Each text where it lies: in its item, or in a copy of the stretch of memory that it is in. */
 export type TextItems = {
-  readonly from: readonly Uint8Array[]
+  readonly from: readonly DataView[]
   readonly starts: Int32Array
   readonly lengths: Int32Array
   /** Of all texts together. */
   readonly length: number
 }
 
-const NO_BYTES = new Uint8Array(0)
-
 /** NULL is an empty text. */
 export function textItemsOf(vector: DuckDBVector, count: number, bits: Uint8Array | undefined): TextItems {
   const items = itemBytesOf(vector, count, ITEM_BYTES)
   const words = new Uint32Array(items.buffer, items.byteOffset, count * 4)
-  const from = new Array<Uint8Array>(count)
+  const inside = new DataView(items.buffer, items.byteOffset, items.byteLength)
+  const from = new Array<DataView>(count)
   const starts = new Int32Array(count)
   const lengths = new Int32Array(count)
   const readStretch = stretchReader(vector)
@@ -93,7 +92,8 @@ export function textItemsOf(vector: DuckDBVector, count: number, bits: Uint8Arra
   let stretchEnd = 0
   const finish = (endRow: number) => {
     if (stretchEnd === 0) return
-    const stretch = readStretch(stretchStart, stretchEnd - stretchStart)
+    const bytes = readStretch(stretchStart, stretchEnd - stretchStart)
+    const stretch = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let row = stretchRow; row < endRow; row++) if (lengths[row] > INLINE_MAX) from[row] = stretch
   }
   for (let row = 0; row < count; row++) {
@@ -101,7 +101,7 @@ export function textItemsOf(vector: DuckDBVector, count: number, bits: Uint8Arra
     lengths[row] = size
     length += size
     if (size <= INLINE_MAX) {
-      from[row] = size === 0 ? NO_BYTES : items
+      from[row] = inside
       starts[row] = row * ITEM_BYTES + 4
       continue
     }

@@ -88,6 +88,9 @@ const STATEMENTS = [
   'SELECT ((hash(i) % 2000000000000000) / 1000 - 1000000000000)::DECIMAL(18, 4) AS d, ((hash(i) % 20000) / 100 - 99)::DECIMAL(5, 2) AS e FROM range(6000) r(i)',
   `SELECT chr(i::INTEGER) AS c, 'a' || chr(i::INTEGER) || 'b' AS d, chr(i::INTEGER) || 'x' AS e, 'x' || chr(i::INTEGER) AS f
      FROM range(1, 12400) r(i)`,
+  // Every byte of ASCII at every place of the words that texts are copied in, alone and beside characters of more bytes.
+  `SELECT repeat('a', p::INTEGER) || chr(c::INTEGER) || repeat('é', q::INTEGER) AS s, repeat('😀', q::INTEGER) || repeat('ü', p::INTEGER) || chr(c::INTEGER) AS t
+     FROM range(6) a(p), range(0, 128) b(c), range(3) d(q)`,
   `SELECT unnest(${TEXTS}) AS s`,
   `SELECT repeat(s, n::INTEGER) AS s FROM (SELECT unnest(${TEXTS}) AS s), range(5) r(n)`,
   `SELECT unnest([true, false, NULL]) AS b, 'x'::ENUM('x', 'y "z"') AS en, '{"a": "b"}'::JSON AS j, NULL::BIGINT AS n, NULL AS nothing`,

@@ -83,7 +83,7 @@ export function createLinesEncoder(
       const room = rowCount * rowBytes + load(chunk, cells, bits, rowCount) + WORD_BYTES
       const out = room <= kept.length ? kept : Buffer.allocUnsafeSlow(room)
       if (room <= KEPT_BYTES_MAX) kept = out
-      const view = new DataView(out.buffer)
+      const view = new DataView(out.buffer, out.byteOffset, out.byteLength)
       let at = 0
       for (let row = 0; row < rowCount; row++) {
         for (let column = 0; column < cells.length; column++) {
@@ -93,9 +93,9 @@ export function createLinesEncoder(
           }
           const cell = cells[column]
           if (cell.isQuoted) {
-            at = cell.write(out, put(view, at, quotedKeys[column]), row)
+            at = cell.write(out, put(view, at, quotedKeys[column]), row, view)
             out[at++] = 0x22
-          } else at = cell.write(out, put(view, at, keys[column]), row)
+          } else at = cell.write(out, put(view, at, keys[column]), row, view)
         }
         at = put(view, at, end)
       }
