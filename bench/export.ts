@@ -38,12 +38,13 @@ export async function benchExport(stage: Stage): Promise<BenchResult> {
   async function exportOnce(format: string): Promise<Exported> {
     const before = cpuSeconds([query.pid])
     const answers = on(client, 'message')
+    const next = async <T>(): Promise<T> => ((await answers.next()).value as unknown as readonly [T])[0]
     isReading = true
     client.postMessage({ url, sql, format } satisfies ExportAsked)
-    const { seconds, bytes } = (await answers.next()).value?.[0] as ExportRead
+    const { seconds, bytes } = await next<ExportRead>()
     isReading = false
     const cpu = cpuSeconds([query.pid]) - before
-    const found = (await answers.next()).value?.[0] as ExportFound
+    const found = await next<ExportFound>()
     await answers.return?.()
     if (found.rows !== count || found.sum !== expected) {
       throw new Error(`${format}: expected ${count} rows with ids of ${expected}, found ${found.rows}, ${found.sum}`)

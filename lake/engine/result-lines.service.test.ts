@@ -162,6 +162,6 @@ test('random columns with random NULLs in chunks of all sizes', { timeout: 60_00
         expect(found).toBe(rows)
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 8 },
   )
 })
