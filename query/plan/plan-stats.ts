@@ -6,6 +6,8 @@ export type TableStats = {
   filesPrunedByPartition: number
   /** By column bounds of manifests and segments. */
   filesPrunedByBounds: number
+  /** Left unread: counts and bounds of manifests and segments are the answer. */
+  filesKnown: number
   /** Opened, and found to hold no row that is needed. */
   filesPrunedByRowGroups: number
   rowGroups: number
@@ -44,6 +46,7 @@ export function emptyTableStats(): TableStats {
     files: 0,
     filesPrunedByPartition: 0,
     filesPrunedByBounds: 0,
+    filesKnown: 0,
     filesPrunedByRowGroups: 0,
     rowGroups: 0,
     rowGroupsPrunedByStatistics: 0,
@@ -59,7 +62,7 @@ export function emptyTableStats(): TableStats {
 }
 
 export function filesPruned(stats: TableStats): number {
-  return stats.filesPrunedByPartition + stats.filesPrunedByBounds + stats.filesPrunedByRowGroups
+  return stats.filesPrunedByPartition + stats.filesPrunedByBounds + stats.filesPrunedByRowGroups + stats.filesKnown
 }
 
 export function rowGroupsPruned(stats: TableStats): number {
@@ -91,6 +94,7 @@ export function statsText(byTable: ReadonlyMap<string, Readonly<TableStats>>): s
         `table ${table}`,
         `  files             ${stats.files}`,
         `  files pruned      ${filesPruned(stats)} (by partition ${stats.filesPrunedByPartition}, by bounds ${stats.filesPrunedByBounds}, by row groups ${stats.filesPrunedByRowGroups})`,
+        ...(stats.filesKnown > 0 ? [`  answered from     counts and bounds of ${stats.filesKnown} files, unread`] : []),
         `  row groups        ${stats.rowGroups}`,
         `  row groups pruned ${rowGroupsPruned(stats)} (by statistics ${stats.rowGroupsPrunedByStatistics}, by bloom filters ${stats.rowGroupsPrunedByBloom}, by looking for rows first ${stats.rowGroupsPrunedByRows})`,
         `  bytes needed      ${stats.bytesNeeded}`,

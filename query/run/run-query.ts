@@ -188,14 +188,16 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         : given
       /** The values of a PIVOT are in a text of their own. */
       const inText = (error: unknown) => (statement === given ? error : asTold(statement.inOriginal(error)))
-      const plan = await planner.plan(statement, versions, options()).catch((error: unknown) => {
-        throw inText(error)
-      })
+      const plan = await planner
+        .plan(statement, versions, { ...options(), mayBeKnown: true })
+        .catch((error: unknown) => {
+          throw inText(error)
+        })
       try {
         const { tables, stats } = plan
         const facts = { tables, stats }
         receiver.onState('running')
-        const asked = (await tableListSql(statement.kind, request)) ?? statement.sql
+        const asked = plan.sql ?? (await tableListSql(statement.kind, request)) ?? statement.sql
         const rows = Math.max(stats.rows, await generatedRows(asked, request, seat, plan, left(), signal))
         const reads = { rows, bytes: stats.bytesNeeded }
         const query: EngineQuery = {

@@ -33,6 +33,7 @@ import {
   withoutShowColumns,
 } from './standard-schema.ts'
 import { CLOCK_NAMES, isRefusedFunction, isSystemName, TABLE_FUNCTIONS } from './statement-rules.ts'
+import { type WholeTableItem, wholeTableItems } from './whole-table.ts'
 
 export type TableReference = { readonly name: string; readonly position: StatementPosition | undefined }
 
@@ -61,6 +62,8 @@ export type Statement = {
   readonly isSampled: boolean
   /** Names that it may give to columns, in lower case; undefined: any. */
   readonly givenNames: ReadonlySet<string> | undefined
+  /** Its columns, when it asks for nothing but counts and extremes of a whole table. */
+  readonly wholeTable?: readonly WholeTableItem[]
   /** For an EXPLAIN: the statement it is about, at its own position, and whether that is run. */
   readonly explained?: { readonly sql: string; readonly isAnalyzed: boolean }
 }
@@ -100,6 +103,7 @@ export function checkStatement(text: string, tree: string): Statement {
   const walk = createWalk(text, asNode(asNode(statements[0].node)?.from_table))
   walk.query(statements[0].node, new Set(), 0)
   const sql = withEngineNames(withoutShowColumns(text), walk.found.names)
+  const wholeTable = wholeTableItems(text, statements[0].node)
   if (sql === undefined) throw new MillraceError('statement-refused', 'write qualified names without comments in them')
   return {
     sql,
@@ -111,6 +115,7 @@ export function checkStatement(text: string, tree: string): Statement {
     functions: walk.found.functions,
     isSampled: walk.found.isSampled,
     givenNames: givenNames(statements[0].node),
+    ...(wholeTable ? { wholeTable } : {}),
     ...(isExplain ? { explained: { sql: withoutExplain(sql), isAnalyzed: isAnalyzed(sql) } } : {}),
   }
 }
