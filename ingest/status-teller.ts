@@ -145,7 +145,8 @@ function createGauges(metrics: Metrics) {
       if (!shown.has(key) && shown.size >= METRICS_MAX) return
       const own = { pipeline, topic: view.topic, partition: String(view.partition) }
       shown.set(key, own)
-      if (view.committed !== undefined) lag.set(Math.max(0, logEnd - Number(view.committed)), own)
+      const behind = lagOf(view, logEnd)
+      if (behind !== undefined) lag.set(behind, own)
       if (seen.freshAtMs !== undefined) freshness.set((seen.atMs - seen.freshAtMs) / 1000, own)
       rows.set(seen.rowsPerSecond ?? 0, own)
       bytes.set(seen.bytesPerSecond ?? 0, own)
@@ -160,4 +161,11 @@ function createGauges(metrics: Metrics) {
       }
     },
   }
+}
+
+/** As `lake/pipeline-rows.ts` has it: of a log that was made anew all is behind. */
+function lagOf({ state, committed, logStart, logEnd: own }: PartitionView, logEnd: number): number | undefined {
+  if (committed === undefined) return undefined
+  if (state === 'needs-decision' && own < Number(committed)) return Math.max(0, logEnd - logStart)
+  return Math.max(0, logEnd - Number(committed))
 }

@@ -60,6 +60,18 @@ test('one that stands at its end has no lag and is fresh; one that waits has wha
   expect(held.pipelines).toMatchObject([{ state: 'waiting', detail: 'the store', lag: 50n, tables: ['events'] }])
 })
 
+test('a topic that was made anew waits for a decision: what is in its log is behind, not what was read of the old one', () => {
+  const waiting = toldOf('kafka:t:id', {
+    state: 'needs-decision',
+    detail: 'made anew',
+    logEnd: 3n,
+    position: undefined,
+  })
+  const { partitions, pipelines } = systemRows(factsOf([coverageOf('kafka:t:id', 0n, 50n)], [waiting]), all)
+  expect(partitions).toMatchObject([{ state: 'needs-decision', log_end: 3n, committed_offset: 50n, lag: 3n }])
+  expect(pipelines).toMatchObject([{ state: 'needs-decision', lag: 3n }])
+})
+
 test('a process that died tells nothing any more: the stretch that begins last is where it goes on', () => {
   const coverage = [coverageOf('kafka:t:id', 0n, 50n), coverageOf('kafka:t:id@80', 80n, 80n)]
   const [row] = systemRows(factsOf(coverage, [toldOf('kafka:t:id', { isLive: false })]), all).partitions

@@ -95,7 +95,10 @@ function partitionRow(place: Place, { readAt }: PipelineFacts): SystemRow {
   const { pipeline, topic, partition, stretches, told } = place
   const current = currentOf(place)
   const committed = current && endOf(current)
-  const logEnd = largest(current?.logEnd, told?.logEnd)
+  // A log that was made anew ends before what was committed of the one before: all of it waits for the decision.
+  const isAnew = told?.isLive === true && told.state === 'needs-decision' && (told.logEnd ?? 0n) < (committed ?? 0n)
+  const logEnd = isAnew ? told.logEnd : largest(current?.logEnd, told?.logEnd)
+  const behind = isAnew ? told.logStart : committed
   const sum = (count: (each: Coverage) => bigint) => stretches.reduce((total, each) => total + count(each), 0n)
   const isTold = told?.isLive === true
   return {
@@ -109,7 +112,7 @@ function partitionRow(place: Place, { readAt }: PipelineFacts): SystemRow {
     log_end: logEnd,
     committed_offset: committed,
     position: isTold ? told.position : committed,
-    lag: committed === undefined || logEnd === undefined ? undefined : largest(0n, logEnd - committed),
+    lag: behind === undefined || logEnd === undefined ? undefined : largest(0n, logEnd - behind),
     freshness_ms: freshness(current, readAt),
     rows_per_s: isTold ? told.rowsPerSecond : undefined,
     bytes_per_s: isTold ? told.bytesPerSecond : undefined,

@@ -4,15 +4,16 @@
  */
 import { writeSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import {
+  DEAD_LETTER_KINDS,
   type LetterPlace,
   type LettersFilter,
   lettersWhere,
-  parseMoment,
 } from '../../lake/dead-letters/letters-filter.ts'
 import { quoteName } from '../../lake/file-mapping.ts'
 import { MillraceError } from '../../schemas/errors.ts'
+import { parseMoment } from '../../schemas/moment.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
 import { formatTable } from '../shell/table-text.ts'
 import { type AskOptions, askIngest, askRows } from './ask-services.ts'
@@ -92,7 +93,7 @@ function withFilter(command: Command): Command {
     .option('--from-offset <offset>', 'at this offset or behind it', offsetOf)
     .option('--to-offset <offset>', 'before this offset', offsetOf)
     .option('--reason <text>', 'with this text in the reason, whatever its case')
-    .option('--kind <kind>', 'value, too-large, schema, transform or key')
+    .addOption(new Option('--kind <kind>', 'of this kind').choices(DEAD_LETTER_KINDS))
     .option('--column <name>', 'about this column')
     .option('--since <moment>', 'that came at this moment or later, such as 2026-01-31T10:00:00Z')
     .option('--until <moment>', 'that came before this moment')

@@ -11,6 +11,7 @@ import { createLog } from '../../runtime/log.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { World } from '../../runtime/world.ts'
 import { MillraceError } from '../../schemas/errors.ts'
+import { parseMoment } from '../../schemas/moment.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { formatTable } from '../shell/table-text.ts'
 import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
@@ -130,6 +131,9 @@ async function backfill(options: BackfillOptions): Promise<void> {
     const places = await placesOf(opened, options)
     const starts = await resolve(opened, places, options.from)
     const ends = await resolve(opened, places, options.until)
+    if (places.every((_, index) => starts[index] > ends[index])) {
+      throw new MillraceError('request-invalid', `--from ${options.from} lies behind --until ${options.until}`)
+    }
     const wanted = places.flatMap((place, index) => {
       // What retention took cannot be read.
       const isThere = starts[index] >= place.logStart
@@ -174,13 +178,14 @@ async function resolve({ settings }: Opened, places: readonly Place[], text: str
   if (text === 'earliest') return places.map(({ logStart }) => logStart)
   if (text === 'latest') return places.map(({ logEnd }) => logEnd)
   if (/^\d{1,19}$/.test(text)) return places.map((place) => within(place, BigInt(text)))
-  const moment = Date.parse(text)
-  if (Number.isNaN(moment) || !/^\d{4}-\d\d-\d\d/.test(text)) {
+  if (!/^\d{4}-/.test(text)) {
     throw new MillraceError(
       'request-invalid',
       `expected earliest, latest, an offset or a moment such as 2026-01-31T10:00:00Z, found "${text}"`,
     )
   }
+  // Brokers know milliseconds: the first one at the moment or behind it.
+  const moment = Number((parseMoment('moment', text) + 999n) / 1000n)
   const { offsetsAt } = await import('../../ingest/kafka/offsets-at.ts')
   const asked = places.map((place) => ({ ...place, logStart: Number(place.logStart), logEnd: Number(place.logEnd) }))
   return (await offsetsAt(settings.kafka, asked, moment)).map(BigInt)
@@ -208,6 +213,7 @@ function tell(moved: readonly MovedOffsets[], { json }: PlaceOptions): void {
     process.stdout.write(`${JSON.stringify({ moved: shown })}\n`)
     return
   }
+  if (moved.length === 0) process.stdout.write('no offsets lie in that range\n')
   for (const { topic, partition, source, kind, range } of moved) {
     process.stdout.write(`${topic}/${partition} [${range.start}, ${range.end}) ${WORDS[kind]} (${source})\n`)
   }

@@ -17,7 +17,7 @@ import {
 import { createLog } from '../../runtime/log.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'
 import type { OffsetRange } from '../../schemas/coverage.ts'
-import { isMillraceError } from '../../schemas/errors.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
 import { type AskOptions, askRows, orExit } from './ask-services.ts'
 import { settingsOf, withSettings } from './settings-options.ts'
@@ -59,6 +59,10 @@ Exit codes: 0 balanced, 1 findings (holes and overlaps, each named), 2 it could 
 
 async function run(table: string, options: ReconcileOptions): Promise<void> {
   const { counted, ranges, discarded } = await askLake(table, options)
+  if (options.pipeline !== undefined && ranges.length === 0) {
+    // Nothing found of a name that is mistyped must not read as all is well.
+    throw new MillraceError('not-found', `pipeline "${options.pipeline}" brought nothing into table "${table}"`)
+  }
   const { logs, why } = options.brokers ? await askBrokers(ranges, options) : { logs: undefined, why: undefined }
   const all: Discrepancy[] = []
   for (const each of reconcile({ counted, ranges, discarded, logs })) {

@@ -8,8 +8,9 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { type LettersFilter, parseMoment } from '../../lake/dead-letters/letters-filter.ts'
+import { DEAD_LETTER_KINDS, type LettersFilter } from '../../lake/dead-letters/letters-filter.ts'
 import { MillraceError } from '../../schemas/errors.ts'
+import { parseMoment } from '../../schemas/moment.ts'
 import type { DeadLetters } from './replay.ts'
 
 const LIMIT_DEFAULT = 100_000
@@ -34,7 +35,7 @@ const requestSchema = z.strictObject({
   from_offset: offset,
   to_offset: offset,
   reason: text,
-  kind: text,
+  kind: z.enum(DEAD_LETTER_KINDS).optional(),
   column: text,
   since: text,
   until: text,
@@ -61,7 +62,10 @@ export function addDeadLetterRoutes(
       const filter = filterOf(rest)
       const isEverything = Object.values(filter).every((value) => value === undefined)
       if (action === 'discard' && isEverything && !all) {
-        throw new MillraceError('request-invalid', 'discard without a filter takes every letter: say "all": true')
+        throw new MillraceError(
+          'request-invalid',
+          'discard without a filter takes every letter: say "all": true (--all of the command line)',
+        )
       }
       const requestedBy = request.token?.name ?? 'local'
       return parts.deadLetters.take({ action, table, filter, limit, requestedBy, why })

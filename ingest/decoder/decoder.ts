@@ -2,6 +2,7 @@
  * Bytes of one record → one row at the end of a batch builder. `json-decoder.ts` is compiled from the table's schema:
  * a byte scanner for the usual shape, a slow path for odd input that gives the same rows.
  */
+import type { DEAD_LETTER_KINDS } from '../../lake/dead-letters/letters-filter.ts'
 import type { MicroBatch } from '../../schemas/micro-batch.ts'
 import type { TableSchema } from '../../schemas/table-schema.ts'
 import type { GeneralValue } from './general-value.ts'
@@ -21,7 +22,7 @@ export type DecodeFailure = {
  *   transform  a transform or a predicate refused the record
  *   key        the key or a header could not be read
  */
-export type DeadLetterKind = 'value' | 'too-large' | 'schema' | 'transform' | 'key'
+export type DeadLetterKind = (typeof DEAD_LETTER_KINDS)[number]
 
 export type BatchBuilder = {
   readonly schema: TableSchema

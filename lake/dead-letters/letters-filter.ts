@@ -1,8 +1,10 @@
 /**
  * Which dead letters are meant, as people say it: the same words for `millrace dead-letters`, its endpoint and its SQL. Pure.
  */
-import { MillraceError } from '../../schemas/errors.ts'
 import { quoteText } from '../file-mapping.ts'
+
+/** Why a record became one. */
+export const DEAD_LETTER_KINDS = ['value', 'too-large', 'schema', 'transform', 'key'] as const
 
 export type LettersFilter = {
   readonly pipeline?: string | undefined
@@ -43,13 +45,4 @@ export function lettersWhere(filter: LettersFilter, after?: LetterPlace): string
     conditions.push(`(_source, _partition, _offset) > ${place}`)
   }
   return conditions.length === 0 ? 'true' : conditions.join(' AND ')
-}
-
-/** `2026-01-31`, `2026-01-31T10:00:00Z` → microseconds. Throws `request-invalid`. */
-export function parseMoment(name: string, text: string): bigint {
-  const ms = Date.parse(text)
-  if (Number.isNaN(ms) || !/^\d{4}-\d\d-\d\d/.test(text)) {
-    throw new MillraceError('request-invalid', `${name}: expected a moment such as 2026-01-31T10:00:00Z, found ${text}`)
-  }
-  return BigInt(ms) * 1000n
 }

@@ -101,6 +101,16 @@ test('skipped while stopped, filled in while it runs, doubled only by words; rec
     expect(skipped.notices).toMatchObject([{ kind: 'skipped', count: '150', ranges: [['100', '250']] }])
     expect((await runMillrace(millrace, 'reconcile', 'events')).out).toContain('a bad day')
 
+    // What is mistyped is told, and does not pass for all being well.
+    expect(await runMillrace(millrace, 'reconcile', 'events', '--pipeline', 'mian')).toMatchObject({
+      code: 2,
+      err: 'millrace: pipeline "mian" brought nothing into table "events"\n',
+    })
+    const backwards = ['--from', 'latest', '--until', 'earliest']
+    expect(await runMillrace(millrace, 'offsets', 'backfill', '--pipeline', 'main', ...backwards)).toMatchObject({
+      code: 1,
+      err: 'millrace: --from latest lies behind --until earliest\n',
+    })
     const range = ['--from', '50', '--until', '200']
     const filled = await runMillrace(millrace, 'offsets', 'backfill', '--pipeline', 'main', ...range)
     expect(filled.out).toMatch(/^moved\/0 \[100, 200\) will be read/)
