@@ -1,6 +1,7 @@
 // Two compactors on one table: whoever holds the lease commits, every row is there once at every moment, and one that was
 // frozen in front of its commit wakes up fenced: it commits nothing, ends with 75, and its files are gone; or, when it was not
 // silent for long enough, without its lease: then it plans again (G-1, G-2).
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EXIT_FENCED } from '../../runtime/lifecycle.ts'
 import type { StartedProcess } from '../harness/processes.ts'
@@ -82,7 +83,7 @@ describe.each(PLACES)('with %s', (place) => {
     let reading = true
     const reader = (async () => {
       let reads = 0
-      for (; reading; reads++) await expectPrefix()
+      for (; reading; reads++, await sleep(30)) await expectPrefix()
       return reads
     })()
     const busyEnough = () => compactors.every((each) => versionsCommittedBy(each).length >= COMMITS_EACH)
