@@ -10,7 +10,7 @@
 
 import type { Connector } from '../../lake/catalog/connectors.ts'
 import type { World } from '../../runtime/world.ts'
-import { MillraceError } from '../../schemas/errors.ts'
+import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
 import { checkTopicName, createLettersTopic, type LettersTopic } from '../dead-letters/letters-topic.ts'
@@ -35,6 +35,8 @@ const INFER_RECORDS = 1000
 const TOPICS_WAIT_MS = 1_000
 /** Of bad records, under errors.log.enable. */
 const LOG_EVERY_MS = 1_000
+/** Begins the name of a topic's trouble with its table. */
+const TABLE_OF = 'table of topic '
 
 export function createStartTask(components: {
   settings: Pick<Settings, 'kafka' | 'connect' | 'ingest' | 'tables'>
@@ -107,7 +109,7 @@ export function createStartTask(components: {
       const routes = routesOf(config!, topics)
       // What is wrong with a table is told now, not with its first record.
       await Promise.all([...new Set(Object.values(routes).flat())].map(openTable))
-      const keeper = createSchemaKeeper({
+      const keeper = watchedKeeper({
         pipeline: name,
         topics: [],
         tables: [],
@@ -150,6 +152,27 @@ export function createStartTask(components: {
         mask: secrets.mask,
       })
       if (paused) source.pause()
+    }
+
+    /** A table that contradicts what its records have cannot be made: its topic waits, the others go on, and it is told. */
+    function watchedKeeper(parts: Parameters<typeof createSchemaKeeper>[0]): PlanKeeper {
+      const keeper = createSchemaKeeper(parts)
+      return {
+        ...keeper,
+        async resolve(needs) {
+          const note = (reason: string | undefined) => {
+            for (const { topic } of needs.topics) noteTrouble(`${TABLE_OF}${topic}`)(reason)
+          }
+          try {
+            const plan = await keeper.resolve(needs)
+            note(undefined)
+            return plan
+          } catch (error) {
+            if (isMillraceError(error, 'settings-invalid')) note(error.message)
+            throw error
+          }
+        },
+      }
     }
 
     function copiesOf(
@@ -246,7 +269,7 @@ export function createStartTask(components: {
         ...refused.map((reason) => `records become dead letters: ${reason}`),
         ...decisions().map(([id, text]) => `needs-decision ${id}: ${text}`),
       ],
-      failure: () => [...troubles.values()].find(needsHuman),
+      failure: () => [...troubles].find(([of, reason]) => of.startsWith(TABLE_OF) || needsHuman(reason))?.[1],
       stop,
     }
     return task

@@ -190,6 +190,23 @@ test('one that never took a record is forgotten when it is deleted: another may 
   await rest('DELETE', '/connectors/misspelt')
 })
 
+test('a table that contradicts its first records: FAILED with the reason, the other topic goes on, a change heals it', async () => {
+  for (const topic of ['contrary', 'obliging']) await kafka.createTopic(topic, 1)
+  await producer.send('contrary', 0, [{ value: '{"id": 1, "at": "noon"}' }])
+  await producer.send('obliging', 0, [{ value: '{"id": 1, "at": "2026-01-31T10:00:00Z"}' }])
+  const config = { 'connector.class': 'Millrace', topics: 'contrary,obliging' }
+  await create('moody', { ...config, 'millrace.event-time': 'at' })
+  const failed = await until('moody', ({ tasks }) => tasks[0]?.state === 'FAILED')
+  expect(failed.tasks[0].trace).toBe(
+    'table "contrary": event-time column "at" is a string, expected date, timestamp or timestamptz',
+  )
+  await rowsOf('obliging', 1)
+  expect((await rest('PUT', '/connectors/moody/config', config)).status).toBe(200)
+  await rowsOf('contrary', 1)
+  await until('moody', isRunning(1))
+  await rest('DELETE', '/connectors/moody')
+})
+
 test('topics that match a pattern are read, also those that come later, each into its table', async () => {
   await kafka.createTopic('region.eu', 1)
   await produce('region.eu', 0, 10)
