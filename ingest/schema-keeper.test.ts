@@ -237,6 +237,16 @@ describe('columns', () => {
     expect(keeper.plan().tables.orders.schema?.columns.map(({ fieldId }) => fieldId)).toContain(18)
   })
 
+  test('keys of records without a schema: one that differs from a column in upper and lower case is skipped and holds up no other', async () => {
+    const format: RecordFormat = { ...AVRO, value: { format: 'json', envelope: false } }
+    const { keeper, reasons } = await start({ orders: declared('id: int, x: string') }, { format })
+    const plan = await keeper.resolve(columnsNeed('orders', SCHEMALESS, 'X: long, y: long'))
+    expect(columnsOf(plan, 'orders')).toBe('id: int, x: string, y: long')
+    expect(plan.tables.orders.ignoredKeys).toEqual(['X'])
+    expect(plan.refusedSchemas).toEqual({})
+    expect(reasons).toEqual([])
+  })
+
   test('keys of records without a schema: one that somebody else was first with holds up no other', async () => {
     const format: RecordFormat = { ...AVRO, value: { format: 'json', envelope: false } }
     const { keeper, reasons } = await start({ orders: declared('id: int') }, { format })

@@ -221,6 +221,11 @@ function evolveFields(
   incoming: readonly RecordField[],
 ): readonly Field[] {
   const matched = matchFields(incoming, columns)
+  const known = walk.areKeys ? keysOfFields(columns) : undefined
+  // Keys are compared exactly: one that differs from a column in upper and lower case is not its, and can be none beside it.
+  if (known) {
+    for (const [index, { name }] of incoming.entries()) if (known.get(name) !== matched[index]) matched[index] = -1
+  }
   const byColumn = new Map(
     [...matched].flatMap((position, index) => (position < 0 ? [] : [[position, index] as const])),
   )
@@ -236,7 +241,6 @@ function evolveFields(
   })
   const taken = new Set(next.map(({ name }) => foldName(name)))
   if (path.length === 0) for (const name of reservedNames(walk.table)) taken.add(name)
-  const known = walk.areKeys ? keysOfFields(columns) : undefined
   for (const [index, field] of incoming.entries()) {
     if (matched[index] >= 0 || known?.has(field.name)) continue
     const added = addField(walk, [...path, field.name], parentId, field, taken)
