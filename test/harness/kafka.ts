@@ -74,12 +74,8 @@ async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
     brokerProperties({ data, brokerPort, controllerPort, extra: options.properties, listeners }),
   )
   const bootstrap = `127.0.0.1:${brokerPort}`
-  const jvm = [
-    ...(await quickStart(`kafka-${KAFKA_VERSION}-classes`, (scratch) => brokerInside(jars, scratch))),
-    ...(options.isLongLived ? [] : SHORT_LIVED),
-    '-Xms128m',
-    `-Xmx${options.heapMiB ?? 512}m`,
-  ]
+  const quick = await quickStart(`kafka-${KAFKA_VERSION}-classes`, (scratch) => brokerInside(jars, scratch))
+  const jvm = [...quick, ...(options.isLongLived ? [] : SHORT_LIVED), '-Xms128m', `-Xmx${options.heapMiB ?? 512}m`]
   let broker: StartedProcess | undefined
 
   async function start(): Promise<void> {
@@ -126,7 +122,7 @@ async function ownBroker(options: KafkaOptions): Promise<KafkaBroker> {
     },
     pause: () => broker?.pause(),
     resume: () => broker?.resume(),
-    tool: (mainClass, args) => runTool(jars, mainClass, args),
+    tool: (mainClass, args) => runTool(jars, mainClass, args, quick),
     [Symbol.asyncDispose]: dispose,
   }
 }
@@ -164,14 +160,19 @@ function runningBroker(bootstrap: string): KafkaBroker {
   }
 }
 
-function runTool(jars: KafkaJars, mainClass: string, args: readonly string[]): Promise<string> {
+function runTool(
+  jars: KafkaJars,
+  mainClass: string,
+  args: readonly string[],
+  quick: readonly string[] = ['-XX:+UseSerialGC'],
+): Promise<string> {
   return runToEnd({
     name: mainClass,
     command: 'java',
     args: [
+      ...quick,
+      ...SHORT_LIVED,
       '-Xmx256m',
-      '-XX:+UseSerialGC',
-      '-XX:TieredStopAtLevel=1',
       `-Dlog4j2.configurationFile=${jars.logging}`,
       '-cp',
       jars.classPath,
