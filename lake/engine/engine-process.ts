@@ -370,7 +370,8 @@ async function sendResult(
             .map((row) => row.map(internalValue)),
         )
     }
-    await sending.bytes(encoder?.end())
+    // What failed has no end: a Parquet file that was cut must not have its footer, nor an Arrow stream its last word.
+    if (truncated || result.returnType !== ResultReturnType.INVALID) await sending.bytes(encoder?.end())
     return { columns, rowCount, truncated }
   } finally {
     if (!isOver) run.session?.connection.interrupt()

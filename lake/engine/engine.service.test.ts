@@ -317,6 +317,23 @@ describe('a result that fails on its way (G-9)', () => {
       expect([error.code, error.message]).toEqual([code, expect.stringContaining(text)])
     }
   })
+
+  test.each(['arrow', 'parquet'] as const)(
+    '%s: what left before has no end, so that no reader takes it for a whole',
+    async (format) => {
+      const sql = `SELECT md5(i::VARCHAR) || md5((i + 1)::VARCHAR) AS t, CASE WHEN i = 199000 THEN error('late') END AS e
+      FROM range(200000) r(i)`
+      const chunks: Uint8Array[] = []
+      const request = { queryId: 'late', setup: [], sql, params: [], rowsMax: 1e6, bytesMax: 1e9, timeoutMs: 60_000 }
+      await expect(
+        engine.query({ ...request, format }, { onChunk: (chunk) => void chunks.push(chunk) }),
+      ).rejects.toMatchObject({ code: 'query-invalid' })
+      const left = Buffer.concat(chunks)
+      expect(left.length).toBeGreaterThan(1_000_000)
+      expect(left.subarray(-4).toString('latin1')).not.toBe('PAR1')
+      expect(left.subarray(-8).toString('hex')).not.toBe('ffffffff00000000')
+    },
+  )
 })
 
 describe('the sandbox', () => {
