@@ -219,6 +219,31 @@ function createFilling(text: string, tokens: readonly Token[], core: SelectCore,
     return undefined
   }
 
+  /** HAVING is asked of the groups, which know the bucket and the columns' new names no more than they know the gaps. */
+  function inGroups([from, to]: Range): Piece[] {
+    const pieces: Piece[] = []
+    let plain = from
+    const put = (inside: readonly Piece[], at: number, end: number) => {
+      pieces.push(...user([plain, at]), own(' ('), ...inside, own(') '))
+      plain = end
+    }
+    for (let at = from; at < to; at++) {
+      if (at < plain || isSymbol(tokens[at - 1], '.')) continue
+      if (isAggregate(at)) {
+        at = endOfAggregate(at).end - 1
+        continue
+      }
+      const isCall = isSymbol(tokens[at + 1], '(')
+      const called = isCall && isName(tokens[at], NAME) ? readCall(text, tokens, at)! : undefined
+      if (called && isBucket([called.start, called.end])) put(bucketOf(user(time.range)), at, called.end)
+      if (isCall || !isNameLike(tokens[at]) || isSymbol(tokens[at + 1], '.')) continue
+      const column = core.columns.find(({ alias }) => alias && sameName(tokens[alias[0]], tokens[at]))
+      if (!column || findIn(column.expression, isFiller) !== undefined) continue
+      put(isBucket(column.expression) ? bucketOf(user(time.range)) : user(column.expression), at, at + 1)
+    }
+    return [...pieces, ...user([plain, to])]
+  }
+
   function aggregateColumn(range: Range): string {
     const known = aggregates.findIndex((each) => isSame(tokens, each, range))
     if (known < 0) aggregates.push(range)
@@ -334,7 +359,7 @@ function createFilling(text: string, tokens: readonly Token[], core: SelectCore,
       ...user(core.clauses.get('from')!),
       ...(where ? [own(' WHERE '), ...user(where)] : []),
       own(` GROUP BY ${['1', ...keys.map((_, index) => String(index + 2))].join(', ')}`),
-      ...(core.clauses.has('having') ? [own(' HAVING '), ...user(core.clauses.get('having')!)] : []),
+      ...(core.clauses.has('having') ? [own(' HAVING '), ...inGroups(core.clauses.get('having')!)] : []),
     ]
     const keyList = keys.map(({ column }) => column).join(', ')
     const conditions = ['"millrace bucket"', ...keys.map(({ column }) => column)].map(

@@ -8,6 +8,7 @@
  *
  * Names that DuckDB has itself keep its meaning, but for those calls that it would not take.
  */
+import { MillraceError } from '../../schemas/errors.ts'
 import { type Call, readCall } from './call.ts'
 import { joinPieces, type Piece, positionAt, type Rewritten } from './pieces.ts'
 import { applyRule, type CallRewrite, dialectError, MANY, type Rule } from './rule.ts'
@@ -16,6 +17,8 @@ import { type SelectItem, selectItems } from './select-items.ts'
 import { byteToIndex, type Token, tokenize } from './tokens.ts'
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
+const WRITTEN_MAX = 4 * 1024 * 1024
 
 type Calls = ReadonlyMap<number, readonly Call[]>
 
@@ -82,6 +85,17 @@ function createRenderer(
   const items = new Map<number, SelectItem>()
   for (const item of selectItems(tokens)) if (!item.isNamed) items.set(item.from, item)
   let changes = 0
+  let grown = 0
+
+  /** Some rules say an argument several times: a few calls inside of each other would be gigabytes. */
+  function grow(characters: number): void {
+    grown += characters + 1
+    if (grown <= WRITTEN_MAX) return
+    throw new MillraceError(
+      'request-too-large',
+      `the statement is longer than ${WRITTEN_MAX} bytes once its functions are written out; nest fewer of them`,
+    )
+  }
 
   /** Ranges are rendered with the blanks in front of their first token left out. */
   function render(from: number, to: number): Piece[] {
@@ -89,7 +103,10 @@ function createRenderer(
     let plain = from
     let at = from
     const flush = (end: number) => {
-      if (end > plain) pieces.push({ start: tokens[plain].start, end: tokens[end - 1].end })
+      if (end <= plain) return
+      const piece = { start: tokens[plain].start, end: tokens[end - 1].end }
+      grow(piece.end - piece.start)
+      pieces.push(piece)
     }
     const blank = (index: number) => {
       if (index > from && index < to && tokens[index].start > tokens[index - 1].end)
@@ -98,7 +115,8 @@ function createRenderer(
     const put = (index: number, inside: readonly Piece[], end: number) => {
       flush(index)
       blank(index)
-      pieces.push(...inside)
+      // Not by spreading: there may be more of them than a call takes arguments.
+      for (const piece of inside) pieces.push(piece)
       blank(end)
       plain = end
       at = end
@@ -128,7 +146,10 @@ function createRenderer(
       call,
       tokens,
       render: ([from, to]) => render(from, to),
-      own: (own) => ({ text: own, at, call: call.written }),
+      own(own) {
+        grow(own.length)
+        return { text: own, at, call: call.written }
+      },
       refuse(message) {
         throw dialectError(`${call.written}: ${message}`, positionAt(text, at))
       },

@@ -61,22 +61,25 @@ export function filled(template: string, rewrite: CallRewrite): Piece[] {
   if (call.orderBy && !template.includes('{o}')) refuse('ORDER BY does not go with it')
   if (call.nulls !== undefined) refuse(`${call.nulls.toUpperCase()} NULLS does not go with it`)
   const pieces: Piece[] = []
+  const add = (more: readonly Piece[]) => {
+    for (const piece of more) pieces.push(piece)
+  }
   const isAggregate = /\{t[:}]/.test(template)
   for (const part of template.split(/(\{(?:\d|\*|d|o|t)\}|\{t:(?:[^{}]|\{\d\})*\})/)) {
     if (part === '') continue
     const key = part.startsWith('{') && part.endsWith('}') ? part.slice(1, -1) : undefined
     if (key === undefined) pieces.push(own(part))
     else if (key === 'd') pieces.push(own(call.isDistinct ? 'DISTINCT ' : ''))
-    else if (key === 'o') pieces.push(...(call.orderBy ? [own(' '), ...render(call.orderBy)] : []))
+    else if (key === 'o') add(call.orderBy ? [own(' '), ...render(call.orderBy)] : [])
     else if (key === '*')
-      pieces.push(
-        ...joined(
+      add(
+        joined(
           call.args.map(({ range }) => render(range)),
           own(', '),
         ),
       )
-    else if (/^\d$/.test(key)) pieces.push(...argument(rewrite, Number(key)))
-    else pieces.push(...tail(rewrite, key === 't' ? undefined : key.slice(2)))
+    else if (/^\d$/.test(key)) add(argument(rewrite, Number(key)))
+    else add(tail(rewrite, key === 't' ? undefined : key.slice(2)))
   }
   if (!isAggregate && (call.filter || call.over)) pieces.push(own(' '), ...render([call.close + 1, call.end]))
   return pieces

@@ -82,7 +82,7 @@ function quantileList(rewrite: CallRewrite): Piece[] {
 const IN_ORDER = 'list({1} ORDER BY {2}, {1}){t:({1}) IS NOT NULL AND ({2}) IS NOT NULL}'
 /** Sum of the values before each fall, over the values in time order. */
 const LOST_AT_RESETS = `list_sum(list_transform(range(2, len(${IN_ORDER}) + 1), lambda i: CASE WHEN ${IN_ORDER}[i] < ${IN_ORDER}[i - 1] THEN ${IN_ORDER}[i - 1] ELSE 0 END))`
-const INCREASE = `(CASE WHEN len(${IN_ORDER}) > 1 THEN ${IN_ORDER}[-1] - ${IN_ORDER}[1] + ${LOST_AT_RESETS} END)`
+const INCREASE = `(CASE WHEN len(${IN_ORDER}) > 1 THEN ${IN_ORDER}[-1] + ${LOST_AT_RESETS} - ${IN_ORDER}[1] END)`
 const SPAN = '(epoch_us(max({2}){t:({1}) IS NOT NULL}) - epoch_us(min({2}){t:({1}) IS NOT NULL}))'
 const DELTA = `(CASE WHEN len(${IN_ORDER}) > 1 THEN ${IN_ORDER}[-1] - ${IN_ORDER}[1] END)`
 const STEPS = (condition: string) =>

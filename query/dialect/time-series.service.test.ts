@@ -113,6 +113,21 @@ describe('counters and gauges', () => {
     ).toEqual([[null], [2], [-2]])
   })
 
+  test('a counter without a sign begins again as any other', async () => {
+    const points = `(VALUES (250, 0), (5, 1), (9, 2)) v(n, s)`
+    const sql = (type: string) =>
+      `SELECT increase(n::${type}, to_timestamp(s))::INTEGER AS grown, rate(n::${type}, to_timestamp(s)) FROM ${points}`
+    for (const type of ['UTINYINT', 'UBIGINT', 'BIGINT', 'DECIMAL(5,1)'])
+      expect((await ask(sql(type))).data).toEqual([[9, 4.5]])
+  })
+
+  test('calls inside of each other that would be gigabytes once written out are refused, not built', async () => {
+    const nested = `SELECT ${'increase('.repeat(12)}value${', ts)'.repeat(12)} FROM points`
+    await expect(ask(nested)).rejects.toThrow(/"54000".*nest fewer of them/)
+    const many = `SELECT uniq(${'value, '.repeat(130_000)}value) FROM points`
+    await expect(ask(many)).rejects.toThrow(/"(53200|54000|42000)"/)
+  })
+
   test('per bucket and series, in HAVING and ORDER BY, as a window', async () => {
     const { data } = await ask(
       `SELECT time_bucket('1 day', ts) AS day, host, increase(value, ts) AS grown FROM points GROUP BY day, host HAVING rate(value, ts) > 0 ORDER BY increase(value, ts) DESC, day, host LIMIT 2`,
@@ -183,6 +198,26 @@ describe('gaps', () => {
       ['3', 'b', null, 5, null, null, 0],
       ['4', 'b', null, 5, null, null, 0],
     ])
+  })
+
+  test('HAVING by the names of columns, and by the bucket itself', async () => {
+    const having = async (condition: string) =>
+      (
+        await ask(
+          `SELECT time_bucket_gapfill('1 hour', ts) AS hour, host, count(value) AS n, sum(value) AS value FROM gaps
+           WHERE ts >= '2026-03-29 00:00:00Z' AND ts < '2026-03-29 02:00:00Z' GROUP BY hour, host HAVING ${condition} ORDER BY host, hour`,
+        )
+      ).data
+    const both = [
+      ['2026-03-29T00:00:00Z', 'a', '2', 4],
+      ['2026-03-29T01:00:00Z', 'a', null, null],
+    ]
+    expect(await having('n > 1')).toEqual(both)
+    expect(await having("hour < '2026-03-29 01:00:00Z'")).toEqual(both)
+    expect(await having("time_bucket_gapfill('1 hour', ts) < '2026-03-29 01:00:00Z' AND n>1 AND host='a'")).toEqual(
+      both,
+    )
+    expect(await having('sum(value) < 5 AND max(gaps.value) > 2')).toEqual(both)
   })
 
   test('the range from parameters, from BETWEEN, from arguments, or from the data', async () => {

@@ -78,7 +78,7 @@ export function readSqlRequest(input: HttpInput): SqlRequest {
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     const path = issue.path.length === 0 ? '' : `${issue.path.join('.')}: `
-    throw invalid(`${path}${issue.message.toLowerCase()}`)
+    throw invalid(`${path}${issue.message[0].toLowerCase()}${issue.message.slice(1)}`)
   }
   return { ...parsed.data, format: parsed.data.format ?? acceptedFormat(input.accept) }
 }
