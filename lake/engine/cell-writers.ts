@@ -5,7 +5,7 @@
  */
 import { type DuckDBDecimalType, type DuckDBType, DuckDBTypeId, type DuckDBVector } from '@duckdb/node-api'
 import { itemBytesOf, type TextItems, textItemsOf } from './raw-vectors.ts'
-import { GROWTH, type TextStyle, WRITE_TEXT } from './text-bytes.ts'
+import { GROWTH, growthOf, type TextStyle, WRITE_TEXT } from './text-bytes.ts'
 import { csvCell, tsvCell } from './text-cells.ts'
 import { type ColumnText, columnText, isBareJson } from './value-text.ts'
 import {
@@ -278,6 +278,9 @@ function uuids(isQuoted: boolean): CellWriter {
   }
 }
 
+/** Of more text, room is made for what it needs and not for the most that it may need. */
+const ROUGHLY_BYTES_MAX = 1024 * 1024
+
 function texts(style: TextStyle): CellWriter {
   const write = WRITE_TEXT[style]
   let items: TextItems | undefined
@@ -286,7 +289,14 @@ function texts(style: TextStyle): CellWriter {
     writesNull: false,
     load(vector, count, bits) {
       items = textItemsOf(vector, count, bits)
-      return items.length * GROWTH[style] + count * 2
+      const quotes = count * 2
+      if (items.length <= ROUGHLY_BYTES_MAX) return items.length * GROWTH[style] + quotes
+      let length = items.length + quotes
+      for (let row = 0; row < count; row++) {
+        const start = items.starts[row]
+        length += growthOf(style, items.from[row], start, start + items.lengths[row])
+      }
+      return length
     },
     write(_, at, row, view) {
       const { from, starts, lengths } = items as TextItems

@@ -91,6 +91,8 @@ const STATEMENTS = [
   // Every byte of ASCII at every place of the words that texts are copied in, alone and beside characters of more bytes.
   `SELECT repeat('a', p::INTEGER) || chr(c::INTEGER) || repeat('é', q::INTEGER) AS s, repeat('😀', q::INTEGER) || repeat('ü', p::INTEGER) || chr(c::INTEGER) AS t
      FROM range(6) a(p), range(0, 128) b(c), range(3) d(q)`,
+  // More than a mebibyte of text in a chunk.
+  `SELECT repeat(chr(1), 300000) || repeat('"', 300000) || repeat(chr(9) || chr(92) || ',', 300000) || chr(92) AS s, 'x' AS after FROM range(2)`,
   `SELECT unnest(${TEXTS}) AS s`,
   `SELECT repeat(s, n::INTEGER) AS s FROM (SELECT unnest(${TEXTS}) AS s), range(5) r(n)`,
   `SELECT unnest([true, false, NULL]) AS b, 'x'::ENUM('x', 'y "z"') AS en, '{"a": "b"}'::JSON AS j, NULL::BIGINT AS n, NULL AS nothing`,

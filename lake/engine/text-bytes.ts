@@ -12,6 +12,18 @@ export type TextStyle = 'json' | 'csv' | 'tsv'
 
 export const GROWTH: Readonly<Record<TextStyle, number>> = { json: 6, csv: 2, tsv: 2 }
 
+/** How many bytes a text grows by its escapes; without the two quotes. */
+export function growthOf(style: TextStyle, from: DataView, start: number, end: number): number {
+  let growth = 0
+  for (let index = start; index < end; index++) {
+    const byte = from.getUint8(index)
+    if (style === 'tsv') growth += TSV_SPECIAL[byte]
+    else if (style === 'csv') growth += byte === QUOTE ? 1 : 0
+    else if (JSON_SPECIAL[byte] !== 0) growth += JSON_LETTERS[byte] === 0 ? 5 : 1
+  }
+  return growth
+}
+
 export type WriteText = (out: DataView, at: number, from: DataView, start: number, end: number) => number
 
 export const WRITE_TEXT: Readonly<Record<TextStyle, WriteText>> = {
