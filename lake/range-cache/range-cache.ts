@@ -3,7 +3,7 @@
  * exactly the bytes that a query needs have been filled in.
  *
  *   ensure   pin the file → footer → which ranges are missing → reserve space → ranged GETs with If-Match → write →
- *            fsync → side index → published; release unpins
+ *            published; fsync → side index, for the next process; release unpins
  *
  * Concurrent callers never fetch a byte twice: a range on its way is waited for. Small objects come whole in one GET.
  * Space is reserved before a GET; when it does not fit, files without a pin go by recency and cost (`eviction-order.ts`), and if
@@ -114,7 +114,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
   const provenLocal = new Map<string, string>()
   /** Objects that are other ones than recorded → until when nobody looks again. */
   const refusedUntilMs = new Map<string, number>()
-  /** Retired, but somebody holds them. */
+  /** Retired, but somebody holds them, or they are on their way out. */
   const leaving = new Set<SparseFile>()
   /** Copies stay until then, unless there is nothing else to evict. */
   const keptUntilMs = new Map<SparseFile, number>()
@@ -169,7 +169,7 @@ export async function createRangeCache(options: RangeCacheOptions): Promise<Rang
     keptUntilMs.delete(file)
     order.remove(file)
     file.retire()
-    for (const each of leaving) if (each.pins === 0) leaving.delete(each)
+    for (const each of leaving) if (each.isGone) leaving.delete(each)
     leaving.add(file)
   }
 

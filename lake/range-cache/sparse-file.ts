@@ -3,8 +3,10 @@
  *
  * `fill` brings ranges in. A range is in one of four states: absent, on its way (`flights`: whoever needs it waits),
  * proposed (in an older process's index; compared with its checksum before its first use), published. It is published
- * after its bytes are written and fsynced and its index line is appended, and it never changes again; so a reader who
- * waits for `fill` reads the object's bytes.
+ * after its bytes are written, and it never changes again; so a reader who waits for `fill` reads the object's bytes.
+ *
+ * The next process learns of a range from the index, whose line is appended after an fsync. Both are for that process alone:
+ * a reader does not wait for the disk, and a process that dies before them has fetched a range in vain.
  *
  * A flight belongs to all who wait for it: it is stopped only when the last of them has gone.
  *
@@ -40,6 +42,8 @@ export type SparseFile = {
   /** As recorded, or as the first GET answered. */
   readonly etag: string | undefined
   readonly pins: number
+  /** Retired, and nothing of it is left to do. */
+  readonly isGone: boolean
   /** Bytes it takes of the cache's space. */
   readonly storedBytes: number
   /** GETs that brought them. */
@@ -100,12 +104,15 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   let stamp: string | undefined
   let storedBytes = totalBytes(mergeRanges(start.proposed ?? []))
   let isRetired = false
+  let isGone = false
   let hasHead = start.proposed !== undefined
   let proposed = start.proposed ?? []
   /** Those of the index that hold; merged: `published`. */
   let trusted: IndexedRange[] = []
   let published: ByteRange[] = []
   let flights: Flight[] = []
+  /** On their way to the disk and into the index. */
+  const keeping = new Set<Promise<void>>()
   let opening: Promise<FileHandle> | undefined
   let verifying: Promise<void> = Promise.resolve()
   let appending: Promise<void> = Promise.resolve()
@@ -201,7 +208,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     }
   }
 
-  /** One GET: written and fsynced before the index names it, named before anybody reads it. */
+  /** One GET: written before anybody reads it, fsynced before the index names it. */
   async function fetchRange(range: ByteRange, signal: AbortSignal): Promise<void> {
     const bytes = await limiter(() => getRange(range, signal))
     const checksum = crc32c(bytes)
@@ -211,13 +218,32 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     writing++
     try {
       await writeAt(await handle(), bytes, range.start)
-      await sync()
     } finally {
       writing--
       if (writing === 0) stamp = statOf(localFile)?.stamp
     }
-    await append({ ...range, checksum })
     trust({ ...range, checksum })
+    keepOnDisk({ ...range, checksum })
+  }
+
+  /** For the next process: on disk before the index names it. Nobody waits for it, a failing disk only is noticed. */
+  function keepOnDisk(range: IndexedRange): void {
+    const done = sync()
+      .then(() => append(range))
+      .catch((error: unknown) => {
+        if (isRetired) return
+        parts.world.log.warn('a cached range could not be kept; it is compared with its checksum before its next use', {
+          path,
+          ...range,
+          error: String(error),
+        })
+        distrust()
+      })
+      .finally(() => {
+        keeping.delete(done)
+        dropIfDone()
+      })
+    keeping.add(done)
   }
 
   async function getRange(range: ByteRange, signal: AbortSignal): Promise<Uint8Array> {
@@ -340,7 +366,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   function dropIfDone(): void {
     if (pins > 0 || flights.length > 0) return
     if (!isRetired) {
-      void closeHandle()
+      if (keeping.size === 0) void closeHandle()
       return
     }
     space.giveBack(storedBytes)
@@ -349,7 +375,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
   }
 
   async function remove(): Promise<void> {
-    await Promise.allSettled([...flights.map((flight) => flight.done), appending, verifying])
+    await Promise.allSettled([...flights.map((flight) => flight.done), appending, verifying, ...keeping])
     await closeHandle()
     try {
       await rm(indexFile, { force: true })
@@ -357,6 +383,7 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     } catch (error) {
       parts.world.log.warn('could not remove a cache file', { localFile, error: String(error) })
     }
+    isGone = true
   }
 
   return {
@@ -367,6 +394,9 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     },
     get pins() {
       return pins
+    },
+    get isGone() {
+      return isGone
     },
     get storedBytes() {
       return storedBytes
@@ -410,7 +440,8 @@ export function createSparseFile(parts: SparseFileParts, start: SparseFileStart)
     async close() {
       const reason = new MillraceError('shutting-down', 'the cache is closed')
       for (const flight of flights) flight.stop.abort(reason)
-      await Promise.allSettled([...flights.map((flight) => flight.done), appending, verifying])
+      await Promise.allSettled(flights.map((flight) => flight.done))
+      await Promise.allSettled([appending, verifying, ...keeping])
       await removing
       await closeHandle()
     },
