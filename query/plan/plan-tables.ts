@@ -135,9 +135,16 @@ type Work = {
   readonly ask: AskOptions
   readonly needs: StatementNeeds
   readonly held: EnsuredFile[]
+  /** On its way since the statement came; undefined: of a statement of several tables, or one that is read in one step. */
+  readonly shaping: Promise<StatementShape | undefined> | undefined
   /** Column chunks are only counted: nothing of them is read. */
   readonly isOnlyCounted: boolean
   readonly bytesNeeded: () => number
+}
+
+type PreparedLooking = {
+  readonly asked: { readonly sql: string; readonly rowsMax: number }
+  readonly scans: readonly TableScan[]
 }
 
 export function createPlanner(parts: PlannerParts): Planner {
@@ -166,8 +173,11 @@ export function createPlanner(parts: PlannerParts): Planner {
       savings,
       held: work.held,
     })
+    // While footers are on their way there is time to ask what may be asked next.
+    const looking = shape && fewer.some(hasNoFooter) ? prepareLooking(shape, version, work) : undefined
+    looking?.catch(() => {})
     const open = await filesReader.open(fewer, scans)
-    const settled = await settle(filesReader, open, version, wanted, scans, shape, work, stats)
+    const settled = await settle(filesReader, open, version, wanted, scans, shape, work, stats, looking)
     countLeft(settled, open, scans, stats)
     refuseLargeScan(work.bytesNeeded(), stats, options.scanBytesMax)
     if (!work.isOnlyCounted) await filesReader.fetch(settled)
@@ -183,16 +193,29 @@ export function createPlanner(parts: PlannerParts): Planner {
   async function shapeOf(
     files: readonly TableFile[],
     version: TableVersion,
-    { needs, asked, options, ask }: Work,
+    { needs, shaping }: Work,
   ): Promise<StatementShape | undefined> {
-    const isLocal = files.every(({ path }) => path.startsWith(FILE_SCHEME))
-    const isAsked = !isLocal && !options.wholeFiles && !asked.usesClock && needs.ofTable.size === 1
-    if (!isAsked || !mayTellPlaces(version.table.schemas)) return undefined
-    const known = shapes.get(asked.sql)
-    const shape = known ? known.shape : await readShape(asked.sql, ask)
-    if (!known && asked.sql.length <= SHAPE_KEPT_LENGTH_MAX) shapes.set(asked.sql, { shape })
+    if (shaping === undefined || files.every(isLocal) || needs.ofTable.size !== 1) return undefined
+    const shape = await shaping
     if (shape === undefined || shape.table !== version.table.name.toLowerCase()) return undefined
     return shape.kind === 'extremes' || needs.isPlain ? shape : undefined
+  }
+
+  /** Beside the question for its plan: both are short, and the second one would wait for the first. */
+  async function readEarly(
+    { sql, usesClock }: AskedStatement,
+    version: TableVersion,
+    options: PlanOptions,
+    ask: AskOptions,
+  ): Promise<StatementShape | undefined> {
+    if (options.wholeFiles || usesClock || !mayTellPlaces(version.table.schemas)) return undefined
+    const known = shapes.get(sql)
+    if (known) return known.shape
+    const { files } = await reader.filesOf(version)
+    if (files.every(isLocal)) return undefined
+    const shape = await readShape(sql, ask)
+    if (sql.length <= SHAPE_KEPT_LENGTH_MAX) shapes.set(sql, { shape })
+    return shape
   }
 
   async function readShape(sql: string, { engine, signal }: AskOptions): Promise<StatementShape | undefined> {
@@ -206,6 +229,24 @@ export function createPlanner(parts: PlannerParts): Planner {
     }
   }
 
+  function hasNoFooter({ path, bytes, etag }: TableFile): boolean {
+    return cache.missingBytes(path, bytes, etag, [{ start: Math.max(0, bytes - 8), end: bytes }]) > 0
+  }
+
+  /** The statement that looks for rows, and what it needs; undefined: such rows are not looked for. */
+  async function prepareLooking(
+    shape: StatementShape,
+    version: TableVersion,
+    work: Work,
+  ): Promise<PreparedLooking | undefined> {
+    if (mayNotLook(version, work)) return undefined
+    const asked = await placesSql(work.ask.engine, shape)
+    if (!asked) return undefined
+    const places = { ...work.asked, sql: asked.sql }
+    const needs = await needsReader.needsOf(places, [version], { ...work.ask, withPlaces: true })
+    return { asked, scans: needs.ofTable.get(version.table.tableId)!.scans }
+  }
+
   async function settle(
     filesReader: FilesReader,
     open: readonly OpenFile[],
@@ -215,20 +256,18 @@ export function createPlanner(parts: PlannerParts): Planner {
     shape: StatementShape | undefined,
     work: Work,
     stats: TableStats,
+    early: Promise<PreparedLooking | undefined> | undefined,
   ): Promise<readonly SettledFile[]> {
     const rowGroups = shape && rowGroupsOfShape(open, version, shape)
     const only = rowGroups && ((file: OpenFile) => rowGroups.get(file))
     const plain = settled(filesReader, open, version, wanted, scans, { only })
-    if (shape === undefined || (version.masks ?? []).length > 0 || work.isOnlyCounted) return plain
+    if (shape === undefined || mayNotLook(version, work)) return plain
     const missing = (files: readonly SettledFile[]) =>
       files.reduce((sum, { file, needed }) => sum + filesReader.missingBytes(file, needed), 0)
     if (missing(plain) < savings.lookingMin) return plain
-    const { engine } = work.ask
-    const asked = await placesSql(engine, shape)
-    if (!asked) return plain
-    const places = { ...work.asked, sql: asked.sql }
-    const needs = await needsReader.needsOf(places, [version], { ...work.ask, withPlaces: true })
-    const first = needs.ofTable.get(version.table.tableId)!.scans
+    const prepared = await (early ?? prepareLooking(shape, version, work))
+    if (!prepared) return plain
+    const { asked, scans: first } = prepared
     // What the statement does not need, neither do its places; a file that is not there has no row group.
     const left = new Map(plain.map(({ path, needs: { kept } }) => [path, new Set(kept)]))
     const looking = settled(filesReader, open, version, wanted, first, {
@@ -298,6 +337,8 @@ export function createPlanner(parts: PlannerParts): Planner {
         const ask = { engine, params, sessionSetup, timeoutMs, signal }
         const asked = askedOf(statement)
         const isAsked = asked !== undefined && statement.kind !== 'describe'
+        const shaping = isAsked && versions.length === 1 ? readEarly(asked, versions[0], options, ask) : undefined
+        shaping?.catch(() => {})
         const needs = isAsked
           ? await needsReader.needsOf(asked, versions, ask)
           : everything(asked ?? statement, versions)
@@ -307,6 +348,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           ask,
           needs,
           held,
+          shaping,
           isOnlyCounted: statement.kind === 'explain' && statement.explained?.isAnalyzed !== true,
           bytesNeeded: () => [...byTable.values()].reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0),
         }
@@ -334,6 +376,13 @@ export function createPlanner(parts: PlannerParts): Planner {
       }
     },
   }
+}
+
+const isLocal = ({ path }: TableFile): boolean => path.startsWith(FILE_SCHEME)
+
+/** Places of rows would tell of columns that are masked; a plan alone reads nothing. */
+function mayNotLook({ masks = [] }: TableVersion, { isOnlyCounted }: Work): boolean {
+  return masks.length > 0 || isOnlyCounted
 }
 
 /** What an EXPLAIN explains, or the statement itself. */
