@@ -63,7 +63,11 @@ function questionsOf(rows: number): readonly Question[] {
     {
       name: 'top 10, all columns',
       sql: `SELECT * EXCLUDE (ts) FROM ${WIDE_TABLE} ORDER BY ts DESC LIMIT 10`,
-      reads: [{ columns: '*', rows: [rows - 10, rows] }],
+      reads: [
+        { columns: '*', rows: [rows - 10, rows] },
+        // The order's column, which the answer does not show.
+        { columns: ['ts'], rows: [rows - 10, rows] },
+      ],
     },
     {
       name: 'top 10 of a filter',
@@ -131,7 +135,8 @@ export async function benchCold(stage: Stage): Promise<BenchResult> {
   const sumOf = (of: (index: number) => number) => withBytes.reduce((sum, index) => sum + of(index), 0)
   const allBytes = sumOf((index) => ours[index].bytes) / sumOf((index) => needs[index].bytes)
   const worstRequests = Math.max(...clear.map((index) => ours[index].requests / needs[index].requests))
-  const worstTime = Math.max(...questions.map((_, index) => ratio(index)))
+  const worst = questions.reduce((most, _, index) => (ratio(index) > ratio(most) ? index : most), 0)
+  const worstTime = ratio(worst)
   const tableBytes = files.reduce((sum, { bytes }) => sum + bytes, 0)
   return {
     name: 'cold',
@@ -140,7 +145,11 @@ export async function benchCold(stage: Stage): Promise<BenchResult> {
       'defaults; a new query process with an empty cache folder for every question; httpfs 1.5.5 without caches, 2 threads',
     figures: [
       { what: 'time of all questions / httpfs', value: total.toFixed(2), target: { text: '≤ 0.5', met: total <= 0.5 } },
-      { what: 'time / httpfs, worst question', value: worstTime.toFixed(2) },
+      {
+        what: `time / httpfs, worst question (${questions[worst].name})`,
+        value: worstTime.toFixed(2),
+        target: { text: '≤ 0.5', met: worstTime <= 0.5 },
+      },
       {
         what: 'bytes fetched / column chunks needed, all questions whose rows are known before',
         value: allBytes.toFixed(3),
