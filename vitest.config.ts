@@ -19,7 +19,7 @@ export default defineConfig({
           pool: 'forks',
           // Modules keep nothing that a test could find: loading them once per process, not per file, takes half of the time.
           isolate: false,
-          testTimeout: 30_000,
+          testTimeout: 60_000,
         },
       },
       {
