@@ -40,6 +40,7 @@ test('variables, keys of properties files, and whole files', () => {
 
 test('dollars in a secret stay dollars', () => {
   expect(secretsOf({ A: `$&$1\${env:B}` }).reveal(`x\${env:A}`)).toBe(`x$&$1\${env:B}`)
+  expect(secretsOf({ A: `a\${env:B}`, B: 'bbb' }).reveal(`\${env:A}:\${env:B}:\${env:B}`)).toBe(`a\${env:B}:bbb:bbb`)
 })
 
 test.each([

@@ -87,8 +87,15 @@ export function createSecrets(options: {
 
   return {
     reveal(text) {
-      let revealed = text
-      for (const reference of referencesIn(text)) revealed = revealed.replace(reference.text, () => read(reference))
+      let revealed = ''
+      let rest = text
+      // From left to right: what a secret holds is text, also where it looks like a reference.
+      for (const reference of referencesIn(text)) {
+        const at = rest.indexOf(reference.text)
+        revealed += rest.slice(0, at) + read(reference)
+        rest = rest.slice(at + reference.text.length)
+      }
+      revealed += rest
       // A user and a password together, as they are sent.
       if (revealed !== text) keep(revealed, text)
       return revealed
