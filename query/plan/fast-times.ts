@@ -7,7 +7,8 @@
  *   hours                the same in a session of UTC
  *   days and longer      in a session of UTC as of a timestamp without a zone: the calendars are the same
  *
- * and only from 1990 to 2038 (`PLAIN_FROM`); everything else, infinity and NULL among it, goes to DuckDB's own function. A unit
+ * and only from 1990 to 2038 (`PLAIN_FROM`); everything else, infinity and NULL among it, goes to DuckDB's own function, but for the
+ * hour that comes twice in autumn: it gives the second one's beginning for rows of the first, where these give the first one's. A unit
  * that is a constant, and the session's zone, leave one WHEN at most when DuckDB has planned the statement.
  *
  * Not for a statement that compares a bucket in a filter: DuckDB makes a range of the column of such a comparison, as long as it is
@@ -52,6 +53,10 @@ function overloads(): string {
     const zone = unit === 'hour' ? `${IN_UTC} AND ` : ''
     return `WHEN ${isUnit([unit])} AND ${zone}${isPlain} THEN make_timestamptz(epoch_us(ts) // ${micros} * ${micros})`
   })
+  const minutes = `date_part('minute', ts) * ${MICROS.minute} + epoch_us(ts) % ${MICROS.minute}`
+  whens.push(
+    `WHEN ${isUnit(['hour', 'hr', 'h'])} AND NOT (${IN_UTC}) AND ${isPlain} AND ${OWN}(part, ts) > ts THEN make_timestamptz(epoch_us(ts) - (${minutes}))`,
+  )
   const longer = `make_timestamptz(epoch_us(${OWN}(part, make_timestamp(epoch_us(ts)))))`
   const zoned = `CASE ${whens.join(' ')} WHEN ${isUnit(LONGER)} AND ${IN_UTC} AND ${isPlain} THEN ${longer} ELSE ${OWN}(part, ts) END`
   const others = ['TIMESTAMP', 'DATE', 'INTERVAL'].map((type) => `(part, ts ${type}) AS ${OWN}(part, ts)`)
