@@ -255,7 +255,11 @@ export function createEngine({ settings, world }: { settings: EngineSettings; wo
     const timer =
       timeoutMs < Number.POSITIVE_INFINITY
         ? setTimeout(() => {
-            stop(target, id, new MillraceError('query-timeout', `the statement took longer than ${Math.round(timeoutMs)} ms`))
+            stop(
+              target,
+              id,
+              new MillraceError('query-timeout', `the statement took longer than ${Math.round(timeoutMs)} ms`),
+            )
           }, timeoutMs)
         : undefined
     target.ready.then(
