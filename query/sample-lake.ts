@@ -217,6 +217,7 @@ export function querySettings(
       rowsMax: 1_000_000,
       resultBytesMax: 1024 * 1024 * 1024,
       resultCacheBytes: 0,
+      unpackedBytes: 0,
       concurrentMax: 4,
       batchConcurrentMax: undefined,
       userConcurrentMax: 3,

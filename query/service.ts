@@ -33,6 +33,7 @@ import { createQueryAdmission } from './run/query-admission.ts'
 import { createQueryList } from './run/query-list.ts'
 import { createResultCache } from './run/result-cache.ts'
 import { createQueryRunner, type QueryRunner } from './run/run-query.ts'
+import { createUnpackedFiles } from './run/unpacked-files.ts'
 import { createWaiting } from './run/wait-for.ts'
 import { CLOCK_NAMES } from './statement/statement-rules.ts'
 import { FUNCTIONS_SQL, type KnownFunction, unsteadyFunctions } from './statement/unsteady-functions.ts'
@@ -74,6 +75,7 @@ export async function startQuery(options: {
   })
   const stubFolder = join(work, 'stubs')
   const systemFolder = join(work, 'system')
+  const unpackedFolder = join(work, 'unpacked')
   await mkdir(systemFolder)
   const localRoots = [settings.lake.root, settings.storage.cold].filter((root) => root?.startsWith(FILE_SCHEME))
   const shares = engineShares(settings.query)
@@ -85,7 +87,13 @@ export async function startQuery(options: {
         threads,
         spillFolder: join(work, `spill-${name}`),
         spillBytes,
-        folders: [...localRoots.map((root) => localFileOf(root as string)), objects.folder, stubFolder, systemFolder],
+        folders: [
+          ...localRoots.map((root) => localFileOf(root as string)),
+          objects.folder,
+          stubFolder,
+          systemFolder,
+          unpackedFolder,
+        ],
         mode: 'query',
         prepare: systemViewsSql(),
         nice,
@@ -168,6 +176,14 @@ export async function startQuery(options: {
     { name: 'queries_awaiting_writes', help: 'Queries that wait for a version or for offsets.' },
     () => waiting.waiting,
   )
+  const unpacked =
+    settings.query.unpackedBytes > 0
+      ? createUnpackedFiles({ folder: unpackedFolder, bytesMax: settings.query.unpackedBytes, cache, world })
+      : undefined
+  metrics.gaugeOf(
+    { name: 'unpacked_bytes', help: 'Bytes of data files that are kept without their compression.' },
+    () => unpacked?.bytes ?? 0,
+  )
   const plainRunner = createQueryRunner({
     engines,
     catalog,
@@ -176,6 +192,7 @@ export async function startQuery(options: {
       stubs,
       cache,
       files,
+      unpacked,
       parallelMax: FOOTERS_PARALLEL_MAX,
     }),
     admission,
@@ -265,6 +282,7 @@ export async function startQuery(options: {
       await refreshing
       await follower.stop()
       await engines.close()
+      await unpacked?.close()
       await cache.close()
       objects.release()
       await readerRow.close().catch((error: unknown) => world.log.warn('the reader row stays behind', { error }))

@@ -42,6 +42,13 @@ export const QUERY_LEAVES = {
     min: 0,
     max: TiB,
   }),
+  'query.unpacked.bytes': bytes({
+    description:
+      'Bytes on disk, beside the cache, for small data files (up to 8 MiB) that are asked about again and again, kept once more without their compression. 0: none.',
+    fallback: 256 * MiB,
+    min: 0,
+    max: TiB,
+  }),
   'query.scan.bytes.max': bytes({
     description:
       'Bytes of column chunks that one query may read after pruning; one that needs more is refused before they are fetched.',

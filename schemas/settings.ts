@@ -158,6 +158,7 @@ export function toSettings(
       rowsMax: values['query.rows.max'],
       resultBytesMax: values['query.result.bytes.max'],
       resultCacheBytes: values['query.result-cache.bytes'],
+      unpackedBytes: values['query.unpacked.bytes'],
       concurrentMax: values['query.concurrent.max'],
       batchConcurrentMax: values['query.batch.concurrent.max'],
       userConcurrentMax: values['query.user.concurrent.max'],

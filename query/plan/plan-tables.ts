@@ -30,6 +30,7 @@ import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Column } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
+import type { UnpackedFiles } from '../run/unpacked-files.ts'
 import type { Statement } from '../statement/statement.ts'
 import { fastTimesSql } from './fast-times.ts'
 import { KEYWORDS_SQL, knownAnswerSql } from './known-answers.ts'
@@ -74,6 +75,7 @@ export type QueryPlan = {
   readonly sql?: string
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
+  /** Some are files of ours, sparse or unpacked, that may be bad where the table's own are not. */
   readonly hasSparseFiles: boolean
   readonly files: readonly MappedFile[]
   /** The cache may let the files go. */
@@ -87,6 +89,8 @@ export type PlannerParts = {
   readonly stubs: Stubs
   readonly cache: RangeCache
   readonly files: TableFileReader
+  /** Copies of small files without compression; undefined: none are kept. */
+  readonly unpacked?: Pick<UnpackedFiles, 'use'>
   /** Footers read at a time. */
   readonly parallelMax: number
   /** Tests with small files lower these. */
@@ -137,6 +141,8 @@ type Work = {
   readonly held: EnsuredFile[]
   /** On its way since the statement came; undefined: of a statement of several tables, or one that is read in one step. */
   readonly shaping: Promise<StatementShape | undefined> | undefined
+  /** Paths of files that are read from copies. */
+  readonly copies: Set<string>
   /** Column chunks are only counted: nothing of them is read. */
   readonly isOnlyCounted: boolean
   readonly bytesNeeded: () => number
@@ -181,12 +187,22 @@ export function createPlanner(parts: PlannerParts): Planner {
     countLeft(settled, open, scans, stats)
     refuseLargeScan(work.bytesNeeded(), stats, options.scanBytesMax)
     if (!work.isOnlyCounted) await filesReader.fetch(settled)
-    opened.push(...settled)
-    const relation = relationSql(settled, table.schemas, withPlaceColumns(wanted, masks))
+    const read = work.isOnlyCounted || options.wholeFiles ? settled : settled.map((file) => unpacked(file, work))
+    opened.push(...read)
+    const relation = relationSql(read, table.schemas, withPlaceColumns(wanted, masks))
     return {
       sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${unmaskedSql(relation, wanted, masks)}`,
       planned: { version, snapshotId },
     }
+  }
+
+  /** Read where it is unpacked, when all its rows are looked at. */
+  function unpacked(file: SettledFile, { held, copies }: Work): SettledFile {
+    const copy = file.rows === undefined ? parts.unpacked?.use(file.file) : undefined
+    if (copy === undefined) return file
+    held.push({ ...copy, fetchedBytes: 0, requests: 0 })
+    copies.add(file.path)
+    return { ...file, localFile: copy.localFile }
   }
 
   /** Only where something remote may be left unread. */
@@ -329,6 +345,7 @@ export function createPlanner(parts: PlannerParts): Planner {
       const byTable = new Map<string, TableStats>(versions.map(({ table }) => [table.name, emptyTableStats()]))
       const opened: MappedFile[] = []
       const held: EnsuredFile[] = []
+      const copies = new Set<string>()
       const release = () => {
         for (const ensured of held) ensured.release()
       }
@@ -349,6 +366,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           needs,
           held,
           shaping,
+          copies,
           isOnlyCounted: statement.kind === 'explain' && statement.explained?.isAnalyzed !== true,
           bytesNeeded: () => [...byTable.values()].reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0),
         }
@@ -365,7 +383,7 @@ export function createPlanner(parts: PlannerParts): Planner {
           setup.push(sql)
           tables.push(planned)
         }
-        const hasSparseFiles = opened.some(({ path }) => !path.startsWith(FILE_SCHEME))
+        const hasSparseFiles = copies.size > 0 || opened.some(({ path }) => !path.startsWith(FILE_SCHEME))
         const distrust = () => {
           for (const ensured of held) ensured.distrust()
         }
