@@ -1,5 +1,5 @@
 /** What a statement's plan left out, and what it cost to bring the rest: by table, and added up. */
-
+import { MillraceError } from '../../schemas/errors.ts'
 export type TableStats = {
   files: number
   /** Left out by the table partition that they are in. */
@@ -104,4 +104,14 @@ export function statsText(byTable: ReadonlyMap<string, Readonly<TableStats>>): s
       ].join('\n'),
     )
     .join('\n')
+}
+
+/** More than one statement may read. */
+export function refuseLargeScan(bytesNeeded: number, stats: TableStats, bytesMax = Number.POSITIVE_INFINITY): void {
+  if (bytesNeeded <= bytesMax) return
+  throw new MillraceError(
+    'request-too-large',
+    `the statement would read ${bytesNeeded} bytes in ${stats.files - filesPruned(stats)} files, expected at most ${bytesMax} (query.scan.bytes.max, or the limit of the token): name fewer columns, or add a filter on the columns that the table is partitioned or sorted by`,
+    { facts: { bytesNeeded, bytesMax } },
+  )
 }

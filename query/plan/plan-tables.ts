@@ -27,7 +27,7 @@ import { PLACE_COLUMNS, unmaskedSql, withPlaceColumns } from '../../lake/mask-sq
 import { FILE_SCHEME } from '../../lake/object-store/object-path.ts'
 import { mergeRanges, totalBytes } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
-import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
+import { isMillraceError } from '../../schemas/errors.ts'
 import type { Column } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
 import type { UnpackedFiles } from '../run/unpacked-files.ts'
@@ -35,7 +35,7 @@ import type { Statement } from '../statement/statement.ts'
 import { fastTimesSql } from './fast-times.ts'
 import { KEYWORDS_SQL, knownAnswerSql } from './known-answers.ts'
 import type { LiftedStatement } from './lifted-needs.ts'
-import { emptyTableStats, filesPruned, type PlanStats, type TableStats, totalStats } from './plan-stats.ts'
+import { emptyTableStats, type PlanStats, refuseLargeScan, type TableStats, totalStats } from './plan-stats.ts'
 import {
   createFilesReader,
   type FilesReader,
@@ -75,7 +75,7 @@ export type QueryPlan = {
   readonly sql?: string
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
-  /** Some are files of ours, sparse or unpacked, that may be bad where the table's own are not. */
+  /** Or unpacked ones: they may be bad where the table's own are not. */
   readonly hasSparseFiles: boolean
   readonly files: readonly MappedFile[]
   /** The cache may let the files go. */
@@ -89,7 +89,6 @@ export type PlannerParts = {
   readonly stubs: Stubs
   readonly cache: RangeCache
   readonly files: TableFileReader
-  /** Copies of small files without compression; undefined: none are kept. */
   readonly unpacked?: Pick<UnpackedFiles, 'use'>
   /** Footers read at a time. */
   readonly parallelMax: number
@@ -196,7 +195,6 @@ export function createPlanner(parts: PlannerParts): Planner {
     }
   }
 
-  /** Read where it is unpacked, when all its rows are looked at. */
   function unpacked(file: SettledFile, { held, copies }: Work): SettledFile {
     const copy = file.rows === undefined ? parts.unpacked?.use(file.file) : undefined
     if (copy === undefined) return file
@@ -492,15 +490,6 @@ function countLeft(
   // By an order and its bounds as well.
   const rest = stats.rowGroups - kept - byStatistics - stats.rowGroupsPrunedByBloom - stats.rowGroupsPrunedByRows
   stats.rowGroupsPrunedByStatistics += byStatistics + Math.max(0, rest)
-}
-
-function refuseLargeScan(bytesNeeded: number, stats: TableStats, bytesMax = Number.POSITIVE_INFINITY): void {
-  if (bytesNeeded <= bytesMax) return
-  throw new MillraceError(
-    'request-too-large',
-    `the statement would read ${bytesNeeded} bytes in ${stats.files - filesPruned(stats)} files, expected at most ${bytesMax} (query.scan.bytes.max, or the limit of the token): name fewer columns, or add a filter on the columns that the table is partitioned or sorted by`,
-    { facts: { bytesNeeded, bytesMax } },
-  )
 }
 
 /** Where a table has masks, every row's place is read besides. */
