@@ -63,7 +63,7 @@ async function answer(sql: string, mayBeKnown: boolean, params: readonly unknown
     timeoutMs: 60_000,
     signal: new AbortController().signal,
     wholeFiles: false,
-    mayBeKnown,
+    mayReplace: mayBeKnown,
   })
   const rows: (readonly unknown[])[] = []
   let columns: unknown

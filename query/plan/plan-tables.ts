@@ -46,6 +46,7 @@ import {
 } from './read-files.ts'
 import { keptRowGroups } from './row-groups.ts'
 import type { ScanNeeds, TableScan } from './scan-needs.ts'
+import { callsQuantiles, sharableColumns, sharedQuantiles } from './shared-quantiles.ts'
 import {
   type AskedStatement,
   type AskOptions,
@@ -71,7 +72,7 @@ export type PlannedTable = {
 export type QueryPlan = {
   /** Statements that make the views, for the engine's connection. */
   readonly setup: readonly string[]
-  /** What to run in the statement's place: the answer is known, and made of constants. */
+  /** What to run in the statement's place: the answer is known, and made of constants, or comes faster so. */
   readonly sql?: string
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
@@ -113,7 +114,7 @@ export type PlanOptions = {
   /** After a read into a hole: fetch every file whole. */
   readonly wholeFiles: boolean
   /** Who asks runs `sql` of the plan when there is one. */
-  readonly mayBeKnown?: boolean
+  readonly mayReplace?: boolean
 }
 
 export type Planner = {
@@ -305,6 +306,19 @@ export function createPlanner(parts: PlannerParts): Planner {
     return keywords
   }
 
+  /** `undefined`: the statement runs as it is. */
+  async function fasterSql(
+    { sql, functions, givenNames }: PlannedStatement,
+    versions: readonly TableVersion[],
+    options: PlanOptions,
+  ): Promise<string | undefined> {
+    if (!options.mayReplace || !callsQuantiles(functions)) return undefined
+    const reserved = await keywordsOf(options.engine ?? parts.engine)
+    const tables = versions.map(({ table }) => currentSchema(table))
+    const isSharable = sharableColumns(tables, givenNames)
+    return sharedQuantiles(sql, { isWord: (name) => reserved.has(name), isSharable })
+  }
+
   /** `undefined`: files have to be read. */
   async function known(
     statement: PlannedStatement,
@@ -313,7 +327,7 @@ export function createPlanner(parts: PlannerParts): Planner {
   ): Promise<QueryPlan | undefined> {
     const { wholeTable, explained } = statement
     const [version] = versions
-    if (!options.mayBeKnown || !wholeTable || versions.length !== 1) return undefined
+    if (!options.mayReplace || !wholeTable || versions.length !== 1) return undefined
     if (statement.systemTables.size > 0 || Object.keys(options.params).length > 0) return undefined
     if (wholeTable.some(({ words }) => words.length > 0)) {
       const reserved = await keywordsOf(options.engine ?? parts.engine)
@@ -385,7 +399,17 @@ export function createPlanner(parts: PlannerParts): Planner {
         const distrust = () => {
           for (const ensured of held) ensured.distrust()
         }
-        return { setup, tables, stats: totalStats(byTable), hasSparseFiles, files: opened, release, distrust }
+        const sql = await fasterSql(statement, versions, options)
+        return {
+          setup,
+          ...(sql === undefined ? {} : { sql }),
+          tables,
+          stats: totalStats(byTable),
+          hasSparseFiles,
+          files: opened,
+          release,
+          distrust,
+        }
       } catch (error) {
         release()
         throw error

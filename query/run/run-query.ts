@@ -189,7 +189,7 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       /** The values of a PIVOT are in a text of their own. */
       const inText = (error: unknown) => (statement === given ? error : asTold(statement.inOriginal(error)))
       const plan = await planner
-        .plan(statement, versions, { ...options(), mayBeKnown: true })
+        .plan(statement, versions, { ...options(), mayReplace: true })
         .catch((error: unknown) => {
           throw inText(error)
         })
