@@ -15,9 +15,6 @@ import type { Column } from '../../schemas/table-schema.ts'
 import type { WholeTableItem } from '../statement/whole-table.ts'
 import type { TableFile } from './table-files.ts'
 
-/** Words that DuckDB quotes in a name that it makes of an expression. */
-export const KEYWORDS_SQL = 'SELECT lower(keyword_name) AS keyword FROM duckdb_keywords()'
-
 type Answered = Pick<TableVersion, 'table' | 'masks'>
 
 /** undefined: files have to be read. */

@@ -33,7 +33,8 @@ import { createRecent } from '../run/recent.ts'
 import type { UnpackedFiles } from '../run/unpacked-files.ts'
 import type { Statement } from '../statement/statement.ts'
 import { fastTimesSql } from './fast-times.ts'
-import { KEYWORDS_SQL, knownAnswerSql } from './known-answers.ts'
+import { fasterSql, keywordsOf } from './faster-sql.ts'
+import { knownAnswerSql } from './known-answers.ts'
 import type { LiftedStatement } from './lifted-needs.ts'
 import { emptyTableStats, type PlanStats, refuseLargeScan, type TableStats, totalStats } from './plan-stats.ts'
 import {
@@ -46,7 +47,6 @@ import {
 } from './read-files.ts'
 import { keptRowGroups } from './row-groups.ts'
 import type { ScanNeeds, TableScan } from './scan-needs.ts'
-import { callsQuantiles, sharableColumns, sharedQuantiles } from './shared-quantiles.ts'
 import {
   type AskedStatement,
   type AskOptions,
@@ -157,8 +157,6 @@ export function createPlanner(parts: PlannerParts): Planner {
   const { stubs, cache, files: reader, savings = SAVINGS } = parts
   const needsReader = createNeedsReader({ stubs })
   const shapes = createRecent<{ readonly shape: StatementShape | undefined }>(SHAPES_KEPT_MAX)
-
-  let keywords: ReadonlySet<string> | undefined
 
   async function planTable(version: TableVersion, work: Work, stats: TableStats, opened: MappedFile[]) {
     const { table, masks = [] } = version
@@ -301,24 +299,6 @@ export function createPlanner(parts: PlannerParts): Planner {
     return withLooked(last, looking, stats)
   }
 
-  async function keywordsOf(engine: Engine): Promise<ReadonlySet<string>> {
-    keywords ??= new Set((await engine.run(KEYWORDS_SQL)).map(({ keyword }) => String(keyword)))
-    return keywords
-  }
-
-  /** `undefined`: the statement runs as it is. */
-  async function fasterSql(
-    { sql, functions, givenNames }: PlannedStatement,
-    versions: readonly TableVersion[],
-    options: PlanOptions,
-  ): Promise<string | undefined> {
-    if (!options.mayReplace || !callsQuantiles(functions)) return undefined
-    const reserved = await keywordsOf(options.engine ?? parts.engine)
-    const tables = versions.map(({ table }) => currentSchema(table))
-    const isSharable = sharableColumns(tables, givenNames)
-    return sharedQuantiles(sql, { isWord: (name) => reserved.has(name), isSharable })
-  }
-
   /** `undefined`: files have to be read. */
   async function known(
     statement: PlannedStatement,
@@ -399,7 +379,9 @@ export function createPlanner(parts: PlannerParts): Planner {
         const distrust = () => {
           for (const ensured of held) ensured.distrust()
         }
-        const sql = await fasterSql(statement, versions, options)
+        const sql = options.mayReplace
+          ? await fasterSql(statement, versions, options.engine ?? parts.engine)
+          : undefined
         return {
           setup,
           ...(sql === undefined ? {} : { sql }),
