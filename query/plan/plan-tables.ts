@@ -23,7 +23,7 @@ import {
   relationGroups,
   relationSql,
 } from '../../lake/file-mapping.ts'
-import { PLACE_COLUMNS, unmaskedSql, withPlaceColumns } from '../../lake/mask-sql.ts'
+import { unmaskedSql, withPlaceColumns } from '../../lake/mask-sql.ts'
 import { FILE_SCHEME } from '../../lake/object-store/object-path.ts'
 import { mergeRanges, totalBytes } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
@@ -46,7 +46,7 @@ import {
   type SettleOptions,
 } from './read-files.ts'
 import { keptRowGroups } from './row-groups.ts'
-import type { ScanNeeds, TableScan } from './scan-needs.ts'
+import type { TableScan } from './scan-needs.ts'
 import {
   type AskedStatement,
   type AskOptions,
@@ -55,6 +55,7 @@ import {
   everything,
   type StatementNeeds,
   wantedColumns,
+  withPlaces,
 } from './statement-needs.ts'
 import { type StatementShape, statementShape, wholeTreeSql } from './statement-shape.ts'
 import type { Stubs } from './stubs.ts'
@@ -496,11 +497,4 @@ function countLeft(
   // By an order and its bounds as well.
   const rest = stats.rowGroups - kept - byStatistics - stats.rowGroupsPrunedByBloom - stats.rowGroupsPrunedByRows
   stats.rowGroupsPrunedByStatistics += byStatistics + Math.max(0, rest)
-}
-
-/** Where a table has masks, every row's place is read besides. */
-function withPlaces(needs: ScanNeeds, { masks = [] }: TableVersion): ScanNeeds {
-  if (masks.length === 0) return needs
-  const places = PLACE_COLUMNS.map(({ fieldId }) => fieldId)
-  return { scans: needs.scans.map((scan) => ({ ...scan, columns: new Set([...scan.columns, ...places]) })) }
 }

@@ -9,6 +9,7 @@ import type { TableVersion } from '../../lake/catalog/catalog.ts'
 import { withoutPrefix } from '../../lake/engine/duckdb-error.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
+import { PLACE_COLUMNS } from '../../lake/mask-sql.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import { type Column, isHidden, type TableSchema } from '../../schemas/table-schema.ts'
 import { createRecent } from '../run/recent.ts'
@@ -182,4 +183,11 @@ export function currentSchema(table: TableVersion['table']): TableSchema {
 /** `SELECT *` shows no hidden columns; naming one brings it in. */
 export function wantedColumns(schema: TableSchema, hidden: ReadonlySet<string>): readonly Column[] {
   return schema.columns.filter((column) => !isHidden(column) || hidden.has(column.name))
+}
+
+/** Where a table has masks, every row's place is read besides. */
+export function withPlaces(needs: ScanNeeds, { masks = [] }: TableVersion): ScanNeeds {
+  if (masks.length === 0) return needs
+  const places = PLACE_COLUMNS.map(({ fieldId }) => fieldId)
+  return { scans: needs.scans.map((scan) => ({ ...scan, columns: new Set([...scan.columns, ...places]) })) }
 }
