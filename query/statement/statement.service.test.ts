@@ -207,6 +207,14 @@ describe('what may not', () => {
     expect(['statement-refused', 'syntax-error', 'query-invalid']).toContain(await refusal(sql))
   })
 
+  test('runs of comments that would hold DuckDB’s lexer for minutes are refused before it sees them; others are not', async () => {
+    const refused = { code: 'request-too-large', message: expect.stringContaining('leave them out') }
+    for (const sql of [`SELECT 1${'/**/'.repeat(100_000)}`, `SELECT 1${'/*'.repeat(9_000)}${'*/'.repeat(9_000)}`])
+      await expect(check(sql)).rejects.toMatchObject(refused)
+    for (const sql of [`SELECT 1${' /**/'.repeat(5_000)}`, `SELECT '${'='.repeat(5_000)}' ${'/'.padEnd(5_000, '*')}/`])
+      expect((await check(sql)).kind).toBe('select')
+  })
+
   test('errors point at the place', async () => {
     await expect(check("SELECT 1,\n  getenv('HOME')")).rejects.toMatchObject({
       facts: { position: { line: 2, column: 3 } },

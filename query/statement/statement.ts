@@ -79,12 +79,21 @@ export function parseSql(text: string): string {
 const SQL_BYTES_MAX = 1024 * 1024
 const DEPTH_MAX = 2_000
 
+/** DuckDB's lexer looks at each comment of such a run as often as there are comments before it, and nothing interrupts it. */
+const SYMBOLS = /[~!@#^&|`?+\-*/%<>=]{1000,}/g
+const COMMENTS_MAX = 300
+
 /** An EXPLAIN is parsed as what it explains; blanks in its place keep all positions. */
 export function prepareText(text: string): { readonly parsed: string; readonly isExplain: boolean } {
   if (Buffer.byteLength(text) > SQL_BYTES_MAX) {
     throw new MillraceError('request-too-large', `the statement is longer than ${SQL_BYTES_MAX} bytes`)
   }
   if (text.includes('\0')) throw new MillraceError('syntax-error', 'the statement holds a zero character')
+  if (text.match(SYMBOLS)?.some((run) => run.split('/*').length > COMMENTS_MAX))
+    throw new MillraceError(
+      'request-too-large',
+      `more than ${COMMENTS_MAX} comments with nothing between them; leave them out`,
+    )
   const known = withoutShowColumns(text)
   const parsed = withoutExplain(known)
   return { parsed, isExplain: parsed !== known }
