@@ -75,6 +75,11 @@ const MERGED_BYTES_SHARE = 8
 /** One merge makes room for a quarter of the maximum, or as much as it can. */
 const MERGE_WINS_SHARE = 4
 
+/** The main thread does little but fetch: of two cores it leaves both, of more one is for it and the broker's other clients. */
+function threadsFor(cores: number): number {
+  return Math.min(Math.max(cores - 1, Math.min(cores, 2)), THREADS_MAX)
+}
+
 export async function startIngest(options: {
   settings: Settings
   world: World
@@ -140,7 +145,7 @@ export async function startIngest(options: {
     },
   })
   const parts = { world, createBlockDecoder, room: (bytes: number) => intake.room(bytes) }
-  const threads = settings.ingest.threads ?? Math.max(1, Math.min(availableParallelism() - 1, THREADS_MAX))
+  const threads = settings.ingest.threads ?? threadsFor(availableParallelism())
   const work: IngestWork =
     threads === 0
       ? createInlineWork(parts)

@@ -188,7 +188,7 @@ export const LEAVES = {
   }),
   'ingest.threads': integerOrAuto({
     description:
-      'Worker threads of ingest that unpack and decode records and write segments. `auto`: one less than cores, at least 1, at most 8. 0: all of it on the main thread.',
+      'Worker threads of ingest that unpack and decode records and write segments. `auto`: one less than cores, 2 of two cores, at least 1, at most 8. 0: all of it on the main thread.',
     min: 0,
     max: 64,
   }),

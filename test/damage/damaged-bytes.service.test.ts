@@ -4,6 +4,7 @@
 import {
   closeSync,
   cpSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -14,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checksumOf } from '../../lake/checksum.ts'
 import { createEngine } from '../../lake/engine/create-engine.ts'
@@ -22,8 +24,9 @@ import { quoteText } from '../../lake/file-mapping.ts'
 import { createMemoryObjectStore } from '../../lake/object-store/memory.ts'
 import type { ByteRange, ObjectStore } from '../../lake/object-store/object-store.ts'
 import { footerOf } from '../../lake/parquet/concat.ts'
-import { planRanges } from '../../lake/parquet/ranges.ts'
+import { planRanges, subtractRanges } from '../../lake/parquet/ranges.ts'
 import { createRangeCache, type RangeCache } from '../../lake/range-cache/range-cache.ts'
+import { parseIndex } from '../../lake/range-cache/side-index.ts'
 import { damagedFileError } from '../../query/run/damaged-file.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import { isMillraceError } from '../../schemas/errors.ts'
@@ -179,6 +182,17 @@ const chunksOf = (place: Place, name: string): readonly ByteRange[] => {
   return footer.rowGroups.map(({ chunks }) => chunks[index])
 }
 
+/** Until the index names what was read: it follows the disk, and no reader waits for that. */
+async function readToDisk(place: Place, names: readonly string[]): Promise<void> {
+  await read(place, names)
+  const wanted = names.flatMap((name) => chunksOf(place, name))
+  const isNamed = () => {
+    const index = existsSync(indexFile(place)) ? parseIndex(readFileSync(indexFile(place), 'utf8')) : undefined
+    return index !== undefined && subtractRanges(wanted, index.ranges).length === 0
+  }
+  while (!isNamed()) await sleep(2)
+}
+
 const dataFile = (place: Place) => join(place.folder, readdirSync(place.folder).find((each) => each.endsWith('.data'))!)
 const indexFile = (place: Place) => dataFile(place).replace(/data$/, 'index')
 
@@ -199,19 +213,19 @@ type Damage = (place: Place, name: string, other: string) => Promise<string | un
 
 const DAMAGES: Readonly<Record<string, Damage>> = {
   async 'half of a chunk zeroed by a kill, its index whole'(place, name) {
-    await read(place, [name])
+    await readToDisk(place, [name])
     zero(place, name, 'second half')
     await openCache(place, place.folder)
     return fault(place, [name], 'answer')
   },
   async 'a chunk that the index names and the disk never got'(place, name) {
-    await read(place, [name])
+    await readToDisk(place, [name])
     zero(place, name, 'all')
     await openCache(place, place.folder)
     return fault(place, [name], 'answer')
   },
   async 'half of a chunk, and no line of the index'(place, name) {
-    await read(place, [name])
+    await readToDisk(place, [name])
     zero(place, name, 'second half')
     const head = readFileSync(indexFile(place), 'utf8').indexOf('\n') + 1
     truncateSync(indexFile(place), head)
@@ -219,15 +233,15 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     return fault(place, [name], 'answer')
   },
   async 'a line of the index torn in the middle'(place, name, other) {
-    await read(place, [other])
-    await read(place, [name])
+    await readToDisk(place, [other])
+    await readToDisk(place, [name])
     zero(place, name, 'second half')
     truncateSync(indexFile(place), readFileSync(indexFile(place)).length - Math.ceil(place.random() * 30))
     await openCache(place, place.folder)
     return fault(place, [name, other], 'answer')
   },
   async 'bits flipped on the disk while the cache runs'(place, name) {
-    await read(place, [name])
+    await readToDisk(place, [name])
     const [{ start, end }] = chunksOf(place, name)
     for (let flips = 0; flips < 3; flips += 1) {
       const at = start + Math.floor(place.random() * (end - start))
@@ -241,7 +255,7 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     return fault(place, [name], 'answer')
   },
   async 'an object cut short'(place, name, other) {
-    await read(place, [other])
+    await readToDisk(place, [other])
     // The same etag: nothing but the length tells.
     const cut = place.bytes.subarray(0, Math.floor(place.bytes.length * (0.2 + place.random() * 0.7)))
     const get: ObjectStore['get'] = async (path, options) => {
@@ -254,7 +268,7 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     return fault(place, [name], 'fail')
   },
   async 'another object of the same length under the key'(place, name, other) {
-    await read(place, [other])
+    await readToDisk(place, [other])
     const changed = place.bytes.slice()
     for (const { start, end } of chunksOf(place, name)) changed.fill(7, start + ((end - start) >> 1), end)
     await place.store.put(place.path, changed)
@@ -271,7 +285,7 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     return found ?? (await fault(place, [name], 'answer'))
   },
   async 'a bucket restored from a copy'(place, name, other) {
-    await read(place, [other])
+    await readToDisk(place, [other])
     await place.store.put(place.path, place.bytes)
     const checksum = checksumOf(place.bytes)
     const whole = [{ start: 0, end: place.bytes.length }]

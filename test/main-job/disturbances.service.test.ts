@@ -91,13 +91,25 @@ function startProducing(names: readonly string[]): { stop(): Promise<void> } {
   }
 }
 
+/** Where one froze in the middle of a transaction of SQLite, which locks everybody out, all are woken before the next attempt. */
+async function startMember(millrace: Millrace, members: Member[]): Promise<void> {
+  const start = () => millrace.start('ingest', { extra: true })
+  const process = await start().catch((error: unknown) => {
+    if (!/the catalog was busy/.test(String(error))) throw error
+    for (const member of members) {
+      member.process.resume()
+      member.isFrozen = false
+    }
+    return start()
+  })
+  members.push({ process, isFrozen: false })
+}
+
 /** Does one thing to the processes or the broker and says what. */
 async function disturb(millrace: Millrace, members: Member[], random: () => number): Promise<string> {
   const pick = Math.floor(random() * 100)
   const member = members[Math.floor(random() * members.length)]
-  const start = async () => {
-    members.push({ process: await millrace.start('ingest', { extra: true }), isFrozen: false })
-  }
+  const start = () => startMember(millrace, members)
   if (pick < 30) {
     await member.process.kill()
     members.splice(members.indexOf(member), 1)
@@ -143,7 +155,7 @@ async function replaceFenced(millrace: Millrace, members: Member[]): Promise<voi
     if (!exit) continue
     expect(exit).toEqual({ code: EXIT_FENCED, signal: null })
     members.splice(members.indexOf(member), 1)
-    members.push({ process: await millrace.start('ingest', { extra: true }), isFrozen: false })
+    await startMember(millrace, members)
   }
 }
 
@@ -174,7 +186,7 @@ test.each(PLACES)('%s: at least twenty disturbances lose and double nothing', { 
   try {
     await Promise.all([millrace.start('query'), millrace.start('compactor')])
     for (let each = 0; each < 2; each++) {
-      members.push({ process: await millrace.start('ingest', { extra: true }), isFrozen: false })
+      await startMember(millrace, members)
     }
     producing = startProducing(names)
     for (let count = 0; count < DISTURBANCES; count++) {
