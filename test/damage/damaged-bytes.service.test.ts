@@ -24,7 +24,7 @@ import { quoteText } from '../../lake/file-mapping.ts'
 import { createMemoryObjectStore } from '../../lake/object-store/memory.ts'
 import type { ByteRange, ObjectStore } from '../../lake/object-store/object-store.ts'
 import { footerOf } from '../../lake/parquet/concat.ts'
-import { planRanges, subtractRanges } from '../../lake/parquet/ranges.ts'
+import { mergeRanges, planRanges, subtractRanges } from '../../lake/parquet/ranges.ts'
 import { createRangeCache, type RangeCache } from '../../lake/range-cache/range-cache.ts'
 import { parseIndex } from '../../lake/range-cache/side-index.ts'
 import { damagedFileError } from '../../query/run/damaged-file.ts'
@@ -188,7 +188,7 @@ async function readToDisk(place: Place, names: readonly string[]): Promise<void>
   const wanted = names.flatMap((name) => chunksOf(place, name))
   const isNamed = () => {
     const index = existsSync(indexFile(place)) ? parseIndex(readFileSync(indexFile(place), 'utf8')) : undefined
-    return index !== undefined && subtractRanges(wanted, index.ranges).length === 0
+    return index !== undefined && subtractRanges(wanted, mergeRanges(index.ranges)).length === 0
   }
   while (!isNamed()) await sleep(2)
 }

@@ -4,9 +4,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type KafkaBroker, startKafka } from '../harness/kafka.ts'
 import { createMillrace, type Millrace } from '../harness/millrace.ts'
 import { createProducer, type Producer } from '../harness/produce.ts'
-import { expectEveryOffsetOnce } from './table-checks.ts'
 
 const RACES = 2
+/** The topic-partitions whose values of `shared` the inferred type takes: numbers are in the first two, texts in the others. */
+const FITTING: Readonly<Record<string, readonly number[]>> = { long: [0, 1], string: [2, 3], json: [0, 1, 2, 3] }
 
 let kafka: KafkaBroker
 let producer: Producer
@@ -113,8 +114,15 @@ test.each(Array.from({ length: RACES }, (_, race) => race))('two processes race 
       FROM (SELECT _source, _partition, _offset FROM events
         UNION ALL SELECT _source, _partition, _offset FROM events__dead_letters) GROUP BY ALL ORDER BY 1`)
     expect(places.data.map((row) => row.map(Number))).toEqual([0, 1, 2, 3].map((each) => [each, 500, 500, 0, 499, 1]))
-    if (columns.includes('shared string'))
-      await expectEveryOffsetOnce(millrace, kafka, { table: 'events', topic, partitions: 4 })
+    // What the first records did not have is a dead letter, and nothing else is.
+    const type = columns.find((each) => each.startsWith('shared '))!.slice('shared '.length)
+    const rows = await millrace.sql('SELECT DISTINCT _partition FROM events ORDER BY 1')
+    expect(rows.data.map((row) => Number(row[0]))).toEqual(FITTING[type])
+    const dead = await millrace.sql('SELECT DISTINCT "partition", "column" FROM events__dead_letters ORDER BY 1')
+    const others = [0, 1, 2, 3].filter((each) => !FITTING[type].includes(each))
+    expect(dead.data.map(([partition, column]) => [Number(partition), column])).toEqual(
+      others.map((each) => [each, 'shared']),
+    )
     for (const service of services) expect((await service.stop()).code).toBe(0)
   } finally {
     await millrace.close()
