@@ -14,7 +14,7 @@ import { CHECK_SQL, checkRow, eventsYaml, TABLE } from './records.ts'
 import { type BenchResult, loadText, mebibytes, thousands } from './report.ts'
 import { type FilledTopic, type Stage, topicText } from './stage.ts'
 
-const CPU_TARGET = 4.5
+const CPU_TARGET = 3.5
 /** The compactor looks every second. */
 const QUIET_MS = 3_500
 const QUIET_POLL_MS = 250
