@@ -6,33 +6,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LiveFile } from '../lake/iceberg/iceberg.ts'
 import { localFileOf } from '../lake/object-store/object-path.ts'
-import type { Millrace } from '../test/harness/millrace.ts'
 import { startBareDuckdb } from './duckdb/start-bare-duckdb.ts'
 import { type LakeReader, openLakeReader, waitForLake } from './lake-reader.ts'
 import { cpuSeconds, peakMemories, watchMachine } from './process-cost.ts'
 import { CHECK_SQL, checkRow, eventsYaml, TABLE } from './records.ts'
 import { type BenchResult, loadText, mebibytes, thousands } from './report.ts'
-import { type FilledTopic, type Stage, topicText } from './stage.ts'
+import { type PipelineRun, type Stage, topicText } from './stage.ts'
 
 const CPU_TARGET = 3.5
 /** The compactor looks every second. */
 const QUIET_MS = 3_500
 const QUIET_POLL_MS = 250
-
-export type PipelineRun = {
-  readonly millrace: Millrace
-  readonly lake: LakeReader
-  readonly topic: FilledTopic
-  readonly files: readonly LiveFile[]
-  readonly figures: {
-    readonly ingestCpu: number
-    readonly compactorCpu: number
-    readonly seconds: number
-    readonly snapshots: number
-    readonly memory: { readonly ingest: number; readonly compactor: number; readonly engine: number }
-    readonly machineText: string
-  }
-}
 
 export async function runPipeline(stage: Stage): Promise<PipelineRun> {
   const topic = await stage.filledTopic()

@@ -2,14 +2,15 @@
  * What several benchmarks of one run share, made when first needed: a broker, the topic with all records in it, and the
  * table that the pipeline benchmark made of them, which the query benchmark then asks.
  */
+import type { LiveFile } from '../lake/iceberg/iceberg.ts'
 import { type KafkaBroker, startKafka } from '../test/harness/kafka.ts'
 import { createMillrace, type Millrace } from '../test/harness/millrace.ts'
 import { createProducer } from '../test/harness/produce.ts'
 import { startS3Server } from '../test/harness/s3-server.ts'
 import { s3Yaml } from '../test/lake/open-lake.ts'
 import { avroRecordOf } from './avro-records.ts'
+import type { LakeReader } from './lake-reader.ts'
 import { startLateProxy } from './load/late-proxy.ts'
-import type { PipelineRun } from './pipeline.ts'
 import { type Expected, expectedOf, PARTITIONS, recordOf, TOPIC } from './records.ts'
 
 const RECORDS_PER_BATCH = 2_000
@@ -23,6 +24,21 @@ export type TopicShape = {
   /** Share of the records in the first topic-partition; 0: all have the same. */
   readonly skew: number
   readonly format: 'json' | 'avro'
+}
+
+export type PipelineRun = {
+  readonly millrace: Millrace
+  readonly lake: LakeReader
+  readonly topic: FilledTopic
+  readonly files: readonly LiveFile[]
+  readonly figures: {
+    readonly ingestCpu: number
+    readonly compactorCpu: number
+    readonly seconds: number
+    readonly snapshots: number
+    readonly memory: { readonly ingest: number; readonly compactor: number; readonly engine: number }
+    readonly machineText: string
+  }
 }
 
 export type StageOptions = {

@@ -8,8 +8,8 @@
  */
 
 import type { TableVersion } from '../lake/catalog/catalog.ts'
-import { type Checkpoint, loadCheckpoint } from '../lake/iceberg/checkpoint.ts'
-import type { LiveFile, PreparedSnapshot, TableMetadata } from '../lake/iceberg/iceberg.ts'
+import { loadCheckpoint } from '../lake/iceberg/checkpoint.ts'
+import type { Checkpoint, LiveFile, PreparedSnapshot, TableMetadata } from '../lake/iceberg/iceberg.ts'
 import { type ManifestEntry, type ManifestFile, STATUS } from '../lake/iceberg/manifest.ts'
 import { createSnapshotReader, readMetadata, type SnapshotReader } from '../lake/iceberg/read.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'

@@ -7,7 +7,7 @@
  * reason in health; the rest of it can be asked for anew.
  */
 import type { Catalog } from '../lake/catalog/catalog.ts'
-import type { Backfill } from '../lake/catalog/offsets.ts'
+import type { Backfill } from '../lake/catalog/offset-moves.ts'
 import type { Health } from '../runtime/health.ts'
 import type { World } from '../runtime/world.ts'
 import { endOf } from '../schemas/kafka-source-text.ts'

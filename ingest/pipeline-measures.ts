@@ -1,5 +1,5 @@
 /** How a pipeline fares, for its status over REST: the same numbers as SQL's `millrace.pipelines` and `millrace.partitions`. Pure. */
-import type { PipelineFacts } from '../lake/catalog/pipeline-status.ts'
+import type { PipelineFacts } from '../lake/catalog/pipeline-facts.ts'
 import { type SystemRow, systemRows } from '../lake/pipeline-rows.ts'
 
 export function pipelineMeasures(facts: PipelineFacts, pipeline: string): Readonly<Record<string, unknown>> {

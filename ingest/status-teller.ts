@@ -5,7 +5,7 @@
  * Where a topic-partition waits, its log's end is asked of the broker: no block would say it.
  */
 import type { Catalog, Writer } from '../lake/catalog/catalog.ts'
-import type { PartitionStatus } from '../lake/catalog/pipeline-status.ts'
+import type { PartitionStatus } from '../lake/catalog/pipeline-facts.ts'
 import type { Metrics } from '../runtime/metrics.ts'
 import type { World } from '../runtime/world.ts'
 import type { KafkaSource } from './kafka/kafka-source.ts'

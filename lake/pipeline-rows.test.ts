@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Coverage } from '../schemas/coverage.ts'
-import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-status.ts'
+import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-facts.ts'
 import { systemRows } from './pipeline-rows.ts'
 
 const NOW = 1_000_000_000n

@@ -13,7 +13,7 @@ import type { Coverage, OffsetRange } from '../schemas/coverage.ts'
 import { LETTERS_SOURCE } from '../schemas/coverage.ts'
 import { endOf, incarnationOf, rowSourceOf, startOf, topicOf, uncovered } from '../schemas/kafka-source-text.ts'
 import { DEAD_LETTERS_SUFFIX } from '../schemas/table-schema.ts'
-import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-status.ts'
+import type { PipelineFacts, ReportedPartition } from './catalog/pipeline-facts.ts'
 
 /** Rows by column name; undefined and null are NULL. Times are microseconds. */
 export type SystemValue =

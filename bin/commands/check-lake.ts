@@ -21,7 +21,14 @@ import type { World } from '../../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { withoutPassword } from '../../schemas/url-password.ts'
-import type { CheckOptions } from './check.ts'
+import type { SettingsOptions } from './settings-options.ts'
+
+export type CheckOptions = SettingsOptions & {
+  readonly settingsOnly?: boolean
+  readonly deep?: boolean
+  readonly table?: string
+  readonly json?: boolean
+}
 
 export const SOUND = 0
 const FINDINGS = 1

@@ -10,14 +10,8 @@ import { formatColumnType } from '../../schemas/column-type.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import { withoutPassword } from '../../schemas/url-password.ts'
-import { type SettingsOptions, settingsOf, withSettings } from './settings-options.ts'
-
-export type CheckOptions = SettingsOptions & {
-  readonly settingsOnly?: boolean
-  readonly deep?: boolean
-  readonly table?: string
-  readonly json?: boolean
-}
+import type { CheckOptions } from './check-lake.ts'
+import { settingsOf, withSettings } from './settings-options.ts'
 
 const EXIT_UNKNOWN = 2
 

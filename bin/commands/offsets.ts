@@ -5,7 +5,7 @@
 import { userInfo } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
-import type { MovedOffsets, WantedOffset } from '../../lake/catalog/offsets.ts'
+import type { MovedOffsets, WantedOffset } from '../../lake/catalog/offset-moves.ts'
 import type { SystemRow } from '../../lake/pipeline-rows.ts'
 import { createLog } from '../../runtime/log.ts'
 import { createSystemWorld } from '../../runtime/system-world.ts'

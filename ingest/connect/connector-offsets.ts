@@ -6,7 +6,7 @@
  */
 import type { Catalog } from '../../lake/catalog/catalog.ts'
 import type { Connector } from '../../lake/catalog/connectors.ts'
-import type { MovedOffsets, Offsets } from '../../lake/catalog/offsets.ts'
+import type { MovedOffsets, Offsets } from '../../lake/catalog/offset-moves.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import { endOf, stretchesOf, topicOf } from '../../schemas/kafka-source-text.ts'
 import type { AssignedPartition } from '../kafka/kafka-source.ts'

@@ -3,6 +3,7 @@
  * `letters:<table>` as letters leave. It goes through the flusher like any other tick, behind those before it, with the same
  * crash points: if we stop before its commit, a restart sees the letters where they were; after it, rows instead of them.
  */
+import type { LettersFilter } from '../../lake/dead-letters/letters-filter.ts'
 import type { Letter } from '../../lake/dead-letters/read-letters.ts'
 import { type Coverage, type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
 import { maskedOffsetsOf } from '../../schemas/masked-offsets.ts'
@@ -11,7 +12,16 @@ import type { Flusher } from '../flusher.ts'
 import type { PendingAdvance, PendingMask, Piece, SealedBatch, SealedTick, TableFeed } from '../open-tick.ts'
 import { coverageEnd, filesRecord, type SourceLedger } from '../source-ledger.ts'
 import type { IngestTables } from '../tables.ts'
-import type { LettersRequest } from './replay.ts'
+
+export type LettersRequest = {
+  readonly action: 'replay' | 'discard'
+  readonly table: string
+  readonly filter: LettersFilter
+  /** Most letters that are looked at. */
+  readonly limit: number
+  readonly requestedBy: string
+  readonly why: string
+}
 
 export type LettersLeaving = {
   readonly rows: readonly { readonly feed: TableFeed; readonly batch: MicroBatch }[]

@@ -16,7 +16,7 @@
  */
 import { join } from 'node:path'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
-import type { LetterPlace, LettersFilter } from '../../lake/dead-letters/letters-filter.ts'
+import type { LetterPlace } from '../../lake/dead-letters/letters-filter.ts'
 import { type Letter, type OpenLetters, openLetters } from '../../lake/dead-letters/read-letters.ts'
 import {
   forgottenIn,
@@ -42,17 +42,7 @@ import type { PlanKeeper } from '../schema-keeper.ts'
 import type { SourceLedger } from '../source-ledger.ts'
 import type { IngestTables } from '../tables.ts'
 import { blockOf, outcomeOf, type Tried } from './letters-block.ts'
-import { commitLetters, openLettersSource } from './letters-tick.ts'
-
-export type LettersRequest = {
-  readonly action: 'replay' | 'discard'
-  readonly table: string
-  readonly filter: LettersFilter
-  /** Most letters that are looked at. */
-  readonly limit: number
-  readonly requestedBy: string
-  readonly why: string
-}
+import { commitLetters, type LettersRequest, openLettersSource } from './letters-tick.ts'
 
 export type LettersAnswer = {
   readonly table: string

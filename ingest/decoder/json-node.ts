@@ -20,7 +20,7 @@ import { MillraceError } from '../../schemas/errors.ts'
 import { keysOfFields, matchFields } from '../../schemas/match-fields.ts'
 import type { RecordField } from '../../schemas/record-schema.ts'
 import { createKeyLookup, type KeyLookup } from './key-lookup.ts'
-import { MapEntries } from './map-entries.ts'
+import { MapEntries, type Refusal } from './map-entries.ts'
 import { PAIRS, readerCodeOf, SCALED_BYTES } from './read-value.ts'
 
 /** What the writer's schema says about one value's JSON. */
@@ -44,9 +44,6 @@ export type JsonShapeField = {
   /** JSON text that stands for a value that is null or missing. */
   readonly fallback: Uint8Array | undefined
 }
-
-/** Why a value cannot go where it should. */
-export type Refusal = { readonly reason: string; readonly column: string }
 
 export class JsonNode {
   readonly code: number

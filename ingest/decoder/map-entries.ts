@@ -8,9 +8,11 @@
  * slots by hash.
  */
 import type { ColumnBuilder } from './column-builder.ts'
-import type { Refusal } from './json-node.ts'
 
 const COMPARED_MAX = 8
+
+/** Why a value cannot go where it should. */
+export type Refusal = { readonly reason: string; readonly column: string }
 
 export class MapEntries {
   /** Entries written. */

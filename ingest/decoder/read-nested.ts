@@ -20,9 +20,9 @@ import {
   NULL,
   PRESENT,
   REFUSED as REFUSED_STATE,
-  type Refusal,
   UNWANTED,
 } from './json-node.ts'
+import type { Refusal } from './map-entries.ts'
 import { readDetail, refuse } from './read-number.ts'
 import { readScaledBytes } from './read-text.ts'
 import { LIST, MAP, PAIRS, readPlainText, readValue, SCALED_BYTES, STRUCT, scratchOf } from './read-value.ts'

@@ -8,8 +8,8 @@
 import type { Coverage, OffsetRange, SourceAdvance, SourceKey } from '../../schemas/coverage.ts'
 import type { MaskedOffsets } from '../../schemas/masked-offsets.ts'
 import type { Column, TableSchema } from '../../schemas/table-schema.ts'
-import type { Offsets } from './offsets.ts'
-import type { PipelineFacts, PipelineStatusPart } from './pipeline-status.ts'
+import type { Offsets } from './offset-moves.ts'
+import type { PartitionStatus, PipelineFacts, TaskState } from './pipeline-facts.ts'
 
 // ---- tables and schemas ---------------------------------------------------------------------------------------------
 
@@ -253,6 +253,14 @@ export type DeadFile = {
   readonly path: string
   readonly removedVersion: bigint
   readonly removedAt: bigint
+}
+
+export type PipelineStatusPart = {
+  /** Replaces what was told of these topic-partitions. Throws `writer-fenced`. */
+  tellPartitions(writer: Writer, partitions: readonly PartitionStatus[]): Promise<void>
+  /** This process runs the pipeline (or no longer: `undefined`). Throws `writer-fenced`. */
+  tellTask(writer: Writer, pipeline: string, state: TaskState | undefined, detail?: string): Promise<void>
+  pipelineFacts(): Promise<PipelineFacts>
 }
 
 export type Catalog = Offsets &

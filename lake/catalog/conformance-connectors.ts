@@ -1,9 +1,8 @@
 /** What every catalog promises about connectors: one suite, each database. Two catalogs are two processes. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTestWorld, type TestWorld } from '../../runtime/test-world.ts'
-import type { Catalog, Writer } from './catalog.ts'
+import type { Catalog, PipelineStatusPart, Writer } from './catalog.ts'
 import { type Connectors, TASK_SILENT_MS, type TaskReport } from './connectors.ts'
-import type { PipelineStatusPart } from './pipeline-status.ts'
 import { newTableOf } from './test-values.ts'
 
 export type ConnectorsSetup = {

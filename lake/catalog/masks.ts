@@ -10,6 +10,7 @@ import { maskedCount, maskedText, parseMasked } from '../../schemas/masked-offse
 import type { Mask, NewMask } from './catalog.ts'
 import type { MaskRow, Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
+import type { LettersLeft } from './pipeline-facts.ts'
 
 const MASKS: RowInsert = {
   table: 'masks',
@@ -33,15 +34,6 @@ const KEPT_MICROS = 7n * 24n * 3_600_000_000n
 const FORGOTTEN = '[]'
 
 type JsonCount = readonly [source: string, partition: number, rows: number]
-
-/** What masks took away of one topic-partition of one table. */
-export type LettersLeft = {
-  readonly tableId: number
-  readonly action: string
-  readonly source: string
-  readonly partition: number
-  readonly rows: number
-}
 
 export async function insertMasks(
   tx: Tx,

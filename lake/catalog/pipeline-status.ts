@@ -3,81 +3,16 @@
  * `millrace.*`, the status over REST). Nothing is decided by it but whether a pipeline is stopped. A process that dies leaves its
  * rows behind; they are believed as long as its heartbeat is young.
  */
-import type { Coverage } from '../../schemas/coverage.ts'
-import type { Writer } from './catalog.ts'
+import type { PipelineStatusPart, Writer } from './catalog.ts'
 import { mustBeLive } from './commit-ids.ts'
 import type { Tx } from './database.ts'
 import type { CatalogDialect, RowInsert } from './dialect.ts'
-import { type LettersLeft, lettersLeftIn } from './masks.ts'
-import { movesIn, type OffsetMove, TASK_SILENT_MS } from './offsets.ts'
+import { lettersLeftIn } from './masks.ts'
+import { movesIn, TASK_SILENT_MS } from './offsets.ts'
+import type { PartitionState, PartitionStatus, PipelineFacts, TaskState } from './pipeline-facts.ts'
 import { coverageOf } from './rows-as-values.ts'
 import type { Transactions } from './transactions.ts'
 import { micros } from './writers-and-leases.ts'
-
-/** `running`; `paused` by a human; `waiting` at a limit, the memory ceiling or for the store or catalog; `needs-decision`. */
-export type PartitionState = 'running' | 'paused' | 'waiting' | 'needs-decision'
-
-export type PartitionStatus = {
-  readonly pipeline: string
-  readonly topic: string
-  readonly partition: number
-  /** Of coverage. */
-  readonly source: string
-  readonly state: PartitionState
-  /** Why it does not run, with what to do. */
-  readonly detail: string | undefined
-  readonly logStart: bigint | undefined
-  /** The last stable offset as last seen. */
-  readonly logEnd: bigint | undefined
-  /** Next offset to take; what is before it may not be committed yet. */
-  readonly position: bigint | undefined
-  readonly rowsPerSecond: number | undefined
-  readonly bytesPerSecond: number | undefined
-}
-
-export type ReportedPartition = PartitionStatus & {
-  readonly writerId: string
-  /** Its process shows signs of life. */
-  readonly isLive: boolean
-  readonly updatedAt: bigint
-}
-
-export type TaskState = 'running' | 'paused' | 'failed'
-
-export type PipelineTask = {
-  readonly pipeline: string
-  readonly writerId: string
-  readonly state: TaskState
-  readonly detail: string | undefined
-  readonly startedAt: bigint
-  readonly isLive: boolean
-}
-
-export type Binding = {
-  readonly pipeline: string
-  readonly topic: string
-  readonly tableId: number
-  readonly table: string
-}
-
-/** All of it at one moment: read in one transaction with the tables of a query. */
-export type PipelineFacts = {
-  readonly readAt: bigint
-  readonly bindings: readonly Binding[]
-  readonly coverage: readonly Coverage[]
-  readonly partitions: readonly ReportedPartition[]
-  readonly tasks: readonly PipelineTask[]
-  readonly moves: readonly OffsetMove[]
-  readonly lettersLeft: readonly LettersLeft[]
-}
-
-export type PipelineStatusPart = {
-  /** Replaces what was told of these topic-partitions. Throws `writer-fenced`. */
-  tellPartitions(writer: Writer, partitions: readonly PartitionStatus[]): Promise<void>
-  /** This process runs the pipeline (or no longer: `undefined`). Throws `writer-fenced`. */
-  tellTask(writer: Writer, pipeline: string, state: TaskState | undefined, detail?: string): Promise<void>
-  pipelineFacts(): Promise<PipelineFacts>
-}
 
 const STATUS: RowInsert = {
   table: 'partition_status',

@@ -7,7 +7,6 @@ import { createTestWorld } from '../../runtime/test-world.ts'
 import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
 import { createMemoryObjectStore } from '../object-store/memory.ts'
 import {
-  type Checkpoint,
   checkpointSummary,
   coverageIn,
   findCoverage,
@@ -15,7 +14,7 @@ import {
   nextCheckpoint,
   readCheckpoint,
 } from './checkpoint.ts'
-import type { TableMetadata } from './iceberg.ts'
+import type { Checkpoint, TableMetadata } from './iceberg.ts'
 import { stringifyLosslessJson } from './lossless-json.ts'
 import { checkpointPaths } from './read.ts'
 

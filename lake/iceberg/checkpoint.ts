@@ -20,26 +20,9 @@ import { sourceKeyText } from '../../schemas/coverage.ts'
 import { MillraceError } from '../../schemas/errors.ts'
 import { LAKE_FORMAT } from '../catalog/catalog.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
-import type { TableMetadata } from './iceberg.ts'
+import type { Checkpoint, CheckpointName, CheckpointStep, Sources, TableMetadata } from './iceberg.ts'
 import { isJsonObject, type JsonObject, parseLosslessJson, stringifyLosslessJson } from './lossless-json.ts'
 import { CHECKPOINT_BASE_KEY, CHECKPOINT_HASH_KEY, CHECKPOINT_KEY } from './table-metadata.ts'
-
-/** Sources by `sourceKeyText`. */
-export type Sources = ReadonlyMap<string, Coverage>
-
-type CheckpointName = { readonly path: string; readonly sha256: string }
-
-/** As it is kept in memory; two that name the same whole one share it. */
-export type Checkpoint = CheckpointName & {
-  readonly whole: CheckpointName & { readonly sources: Sources }
-  /** Instead of those in `whole`; empty when the checkpoint is whole itself. */
-  readonly changed: Sources
-  /** Of format 1. */
-  readonly isOlder?: boolean
-}
-
-/** What a new snapshot adds to its parent's checkpoint: the new coverage of every source that moved. */
-export type CheckpointStep = { readonly before: Checkpoint | undefined; readonly changed: readonly Coverage[] }
 
 export type EncodedCheckpoint = {
   readonly bytes: Uint8Array

@@ -8,7 +8,23 @@ import type { World } from '../../runtime/world.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import type { Table } from '../catalog/catalog.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
-import type { Checkpoint, CheckpointStep } from './checkpoint.ts'
+
+/** Sources by `sourceKeyText`. */
+export type Sources = ReadonlyMap<string, Coverage>
+
+export type CheckpointName = { readonly path: string; readonly sha256: string }
+
+/** Of a snapshot (`checkpoint.ts`), as it is kept in memory; two that name the same whole one share it. */
+export type Checkpoint = CheckpointName & {
+  readonly whole: CheckpointName & { readonly sources: Sources }
+  /** Instead of those in `whole`; empty when the checkpoint is whole itself. */
+  readonly changed: Sources
+  /** Of format 1. */
+  readonly isOlder?: boolean
+}
+
+/** What a new snapshot adds to its parent's checkpoint: the new coverage of every source that moved. */
+export type CheckpointStep = { readonly before: Checkpoint | undefined; readonly changed: readonly Coverage[] }
 
 /** One value per partition field: number for int/long/date/hour/day/month/bucket (Iceberg's own ordinal), others by type. */
 export type PartitionValue = number | bigint | string | boolean | Uint8Array | null

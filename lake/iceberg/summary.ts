@@ -1,8 +1,8 @@
 /**
  * A snapshot's summary: the totals that the Iceberg spec names, and who committed it from where.
  */
-import { type Checkpoint, checkpointSummary } from './checkpoint.ts'
-import type { DataFile, SnapshotRequest } from './iceberg.ts'
+import { checkpointSummary } from './checkpoint.ts'
+import type { Checkpoint, DataFile, SnapshotRequest } from './iceberg.ts'
 import { COMMIT_ID_KEY, LEASE_EPOCH_KEY, WRITER_ID_KEY } from './table-metadata.ts'
 
 export function snapshotSummary(

@@ -19,8 +19,8 @@ import { inParallel } from '../../runtime/in-parallel.ts'
 import { invariant, isMillraceError } from '../../schemas/errors.ts'
 import { checksumOf } from '../checksum.ts'
 import { plainWriterId } from '../writer-files.ts'
-import { type Checkpoint, nextCheckpoint } from './checkpoint.ts'
-import type { DataFile, ExpiryRequest, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
+import { nextCheckpoint } from './checkpoint.ts'
+import type { Checkpoint, DataFile, ExpiryRequest, PreparedSnapshot, Snapshot, SnapshotRequest } from './iceberg.ts'
 import { stringifyWithKnownItems } from './lossless-json.ts'
 import {
   encodeManifest,

@@ -4,9 +4,9 @@
  */
 import { type Coverage, sourceKeyText } from '../../schemas/coverage.ts'
 import { DEAD_LETTERS_SUFFIX } from '../../schemas/table-schema.ts'
+import type { TableDraft } from './draft.ts'
 import type { KnownCatalog } from './facts.ts'
 import { endOf, lengthOf } from './offset-ranges.ts'
-import type { TableDraft } from './plan.ts'
 import type { DecidedTicks } from './tick-plan.ts'
 
 export function plannedCoverage(drafts: readonly TableDraft[], known: KnownCatalog, ticks: DecidedTicks): Coverage[] {

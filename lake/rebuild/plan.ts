@@ -16,6 +16,7 @@ import { sourceKeyText } from '../../schemas/coverage.ts'
 import { betweenStretches } from './between-stretches.ts'
 import { tableSource } from './choose-ticks.ts'
 import { plannedCoverage } from './coverage-plan.ts'
+import type { Problem, RebuildOptions, TableDraft } from './draft.ts'
 import type {
   BucketFacts,
   KnownCatalog,
@@ -53,17 +54,6 @@ export type PlannedTable = {
   readonly isChanged: boolean
 }
 
-export type Problem = {
-  /**
-   * lost       rows that were committed are gone
-   * broken     a file that should be read cannot be, and something older is used, or nothing
-   * question   a human must say what to do
-   */
-  readonly kind: 'lost' | 'broken' | 'question'
-  readonly text: string
-  readonly paths: readonly string[]
-}
-
 export type RebuildPlan = {
   readonly tables: readonly PlannedTable[]
   readonly coverage: readonly Coverage[]
@@ -77,21 +67,6 @@ export type RebuildPlan = {
   readonly notes: readonly string[]
   /** Rows in snapshots and in live segments afterwards. */
   readonly rows: { readonly snapshots: number; readonly segments: number }
-}
-
-export type RebuildOptions = {
-  /** Ticks whose only sources are senders without a producer sequence, and which nothing proves committed. */
-  readonly takeUnsequenced: boolean
-}
-
-/** One table while it is being planned. */
-export type TableDraft = {
-  readonly tableId: number
-  readonly name: string
-  readonly folder: TableFolder
-  readonly known: KnownTable | undefined
-  readonly shape: TableShape
-  readonly metadata: MetadataFile | undefined
 }
 
 export function planRebuild(bucket: BucketFacts, known: KnownCatalog, options: RebuildOptions): RebuildPlan {

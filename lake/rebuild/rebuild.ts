@@ -19,8 +19,9 @@ import { checksumOf } from '../checksum.ts'
 import type { ObjectStore } from '../object-store/object-store.ts'
 import { requireOneLake } from '../one-lake.ts'
 import { readBucket } from './bucket.ts'
+import type { Problem } from './draft.ts'
 import { EMPTY_CATALOG, type KnownCatalog, type SegmentFile } from './facts.ts'
-import { type PlannedTable, type Problem, planRebuild, type RebuildPlan } from './plan.ts'
+import { type PlannedTable, planRebuild, type RebuildPlan } from './plan.ts'
 
 export type RebuildRequest = {
   readonly catalogUrl: string

@@ -4,7 +4,7 @@
  */
 import type { Coverage } from '../../schemas/coverage.ts'
 import { readOn } from './between-stretches.ts'
-import type { Problem } from './plan.ts'
+import type { Problem } from './draft.ts'
 import type { RebuildResult } from './rebuild.ts'
 import type { LeftOut } from './tick-plan.ts'
 

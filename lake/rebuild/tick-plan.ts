@@ -10,9 +10,9 @@
  */
 import { LETTERS_SOURCE, type OffsetRange, type SourceKey, sourceKeyText } from '../../schemas/coverage.ts'
 import { chooseTicks, type TickAdvance, type TickCandidate, tableSource } from './choose-ticks.ts'
+import type { Problem, RebuildOptions, TableDraft } from './draft.ts'
 import type { KnownSegment, SegmentFile } from './facts.ts'
 import { createSourceRanges, holdsRange, meetsRange, type SourceRanges } from './offset-ranges.ts'
-import type { Problem, RebuildOptions, TableDraft } from './plan.ts'
 import { type CommitRecord, type PartName, type RecordedSource, segmentPath } from './segment-record.ts'
 
 /**

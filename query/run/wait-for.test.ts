@@ -1,7 +1,7 @@
 // Reading your own writes (G-4): versions and offsets that are waited for, by what the catalog says.
 import { describe, expect, test } from 'vitest'
 import type { Catalog } from '../../lake/catalog/catalog.ts'
-import type { PipelineFacts } from '../../lake/catalog/pipeline-status.ts'
+import type { PipelineFacts } from '../../lake/catalog/pipeline-facts.ts'
 import { createTestWorld } from '../../runtime/test-world.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import { MillraceError } from '../../schemas/errors.ts'

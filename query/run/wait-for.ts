@@ -13,7 +13,7 @@
  * pipeline reads now counts.
  */
 import type { Catalog } from '../../lake/catalog/catalog.ts'
-import type { PipelineFacts } from '../../lake/catalog/pipeline-status.ts'
+import type { PipelineFacts } from '../../lake/catalog/pipeline-facts.ts'
 import type { World } from '../../runtime/world.ts'
 import type { Coverage } from '../../schemas/coverage.ts'
 import { isMillraceError, MillraceError } from '../../schemas/errors.ts'
