@@ -44,8 +44,8 @@ export const QUERY_LEAVES = {
   }),
   'query.unpacked.bytes': bytes({
     description:
-      'Bytes on disk, beside the cache, for small data files (up to 8 MiB) that are asked about again and again, kept once more without their compression. 0: none.',
-    fallback: 256 * MiB,
+      'Bytes on disk, beside the cache, for data files (up to 128 MiB) that are asked about again and again, kept once more without their compression. 0: none.',
+    fallback: GiB,
     min: 0,
     max: TiB,
   }),

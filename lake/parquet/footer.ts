@@ -322,6 +322,7 @@ type RawStatistics = {
   minExact: boolean | undefined
   maxExact: boolean | undefined
   nullCount: number | undefined
+  distinctCount: number | undefined
 }
 
 function readStatistics(reader: ThriftReader, type: number): RawStatistics {
@@ -333,12 +334,14 @@ function readStatistics(reader: ThriftReader, type: number): RawStatistics {
     minExact: undefined,
     maxExact: undefined,
     nullCount: undefined,
+    distinctCount: undefined,
   }
   // Copied: a cached footer must not keep the whole fetched tail in memory.
   reader.struct(type, (id, each) => {
     if (id === 1) raw.oldMax = new Uint8Array(reader.binary(each))
     else if (id === 2) raw.oldMin = new Uint8Array(reader.binary(each))
     else if (id === 3) raw.nullCount = reader.integer(each)
+    else if (id === 4) raw.distinctCount = reader.integer(each)
     else if (id === 5) raw.max = new Uint8Array(reader.binary(each))
     else if (id === 6) raw.min = new Uint8Array(reader.binary(each))
     else if (id === 7) raw.maxExact = reader.boolean(each)
@@ -424,6 +427,7 @@ function checkedStatistics(raw: RawStatistics, column: LeafColumn, valueCount: n
     minExact: raw.minExact ?? column.physical !== 'BYTE_ARRAY',
     maxExact: raw.maxExact ?? column.physical !== 'BYTE_ARRAY',
     nullCount,
+    ...(raw.distinctCount !== undefined && raw.distinctCount >= 0 ? { distinctCount: raw.distinctCount } : {}),
   }
 }
 

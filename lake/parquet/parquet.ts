@@ -47,6 +47,8 @@ export type ColumnStatistics = {
   readonly minExact: boolean
   readonly maxExact: boolean
   readonly nullCount: number | undefined
+  /** Values that differ, where the writer has counted them (DuckDB does so of a dictionary). */
+  readonly distinctCount?: number
 }
 
 export type ColumnChunk = {

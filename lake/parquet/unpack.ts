@@ -9,11 +9,13 @@
  * encryption, page indexes that would point elsewhere) gives `undefined`, and the file is read as it is. Page indexes are left out;
  * DuckDB does not use them. Every size is checked, and the result's footer is read back.
  *
- * Decompression runs in Node's threads, page by page, so that nobody waits for it.
+ * Decompression runs in Node's threads, page by page, so that nobody waits for it. What is done goes to `write` chunk by chunk: of a
+ * long file no more than a column chunk is in memory in both forms.
  */
 import { promisify } from 'node:util'
 import { zstdDecompress } from 'node:zlib'
 import { footerOf } from './concat.ts'
+import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
 import { bloomRange } from './ranges.ts'
 import { THRIFT, ThriftReader, ThriftWriter, thriftDamage } from './thrift.ts'
@@ -54,16 +56,33 @@ type Chunk = {
   readonly bloom: { readonly start: number; readonly bytes: number } | undefined
 }
 
-/** @param bytesMax undefined instead of a longer file */
+/** How many bytes it has without its codec, but for page headers; undefined: it is not taken. */
+export function unpackedBytesOf({ rowGroups }: Pick<ParquetFooter, 'rowGroups'>): number | undefined {
+  const chunks = rowGroups.flatMap((group) => group.chunks)
+  const isTaken = chunks.every(({ codec }) => codec === 'ZSTD' || codec === 'UNCOMPRESSED')
+  if (!isTaken || !chunks.some(({ codec }) => codec === 'ZSTD')) return undefined
+  return chunks.reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0)
+}
+
 export async function unpackParquet(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array | undefined> {
+  const parts: Uint8Array[] = []
+  const length = await unpackParquetTo(bytes, bytesMax, async (part) => void parts.push(part))
+  return length === undefined ? undefined : Buffer.concat(parts, length)
+}
+
+/**
+ * The length of what was written.
+ * @param bytesMax undefined instead of a longer file, of which a part may have been written
+ */
+export async function unpackParquetTo(
+  bytes: Uint8Array,
+  bytesMax: number,
+  write: (part: Uint8Array) => Promise<void>,
+): Promise<number | undefined> {
   const footer = footerOf(bytes)
-  const codecs = footer.rowGroups.flatMap(({ chunks }) => chunks.map(({ codec }) => codec))
-  const unpackedBytes = footer.rowGroups
-    .flatMap(({ chunks }) => chunks)
-    .reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0)
-  if (unpackedBytes > bytesMax) return undefined
-  if (!codecs.includes('ZSTD') || codecs.some((codec) => codec !== 'ZSTD' && codec !== 'UNCOMPRESSED')) return undefined
-  const out = createOutput(bytesMax)
+  const unpackedBytes = unpackedBytesOf(footer)
+  if (unpackedBytes === undefined || unpackedBytes > bytesMax) return undefined
+  const out = createOutput(bytesMax, write)
   out.add(MAGIC)
   const chunks: Chunk[][] = []
   for (const group of footer.rowGroups) {
@@ -72,6 +91,7 @@ export async function unpackParquet(bytes: Uint8Array, bytesMax: number): Promis
       const one = await unpackChunk(bytes, chunk, out)
       if (one === undefined) return undefined
       moved.push(one)
+      await out.flush()
     }
     chunks.push(moved)
   }
@@ -79,18 +99,20 @@ export async function unpackParquet(bytes: Uint8Array, bytesMax: number): Promis
   const metadata = bytes.subarray(bytes.length - footer.footerBytes, bytes.length - TAIL_BYTES)
   const made = footerBytes(metadata, placed)
   if (made === undefined || out.isFull()) return undefined
-  out.add(made)
-  const tail = new Uint8Array(TAIL_BYTES)
-  new DataView(tail.buffer).setUint32(0, made.length, true)
-  tail.set(MAGIC, 4)
-  out.add(tail)
-  const whole = out.whole()
-  checkSame(footer, footerOf(whole))
-  return whole
+  const end = new Uint8Array(made.length + TAIL_BYTES)
+  end.set(made)
+  new DataView(end.buffer).setUint32(made.length, made.length, true)
+  end.set(MAGIC, made.length + 4)
+  out.add(end)
+  const written = parseFooter(end, out.length)
+  if ('needBytes' in written) throw thriftDamage('its footer is longer than it should be')
+  checkSame(footer, written)
+  await out.flush()
+  return out.length
 }
 
-function createOutput(bytesMax: number) {
-  const parts: Uint8Array[] = []
+function createOutput(bytesMax: number, write: (part: Uint8Array) => Promise<void>) {
+  let parts: Uint8Array[] = []
   let length = 0
   return {
     get length() {
@@ -101,7 +123,11 @@ function createOutput(bytesMax: number) {
       parts.push(part)
       length += part.length
     },
-    whole: (): Uint8Array => Buffer.concat(parts, length),
+    async flush() {
+      const whole = Buffer.concat(parts)
+      parts = []
+      await write(whole)
+    },
   }
 }
 

@@ -101,11 +101,11 @@ test('no copy of live segments, of files without a checksum or with another one,
     fileOf({ isSegment: true }),
     fileOf({ checksum: undefined }),
     fileOf({ checksum: '00000000' }),
-    fileOf({ bytes: 9 << 20 }),
+    fileOf({ bytes: (128 << 20) + 1 }),
   ]
   const files = filesOf()
   for (const file of refused) {
-    await warm(files, file)
+    for (let times = 0; times < 10; times += 1) await warm(files, file)
     expect(files.use(file)).toBeUndefined()
   }
   const partly = filesOf({ missing: 1 })
@@ -136,6 +136,35 @@ test('the one used longest ago makes room, and its file goes when nobody reads i
   // Not made again at once: there is no room for three.
   await warm(files, one)
   expect(files.use(one)).toBeUndefined()
+})
+
+test('the larger a file, the more uses before its copy is made', async () => {
+  const [files, file] = [filesOf(), fileOf({ bytes: 17 << 20 })]
+  for (let use = 0; use < 4; use += 1) expect(files.use(file)).toBeUndefined()
+  await files.settled()
+  expect(files.count).toBe(0)
+  files.use(file)
+  await files.settled()
+  expect(files.use(file)).toBeDefined()
+})
+
+test('of more files than there is room for, asked about in turn, some keep their copies and the others get none', async () => {
+  const probe = filesOf()
+  const all = [fileOf(), fileOf(), fileOf(), fileOf()]
+  await warm(probe, all[0])
+  const files = filesOf({ bytesMax: Math.floor(probe.bytes * 2.5) })
+  const places = new Set<string>()
+  for (let round = 0; round < 20; round += 1) {
+    for (const file of all) {
+      const copy = files.use(file)
+      if (copy) places.add(copy.localFile)
+      copy?.release()
+    }
+    await files.settled()
+  }
+  expect(files.count).toBe(2)
+  // No copy was made to make room for another one.
+  expect(places.size).toBe(2)
 })
 
 test('a copy that was changed, removed or could not be read is not used again', async () => {

@@ -1,11 +1,13 @@
 /**
- * Small data files that are asked about again and again, kept once more without their compression (`query.unpacked.bytes`).
- * Unpacking the columns is a third of what DuckDB does for a small question.
+ * Data files that are asked about again and again, kept once more without their compression (`query.unpacked.bytes`).
+ * Unpacking the columns is a third of what DuckDB does for a small question, and half to two thirds of a group-by over millions of rows.
  *
- *   use       counts; gives the copy when there is one, and has one made after a few uses
+ *   use       counts; gives the copy when there is one, and has one made after a few uses, of a large file after some more
  *   making    one at a time, a moment after the use and in Node's threads: the whole file is read, held to its checksum, unpacked
- *             page by page (`unpack.ts`), written beside the cache, and published
- *   evicting  by recency, within the bytes; who uses a copy keeps its file until it is let go
+ *             page by page (`unpack.ts`) into a file beside the cache, and published
+ *   evicting  within the bytes, and only what was last used before the new one's uses began: of more files than there is room for,
+ *             all asked about in turn, some keep their copies and none is made for nothing. Who uses a copy keeps its file until
+ *             it is let go
  *
  * A copy is of a file by path, size, etag and checksum, so it never goes stale; the folder is this process's alone and empty at its
  * start. Whether a copy is still what was written here is looked at before each use (size and times). The file
@@ -13,10 +15,11 @@
  * codec, no room on the disk) means: no copy, the file is read. So does a copy that could not be read (`distrust`), for good.
  */
 import { statSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checksumOf } from '../../lake/checksum.ts'
-import { unpackParquet } from '../../lake/parquet/unpack.ts'
+import { footerOf } from '../../lake/parquet/concat.ts'
+import { unpackedBytesOf, unpackParquetTo } from '../../lake/parquet/unpack.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
 import type { World } from '../../runtime/world.ts'
 import type { TableFile } from '../plan/table-files.ts'
@@ -40,18 +43,20 @@ export type UnpackedFilesParts = {
   readonly bytesMax: number
   readonly cache: Pick<RangeCache, 'ensure' | 'missingBytes'>
   readonly world: Pick<World, 'clock' | 'log'>
-  /** Uses before a copy is made; 3. */
+  /** Uses before a copy of a small file is made; 3. */
   readonly usesMin?: number
   /** After the use, so that its answer goes first; 50 ms. */
   readonly delayMs?: number
 }
 
 const USES_MIN = 3
-const USES_AFTER_EVICTION = 50
+/** Of a copy that had to leave, or found no room. */
+const USES_WITHOUT_ROOM = 50
 const DELAY_MS = 50
-/** Of a file as it lies in the lake. Larger ones are scanned for longer than they are worth here. */
-const FILE_BYTES_MAX = 8 << 20
-const UNPACKED_BYTES_MAX = 64 << 20
+/** Of a file as it lies in the lake; it is in memory while its copy is made. */
+const FILE_BYTES_MAX = 128 << 20
+/** What a copy costs grows with the file, what it saves with the columns that are asked about: so much more is one use more. */
+const BYTES_PER_USE = 8 << 20
 const COUNTED_MAX = 2000
 const WAITING_MAX = 16
 
@@ -61,18 +66,25 @@ type Copy = {
   readonly bytes: number
   readonly seen: string
   uses: number
+  /** By `now`. */
+  usedAt: number
   isGone: boolean
 }
+
+/** `since`: when the first of them was. */
+type Count = 'never' | { readonly uses: number; readonly since: number }
 
 export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
   const { folder, bytesMax, cache, world, usesMin = USES_MIN, delayMs = DELAY_MS } = parts
   /** Longest unused first. */
   const copies = new Map<string, Copy>()
-  const counts = createRecent<number | 'never'>(COUNTED_MAX)
+  const counts = createRecent<Count>(COUNTED_MAX)
   const waiting = new Map<string, TableFile>()
   const stopping = new AbortController()
   let bytes = 0
   let numbers = 0
+  /** Counts uses of all files. */
+  let now = 0
   let making: Promise<void> | undefined
 
   function drop(copy: Copy): void {
@@ -89,6 +101,7 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
 
   function held(copy: Copy): UnpackedFile {
     copy.uses += 1
+    copy.usedAt = now
     let isReleased = false
     return {
       localFile: copy.localFile,
@@ -106,10 +119,12 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
   }
 
   function count(key: string, file: TableFile): void {
-    const before = counts.get(key) ?? 0
+    const before = counts.get(key) ?? { uses: 0, since: now }
     if (before === 'never' || waiting.has(key)) return
-    counts.set(key, before + 1)
-    if (before + 1 < usesMin || waiting.size >= WAITING_MAX || stopping.signal.aborted) return
+    const uses = before.uses + 1
+    counts.set(key, { uses, since: before.uses <= 0 ? now : before.since })
+    const least = usesMin + Math.floor(file.bytes / BYTES_PER_USE)
+    if (uses < least || waiting.size >= WAITING_MAX || stopping.signal.aborted) return
     waiting.set(key, file)
     making ??= makeAll().finally(() => {
       making = undefined
@@ -121,7 +136,7 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
       await world.clock.sleep(delayMs, stopping.signal).catch(() => {})
       if (stopping.signal.aborted) return
       try {
-        if (!(await make(key, file))) counts.set(key, 'never')
+        if ((await make(key, file)) === 'never') counts.set(key, 'never')
       } catch (error) {
         counts.set(key, 'never')
         world.log.debug('a file could not be unpacked', { path: file.path, error })
@@ -130,31 +145,56 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
     }
   }
 
-  async function make(key: string, file: TableFile): Promise<boolean> {
+  async function make(key: string, file: TableFile): Promise<'made' | 'later' | 'never'> {
     const source = await wholeFile(file)
-    if (source === undefined || checksumOf(source) !== file.checksum) return false
-    const unpacked = await unpackParquet(source, Math.min(UNPACKED_BYTES_MAX, bytesMax))
-    if (unpacked === undefined || stopping.signal.aborted) return false
+    if (source === undefined) return 'never'
+    const unpackedBytes = unpackedBytesOf(footerOf(source))
+    if (unpackedBytes === undefined || unpackedBytes > bytesMax) return 'never'
+    const counted = counts.get(key)
+    const since = counted === undefined || counted === 'never' ? now : counted.since
+    if (!mayMakeRoom(unpackedBytes, since)) {
+      counts.set(key, { uses: -USES_WITHOUT_ROOM, since: now })
+      return 'later'
+    }
+    if (checksumOf(source) !== file.checksum) return 'never'
     await mkdir(folder, { recursive: true })
     numbers += 1
     const localFile = join(folder, `${numbers}.parquet`)
+    let length: number | undefined
     try {
-      await writeFile(localFile, unpacked, { flag: 'wx', mode: 0o600 })
-    } catch (error) {
-      remove(localFile)
-      throw error
+      length = await writeUnpacked(source, localFile)
+    } finally {
+      if (length === undefined) remove(localFile)
     }
-    const seen = seenNow(localFile)
-    if (seen === undefined) return false
-    copies.set(key, { key, localFile, bytes: unpacked.length, seen, uses: 0, isGone: false })
-    bytes += unpacked.length
+    const seen = length === undefined ? undefined : seenNow(localFile)
+    if (length === undefined || seen === undefined) return 'never'
+    copies.set(key, { key, localFile, bytes: length, seen, uses: 0, usedAt: now, isGone: false })
+    bytes += length
     for (const oldest of [...copies.values()]) {
       if (bytes <= bytesMax) break
       drop(oldest)
-      // More is asked about than there is room for: a copy that goes soon is not worth making.
-      counts.set(oldest.key, -USES_AFTER_EVICTION)
+      counts.set(oldest.key, { uses: -USES_WITHOUT_ROOM, since: now })
     }
-    return true
+    return 'made'
+  }
+
+  /** Beside copies that were used since; a copy that goes soon is not worth making. */
+  function mayMakeRoom(unpackedBytes: number, since: number): boolean {
+    let kept = 0
+    for (const copy of copies.values()) if (copy.usedAt >= since) kept += copy.bytes
+    return kept + unpackedBytes <= bytesMax
+  }
+
+  async function writeUnpacked(source: Uint8Array, localFile: string): Promise<number | undefined> {
+    const target = await open(localFile, 'wx', 0o600)
+    try {
+      return await unpackParquetTo(source, bytesMax, async (part) => {
+        stopping.signal.throwIfAborted()
+        await target.writeFile(part)
+      })
+    } finally {
+      await target.close()
+    }
   }
 
   /** undefined: not all of it is here. */
@@ -178,6 +218,7 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
     },
     use(file) {
       const { path, bytes: size, etag, checksum, isSegment } = file
+      now += 1
       if (isSegment || checksum === undefined || size > FILE_BYTES_MAX) return undefined
       const key = JSON.stringify([path, size, etag, checksum])
       const copy = copies.get(key)
