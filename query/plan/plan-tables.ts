@@ -12,7 +12,6 @@
  * What can fail: a file that is gone (`file-missing`), damaged or not of its schema (`file-damaged`,
  * `file-schema-mismatch`, naming it), no room in the cache (`overloaded`), S3 away (`store-unavailable`).
  */
-
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
 import {
@@ -23,7 +22,7 @@ import {
   relationGroups,
   relationSql,
 } from '../../lake/file-mapping.ts'
-import { unmaskedSql, withPlaceColumns } from '../../lake/mask-sql.ts'
+import { withPlaceColumns } from '../../lake/mask-sql.ts'
 import { FILE_SCHEME } from '../../lake/object-store/object-path.ts'
 import { mergeRanges, totalBytes } from '../../lake/parquet/ranges.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
@@ -60,6 +59,7 @@ import {
 import { type StatementShape, statementShape, wholeTreeSql } from './statement-shape.ts'
 import type { Stubs } from './stubs.ts'
 import { type TableFile, type TableFileReader, whyPruned } from './table-files.ts'
+import { viewRowsSql } from './view-rows.ts'
 import { filesOfShape, lookForRows, onlyHolding, placesSql, rowGroupsOfShape } from './wanted-rows.ts'
 
 export type { PlanStats } from './plan-stats.ts'
@@ -190,7 +190,7 @@ export function createPlanner(parts: PlannerParts): Planner {
     opened.push(...read)
     const relation = relationSql(read, table.schemas, withPlaceColumns(wanted, masks))
     return {
-      sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${unmaskedSql(relation, wanted, masks)}`,
+      sql: `CREATE TEMP VIEW ${quoteName(table.name)} AS ${viewRowsSql(relation, version, wanted, work, settled)}`,
       planned: { version, snapshotId },
     }
   }
