@@ -3,6 +3,8 @@
  * and flusher; a store in memory. Several processes may share one lake. Nothing flushes by itself: `settled` flushes until
  * what it was given is answered.
  */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Catalog } from '../lake/catalog/catalog.ts'
 import { openCatalog } from '../lake/catalog/open-catalog.ts'
 import { createMemoryObjectStore } from '../lake/object-store/memory.ts'
@@ -21,6 +23,7 @@ import { createHttpIntake, type HttpIntake, type IngestAnswer, type IngestReques
 import { createIntake, type Intake } from './intake.ts'
 import { createLiveSegments, type LiveSegments } from './live-segments.ts'
 import { createOpenTick } from './open-tick.ts'
+import { createSegmentJoiner } from './segment-joiner.ts'
 import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSourceLedger, type SourceLedger } from './source-ledger.ts'
@@ -110,6 +113,13 @@ export async function openSampleLake(seed = 1, limits: SampleLimits = {}): Promi
         world,
         writer,
         untilAvailable,
+        joiner: createSegmentJoiner({
+          store: parts.store,
+          world,
+          untilAvailable,
+          folder: join(tmpdir(), 'millrace-merge'),
+          name: writer.writerId,
+        }),
         bytesMax: mergedBytesMax,
         winMin: Math.max(1, Math.floor(liveMax / 4)),
       }),

@@ -5,13 +5,18 @@
 import type { ObjectInfo, ObjectStore } from '../lake/object-store/object-store.ts'
 import { isMillraceError } from '../schemas/errors.ts'
 
-export async function putOwnFile(store: ObjectStore, path: string, bytes: Uint8Array): Promise<ObjectInfo> {
+type Content = Uint8Array | { readonly localFile: string; readonly size: number }
+
+export async function putOwnFile(store: ObjectStore, path: string, content: Content): Promise<ObjectInfo> {
+  const size = 'localFile' in content ? content.size : content.length
   try {
-    return await store.put(path, bytes, { ifNoneMatch: '*' })
+    return 'localFile' in content
+      ? await store.putFile(path, content.localFile, { ifNoneMatch: '*' })
+      : await store.put(path, content, { ifNoneMatch: '*' })
   } catch (error) {
     if (!isMillraceError(error, 'precondition-failed')) throw error
     const info = await store.head(path)
-    if (info?.size !== bytes.length) throw error
+    if (info?.size !== size) throw error
     return info
   }
 }

@@ -2,7 +2,7 @@
  * At `segments.live.max` ingest makes room before it commits: the newest live segments of a table become one file with all
  * their row groups, which takes their place in one transaction (PROTOCOL 3, ADR 18).
  *
- *   live segments ─▶ plan (pure) ─▶ fetch and check each ─▶ join, put the file ─▶ one transaction ─▶ count again
+ *   live segments ─▶ plan (pure) ─▶ footer of each ─▶ join and check, put the file ─▶ one transaction ─▶ count again
  *
  *   - before the transaction (`ingest/after-merged-file`): a restart sees the inputs live and a file that nothing refers to.
  *   - after it (`ingest/after-merge`): the merged segment is live; its inputs wait as tombstones for the sweep.
@@ -14,10 +14,7 @@
  */
 
 import type { Catalog, NewSegment, Segment, SegmentMergeResult, Table, Writer } from '../lake/catalog/catalog.ts'
-import { checksumOf } from '../lake/checksum.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
-import { concatParquet, footerOf } from '../lake/parquet/concat.ts'
-import type { ParquetFooter } from '../lake/parquet/parquet.ts'
 import {
   MERGE_KEY,
   type MergeInput,
@@ -39,7 +36,7 @@ import {
 import type { World } from '../runtime/world.ts'
 import { isMillraceError, MillraceError } from '../schemas/errors.ts'
 import { type MergeLimits, mergedFacts, planMerge } from './merge-plan.ts'
-import { putOwnFile } from './put-own-file.ts'
+import type { OpenSegment, SegmentJoiner } from './segment-joiner.ts'
 import type { UntilAvailable } from './until-available.ts'
 
 export type MergeOutcome =
@@ -50,40 +47,27 @@ export type MergeOutcome =
   /** No two segments are small enough. */
   | { readonly outcome: 'nothing' }
 
-/** Whole files in memory: what the footer of one says, and several as one. */
-export type SegmentFormat = {
-  footerOf(bytes: Uint8Array): Pick<ParquetFooter, 'keyValues' | 'rowGroups' | 'rowCount'>
-  concat(
-    files: readonly Uint8Array[],
-    keyValues: Readonly<Record<string, string>>,
-  ): { readonly bytes: Uint8Array; readonly footer: Pick<ParquetFooter, 'rowCount'> }
-}
-
 export type SegmentMerger = {
   merge(tableName: string): Promise<MergeOutcome>
 }
 
-const PARQUET: SegmentFormat = { footerOf, concat: concatParquet }
-const FETCHES_AT_ONCE = 8
+const OPENED_AT_ONCE = 8
 const SOURCES_MAX = 5_000
 /** A row group tells about 70 bytes a column in the footer, which every reader of the file reads. */
 const ROW_GROUPS_MAX = 1_024
 /** Text in the footer that tells of the inputs. */
 const RECORD_BYTES_MAX = 4 * 1024 ** 2
 
-type Fetched = {
-  readonly segment: Segment
-  readonly bytes: Uint8Array
-  readonly keyValues: ReadonlyMap<string, string>
-  readonly rowGroups: number
+type Opened<Input> = OpenSegment<Input> & {
   /** Ticks' segments in it: itself, or what was merged into it. */
   readonly inputs: readonly MergeInput[]
   readonly replaces: readonly string[]
 }
 
-export function createSegmentMerger(components: {
+export function createSegmentMerger<Input>(components: {
   catalog: Catalog
-  store: ObjectStore
+  store: Pick<ObjectStore, 'delete'>
+  joiner: SegmentJoiner<Input>
   world: World
   writer: Writer
   /** Of a merged file. */
@@ -92,10 +76,8 @@ export function createSegmentMerger(components: {
   winMin: number
   untilAvailable: UntilAvailable
   onMerged?(segments: number): void
-  /** Default: Parquet. */
-  format?: SegmentFormat
 }): SegmentMerger {
-  const { catalog, store, world, writer, untilAvailable, format = PARQUET } = components
+  const { catalog, store, joiner, world, writer, untilAvailable } = components
   const limits: MergeLimits = { bytesMax: components.bytesMax, sourcesMax: SOURCES_MAX, winMin: components.winMin }
   /** Files that are missing or damaged: told once, and left where they are, for people. */
   const unreadable = new Set<string>()
@@ -109,52 +91,45 @@ export function createSegmentMerger(components: {
     return all.length > own.length ? all : own
   }
 
-  async function fetchOne(segment: Segment): Promise<Fetched> {
+  async function openOne(segment: Segment): Promise<Opened<Input>> {
     const { path } = segment
-    const { bytes } = await untilAvailable('reading live segments', () => store.get(path))
+    const opened = await joiner.open(segment)
     const damaged = (what: string, cause?: unknown) =>
       new MillraceError('file-damaged', `${path}: ${what}`, { facts: { path }, cause })
-    const checksum = segment.checksum === undefined ? undefined : checksumOf(bytes)
-    if (bytes.length !== segment.bytes || checksum !== segment.checksum) {
-      const expected = `${segment.bytes} bytes with checksum ${segment.checksum}`
-      throw damaged(`expected ${expected}, found ${bytes.length} with ${checksum}`)
+    if (opened.rowCount !== segment.rowCount) {
+      throw damaged(`expected ${segment.rowCount} rows, found ${opened.rowCount}`)
     }
-    const { keyValues, rowGroups, rowCount, merged } = read(bytes, damaged)
-    if (rowCount !== segment.rowCount) throw damaged(`expected ${segment.rowCount} rows, found ${rowCount}`)
+    const merged = recordOf(opened.keyValues, damaged)
     return {
-      segment,
-      bytes,
-      keyValues,
-      rowGroups: rowGroups.length,
-      inputs: merged?.inputs ?? [{ path, commit: keyValues.get(COMMIT_KEY) }],
+      ...opened,
+      inputs: merged?.inputs ?? [{ path, commit: opened.keyValues.get(COMMIT_KEY) }],
       replaces: merged ? [...merged.replaces, path] : [],
     }
   }
 
-  function read(bytes: Uint8Array, damaged: (what: string, cause: unknown) => MillraceError) {
+  function recordOf(keyValues: ReadonlyMap<string, string>, damaged: (what: string, cause: unknown) => MillraceError) {
     try {
-      const footer = format.footerOf(bytes)
-      return { ...footer, merged: readMergeRecord(footer.keyValues) }
+      return readMergeRecord(keyValues)
     } catch (cause) {
       throw damaged(cause instanceof Error ? cause.message : String(cause), cause)
     }
   }
 
   /** Newest first, so that what is read before a maximum is reached is still a run of the newest. */
-  async function fetchAll(planned: readonly Segment[]): Promise<Fetched[]> {
+  async function openAll(planned: readonly Segment[]): Promise<Opened<Input>[]> {
     const newestFirst = [...planned].reverse()
-    const fetched: Fetched[] = []
+    const opened: Opened<Input>[] = []
     let rowGroups = 0
     let recordBytes = 0
-    for (let from = 0; from < newestFirst.length; from += FETCHES_AT_ONCE) {
-      for (const each of await Promise.all(newestFirst.slice(from, from + FETCHES_AT_ONCE).map(fetchOne))) {
+    for (let from = 0; from < newestFirst.length; from += OPENED_AT_ONCE) {
+      for (const each of await Promise.all(newestFirst.slice(from, from + OPENED_AT_ONCE).map(openOne))) {
         rowGroups += each.rowGroups
         for (const { path, commit } of each.inputs) recordBytes += path.length + (commit?.length ?? 0)
-        if (rowGroups > ROW_GROUPS_MAX || recordBytes > RECORD_BYTES_MAX) return fetched.reverse()
-        fetched.push(each)
+        if (rowGroups > ROW_GROUPS_MAX || recordBytes > RECORD_BYTES_MAX) return opened.reverse()
+        opened.push(each)
       }
     }
-    return fetched.reverse()
+    return opened.reverse()
   }
 
   /** Named once in the log and passed by from then on; it may also have been taken over and swept in the meantime. */
@@ -165,30 +140,17 @@ export function createSegmentMerger(components: {
     world.log.error('a live segment cannot be read or joined; it is not merged', { error, path })
   }
 
-  /** A file that does not go with the newest one is named, so that it can be left out. */
-  function join(fetched: readonly Fetched[], keyValues: Readonly<Record<string, string>>) {
-    try {
-      return format.concat(
-        fetched.map((each) => each.bytes),
-        keyValues,
-      )
-    } catch (cause) {
-      const index = isMillraceError(cause) ? cause.facts.index : undefined
-      if (!isMillraceError(cause) || typeof index !== 'number') throw cause
-      const { path } = fetched[index].segment
-      throw new MillraceError(cause.code, `${path}: ${cause.message}`, { cause, facts: { path } })
-    }
-  }
-
-  async function write(table: Table, fetched: readonly Fetched[], commitId: string): Promise<NewSegment> {
-    const inputs = fetched.map(({ segment }) => segment)
+  async function write(table: Table, opened: readonly Opened<Input>[], commitId: string): Promise<NewSegment> {
+    const inputs = opened.map(({ segment }) => segment)
     const { schemaId } = inputs[0]
     const schema = table.schemas.find((each) => each.schemaId === schemaId)
     if (!schema) throw new MillraceError('file-schema-mismatch', `${table.name} has no schema ${schemaId}`)
     const facts = mergedFacts(inputs, schema)
     const sources = facts.sources.map((each) => ({ ...each, recordedFrom: each.recordedFrom ?? each.range.start }))
-    const definition = fetched.at(-1)?.keyValues.get(DEFINITION_KEY)
-    const { bytes, footer } = join(fetched, {
+    const definition = opened.at(-1)?.keyValues.get(DEFINITION_KEY)
+    number += 1
+    const path = mergedSegmentPath(table.location, writer.writerId, number)
+    const joined = await joiner.join(path, opened, {
       [TABLE_KEY]: table.name,
       [SCHEMA_KEY]: String(schemaId),
       [COMMIT_ID_KEY]: commitId,
@@ -198,39 +160,29 @@ export function createSegmentMerger(components: {
       ...(definition === undefined ? {} : { [DEFINITION_KEY]: definition }),
       [MERGE_KEY]: mergeJson({
         commitId,
-        replaces: fetched.flatMap(({ replaces }) => replaces),
-        inputs: fetched.flatMap((each) => each.inputs),
+        replaces: opened.flatMap(({ replaces }) => replaces),
+        inputs: opened.flatMap((each) => each.inputs),
       }),
     })
-    if (footer.rowCount !== facts.rowCount) {
-      throw new MillraceError('internal', `merged ${footer.rowCount} rows of ${facts.rowCount}`)
+    if (joined.rowCount !== facts.rowCount) {
+      throw new MillraceError('internal', `merged ${joined.rowCount} rows of ${facts.rowCount}`)
     }
-    number += 1
-    const path = mergedSegmentPath(table.location, writer.writerId, number)
-    const info = await untilAvailable('segment upload', () => putOwnFile(store, path, bytes))
     world.crashPoint('ingest/after-merged-file')
-    return {
-      ...facts,
-      tableId: table.tableId,
-      schemaId,
-      path,
-      bytes: bytes.length,
-      etag: info.etag,
-      checksum: checksumOf(bytes),
-    }
+    const { bytes, etag, checksum } = joined
+    return { ...facts, tableId: table.tableId, schemaId, path, bytes, etag, checksum }
   }
 
   return {
     async merge(tableName) {
       const [version] = await untilAvailable('catalog', () => catalog.readTables([tableName], { coverage: false }))
       const planned = plan(version.segments)
-      const fetched = planned.length < 2 ? [] : await fetchAll(planned).catch(ifUnreadable)
-      if (fetched === undefined) return { outcome: 'conflict' }
-      if (fetched.length < 2) return { outcome: 'nothing' }
+      const opened = planned.length < 2 ? [] : await openAll(planned).catch(ifUnreadable)
+      if (opened === undefined) return { outcome: 'conflict' }
+      if (opened.length < 2) return { outcome: 'nothing' }
       const commitId = world.random.uuid()
-      const segment = await write(version.table, fetched, commitId).catch(ifUnreadable)
+      const segment = await write(version.table, opened, commitId).catch(ifUnreadable)
       if (segment === undefined) return { outcome: 'conflict' }
-      const inputSegmentIds = fetched.map((each) => each.segment.segmentId)
+      const inputSegmentIds = opened.map((each) => each.segment.segmentId)
       const { tableId } = version.table
       let attempts = 0
       const result: SegmentMergeResult = await untilAvailable('catalog', () => {

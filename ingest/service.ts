@@ -49,6 +49,7 @@ import { pipelineMeasures } from './pipeline-measures.ts'
 import { createPipelines } from './pipelines.ts'
 import { createSchemaKeeper } from './schema-keeper.ts'
 
+import { createSegmentJoiner } from './segment-joiner.ts'
 import { createSegmentMerger } from './segment-merger.ts'
 import { createSegmentWriter } from './segment-writer.ts'
 import { createSegmentsHealth } from './segments-health.ts'
@@ -69,9 +70,8 @@ const THREADS_MAX = 8
 /** Of the time to stop, what requests under way may take. */
 const DOOR_SHARE = 0.5
 const DRAIN_PAUSE_MS = 20
-/** Of a file of merged live segments; its inputs and itself are in memory while it is made. */
-const MERGED_BYTES_MAX = 32 * 1024 ** 2
-const MERGED_BYTES_SHARE = 8
+/** Of a file of merged live segments. So many of them are more than an hour at full rate; sources wait for seconds while one is made. */
+const MERGED_BYTES_MAX = 512 * 1024 ** 2
 /** One merge makes room for a quarter of the maximum, or as much as it can. */
 const MERGE_WINS_SHARE = 4
 
@@ -133,7 +133,14 @@ export async function startIngest(options: {
       world,
       writer,
       untilAvailable,
-      bytesMax: Math.min(MERGED_BYTES_MAX, Math.floor(settings.ingest.memoryMax / MERGED_BYTES_SHARE)),
+      joiner: createSegmentJoiner({
+        store,
+        world,
+        untilAvailable,
+        folder: join(settings.data, 'merge'),
+        name: writer.writerId,
+      }),
+      bytesMax: MERGED_BYTES_MAX,
       winMin: Math.max(1, Math.floor(settings.segments.liveMax / MERGE_WINS_SHARE)),
       onMerged: (segments) => counted.merged(segments),
     }),

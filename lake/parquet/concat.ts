@@ -9,11 +9,14 @@
  * file (data page, dictionary page, bloom filter) and their ordinals. What another writer's file may have beside that
  * (page indexes, encryption) lies outside the row groups and is refused. Merging live segments uses it (ADR 18).
  *
- * Every input is checked as any reader checks it, and the result is read back the same way before anybody gets it.
+ * Every input's footer is read as any reader reads it, and so is the result's before anybody gets it. Only footers need be in
+ * memory: `planConcat` says which bytes of which input follow each other.
  */
 import { invariant, MillraceError } from '../../schemas/errors.ts'
+import type { ByteRange } from '../object-store/object-store.ts'
 import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
+import { totalBytes } from './ranges.ts'
 import { THRIFT, ThriftReader, ThriftWriter, thriftDamage } from './thrift.ts'
 import { CREATED_BY, MAGIC } from './write.ts'
 
@@ -36,13 +39,21 @@ export type ConcatenatedParquet = {
   readonly footer: ParquetFooter
 }
 
-type Input = {
-  readonly bytes: Uint8Array
+/** What must be known of a file to join it: its end. */
+export type ConcatInput = {
+  readonly size: number
   readonly footer: ParquetFooter
   /** The footer's Thrift bytes. */
   readonly metadata: Uint8Array
-  /** Where the row groups' bytes end. */
-  readonly dataEnd: number
+}
+
+/** How files become one: `PAR1`, of each input the bytes of its row groups, then `end`. */
+export type ConcatPlan = {
+  readonly rowGroups: readonly ByteRange[]
+  readonly end: Uint8Array
+  /** Of the joined file. */
+  readonly size: number
+  readonly footer: ParquetFooter
 }
 
 /** The footer of a whole file in memory; `file-damaged` when it is none. */
@@ -52,13 +63,22 @@ export function footerOf(bytes: Uint8Array): ParquetFooter {
   return footer
 }
 
-/** @param files whole files, at least one, of the same columns; an error names the file by its number, the last one being right */
-export function concatParquet(
-  files: readonly Uint8Array[],
-  keyValues: Readonly<Record<string, string>>,
-): ConcatenatedParquet {
-  invariant('parquet-concat', files.length > 0, {})
-  const inputs = files.map(inputOf)
+/** @param tail the file's last bytes, as many as there are at hand */
+export function concatInputOf(tail: Uint8Array, size: number): ConcatInput | { readonly needBytes: number } {
+  const footer = parseFooter(tail, size)
+  if ('needBytes' in footer) return footer
+  const metadata = tail.slice(tail.length - footer.footerBytes, tail.length - TAIL_BYTES)
+  return { size, footer, metadata }
+}
+
+/** @param inputs at least one, of the same columns; an error names the file by its number, the last one being right */
+export function planConcat(inputs: readonly ConcatInput[], keyValues: Readonly<Record<string, string>>): ConcatPlan {
+  invariant('parquet-concat', inputs.length > 0, {})
+  for (const [index, { footer }] of inputs.entries()) {
+    if (footer.createdBy?.startsWith(WRITER)) continue
+    const message = `file ${index} was written by ${footer.createdBy ?? 'nobody known'}`
+    throw new MillraceError('file-schema-mismatch', message, { facts: { index } })
+  }
   const shape = shapeOf(inputs[inputs.length - 1].metadata)
   for (let index = inputs.length - 2; index >= 0; index -= 1) {
     const other = shapeOf(inputs[index].metadata)
@@ -68,21 +88,48 @@ export function concatParquet(
     })
   }
   const rowCount = inputs.reduce((sum, { footer }) => sum + footer.rowCount, 0)
-  const footer = footerBytes(inputs, shape, rowCount, keyValues)
-  const bytes = joined(inputs, footer)
-  const written = footerOf(bytes)
-  invariant('parquet-concat-rows', written.rowCount === rowCount, { rowCount, written: written.rowCount })
-  return { bytes, footer: written }
+  const end = withTail(footerBytes(inputs, shape, rowCount, keyValues))
+  const rowGroups = inputs.map(rowGroupsOf)
+  const size = MAGIC.length + totalBytes(rowGroups) + end.length
+  const footer = parseFooter(end, size)
+  if ('needBytes' in footer) throw thriftDamage('its footer is longer than itself')
+  invariant('parquet-concat-rows', footer.rowCount === rowCount, { rowCount, written: footer.rowCount })
+  return { rowGroups, end, size, footer }
 }
 
-function inputOf(bytes: Uint8Array, index: number): Input {
-  const footer = footerOf(bytes)
-  if (!footer.createdBy?.startsWith(WRITER)) {
-    const message = `file ${index} was written by ${footer.createdBy ?? 'nobody known'}`
-    throw new MillraceError('file-schema-mismatch', message, { facts: { index } })
+/** @param files whole files, at least one, of the same columns; an error names the file by its number, the last one being right */
+export function concatParquet(
+  files: readonly Uint8Array[],
+  keyValues: Readonly<Record<string, string>>,
+): ConcatenatedParquet {
+  const inputs = files.map((bytes) => {
+    const input = concatInputOf(bytes, bytes.length)
+    if ('needBytes' in input) throw thriftDamage('its footer is longer than the file')
+    return input
+  })
+  const { rowGroups, end, size, footer } = planConcat(inputs, keyValues)
+  const bytes = new Uint8Array(size)
+  bytes.set(MAGIC, 0)
+  let at = MAGIC.length
+  for (const [index, { start, end: dataEnd }] of rowGroups.entries()) {
+    bytes.set(files[index].subarray(start, dataEnd), at)
+    at += dataEnd - start
   }
-  const dataEnd = bytes.length - footer.footerBytes
-  return { bytes, footer, metadata: bytes.subarray(dataEnd, bytes.length - TAIL_BYTES), dataEnd }
+  bytes.set(end, at)
+  return { bytes, footer }
+}
+
+function rowGroupsOf({ size, footer }: ConcatInput): ByteRange {
+  return { start: MAGIC.length, end: size - footer.footerBytes }
+}
+
+/** What ends a file: the footer, its length, and `PAR1`. */
+function withTail(footer: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(footer.length + TAIL_BYTES)
+  bytes.set(footer, 0)
+  new DataView(bytes.buffer).setUint32(footer.length, footer.length, true)
+  bytes.set(MAGIC, footer.length + 4)
+  return bytes
 }
 
 type Shape = { readonly schema: Uint8Array; readonly columnOrders: Uint8Array }
@@ -104,7 +151,7 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 function footerBytes(
-  inputs: readonly Input[],
+  inputs: readonly ConcatInput[],
   shape: Shape,
   rowCount: number,
   keyValues: Readonly<Record<string, string>>,
@@ -131,17 +178,18 @@ function footerBytes(
 type GroupReader = { readonly reader: ThriftReader; readonly moved: number }
 
 /** A reader at the start of each row group's struct, and how far its bytes move. */
-function rowGroupReaders(inputs: readonly Input[]): GroupReader[] {
+function rowGroupReaders(inputs: readonly ConcatInput[]): GroupReader[] {
   const groups: GroupReader[] = []
   let position = MAGIC.length
-  for (const { metadata, dataEnd } of inputs) {
+  for (const input of inputs) {
     const moved = position - MAGIC.length
-    const reader = new ThriftReader(metadata)
+    const reader = new ThriftReader(input.metadata)
     reader.struct(THRIFT.struct, (id, type) => {
       if (id !== FILE.rowGroups) reader.skip(type)
       else reader.list(type, (each) => groups.push({ reader: new ThriftReader(reader.raw(each)), moved }))
     })
-    position += dataEnd - MAGIC.length
+    const { start, end } = rowGroupsOf(input)
+    position += end - start
   }
   return groups
 }
@@ -177,20 +225,4 @@ function copyChunkField(reader: ThriftReader, writer: ThriftWriter, id: number, 
     })
   } else if (id === CHUNK.fileOffset) writer.rawField(id, type, reader.raw(type))
   else throw thriftDamage(`field ${id} of a column chunk points outside its row group`)
-}
-
-function joined(inputs: readonly Input[], footer: Uint8Array): Uint8Array {
-  const dataBytes = inputs.reduce((sum, { dataEnd }) => sum + dataEnd - MAGIC.length, 0)
-  const bytes = new Uint8Array(MAGIC.length + dataBytes + footer.length + TAIL_BYTES)
-  bytes.set(MAGIC, 0)
-  let at = MAGIC.length
-  for (const input of inputs) {
-    bytes.set(input.bytes.subarray(MAGIC.length, input.dataEnd), at)
-    at += input.dataEnd - MAGIC.length
-  }
-  bytes.set(footer, at)
-  at += footer.length
-  new DataView(bytes.buffer).setUint32(at, footer.length, true)
-  bytes.set(MAGIC, at + 4)
-  return bytes
 }

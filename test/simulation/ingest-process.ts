@@ -24,7 +24,7 @@ import { startUpkeep } from '../../ingest/upkeep.ts'
 import { keepAlive } from '../../lake/writer-heartbeat.ts'
 import { createHealth } from '../../runtime/health.ts'
 import type { Lake } from './lake.ts'
-import { ROW_FORMAT, TABLE_COLUMNS, writeRows } from './row-files.ts'
+import { createRowJoiner, TABLE_COLUMNS, writeRows } from './row-files.ts'
 import { TOPIC } from './simulated-kafka.ts'
 import { createSimulatedKafkaSource } from './simulated-kafka-source.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
@@ -100,7 +100,7 @@ export async function bootIngest(
       untilAvailable,
       bytesMax: MERGED_BYTES_MAX,
       winMin: Math.max(1, Math.floor(shape.segmentsLiveMax / MERGE_WINS_SHARE)),
-      format: ROW_FORMAT,
+      joiner: createRowJoiner(store, untilAvailable),
     }),
     max: shape.segmentsLiveMax,
     onFull: (reason) => {

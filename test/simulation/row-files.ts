@@ -6,8 +6,11 @@
 
 import type { Rewriter } from '../../compactor/rewrite.ts'
 import type { Inputs } from '../../compactor/table-worker.ts'
-import type { SegmentFormat } from '../../ingest/segment-merger.ts'
+import { putOwnFile } from '../../ingest/put-own-file.ts'
+import type { SegmentJoiner } from '../../ingest/segment-joiner.ts'
+import type { UntilAvailable } from '../../ingest/until-available.ts'
 import type { Writer } from '../../lake/catalog/catalog.ts'
+import { checksumOf } from '../../lake/checksum.ts'
 import type { MappedFile } from '../../lake/file-mapping.ts'
 import type { DataFile, PartitionValue } from '../../lake/iceberg/iceberg.ts'
 import type { ObjectStore } from '../../lake/object-store/object-store.ts'
@@ -121,20 +124,24 @@ function int32(value: number): Uint8Array {
 }
 
 /** In the place of joining Parquet files by their row groups. */
-export const ROW_FORMAT: SegmentFormat = {
-  footerOf(bytes) {
-    const text = UTF8.decode(bytes)
-    const keyValues = JSON.parse(text.slice(0, text.indexOf('\n'))) as KeyValues
-    return {
-      keyValues: new Map(Object.entries(keyValues)),
-      rowGroups: [{ rowCount: 0, chunks: [] }],
-      rowCount: decodeRows(bytes).length,
-    }
-  },
-  concat(files, keyValues) {
-    const rows = files.flatMap((file) => decodeRows(file))
-    return { bytes: encodeRows(rows, keyValues), footer: { rowCount: rows.length } }
-  },
+export function createRowJoiner(store: ObjectStore, untilAvailable: UntilAvailable): SegmentJoiner<readonly Row[]> {
+  return {
+    async open(segment) {
+      const { bytes } = await untilAvailable('reading live segments', () => store.get(segment.path))
+      invariant('segment-checksum', checksumOf(bytes) === segment.checksum, { path: segment.path })
+      const text = UTF8.decode(bytes)
+      const keyValues = JSON.parse(text.slice(0, text.indexOf('\n'))) as KeyValues
+      const rows = decodeRows(bytes)
+      const rowCount = rows.length
+      return { segment, keyValues: new Map(Object.entries(keyValues)), rowGroups: 1, rowCount, input: rows }
+    },
+    async join(path, segments, keyValues) {
+      const rows = segments.flatMap(({ input }) => input)
+      const bytes = encodeRows(rows, keyValues)
+      const { etag } = await untilAvailable('segment upload', () => putOwnFile(store, path, bytes))
+      return { rowCount: rows.length, bytes: bytes.length, etag, checksum: checksumOf(bytes) }
+    },
+  }
 }
 
 const rowsOfInput = new WeakMap<MappedFile, readonly Row[]>()
