@@ -8,11 +8,12 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createEngine } from '../../lake/engine/create-engine.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
+import { columnsOfRow, knownRowBytes } from '../../lake/engine/known-row.ts'
 import { createLocalObjectStore } from '../../lake/object-store/local.ts'
 import { createRangeCache, type RangeCache } from '../../lake/range-cache/range-cache.ts'
 import { createSampleLake, type SampleLake } from '../sample-lake.ts'
 import { checkStatement, parseSql } from '../statement/statement.ts'
-import { createPlanner, type Planner } from './plan-tables.ts'
+import { createPlanner, type Planner, type PlanOptions } from './plan-tables.ts'
 import { createStubs } from './stubs.ts'
 import { createTableFileReader } from './table-files.ts'
 
@@ -53,18 +54,21 @@ afterAll(async () => {
   await lake.close()
 })
 
-async function answer(sql: string, mayBeKnown: boolean, params: readonly unknown[] = []) {
+const PLAIN = { params: [], sessionSetup: [], mayReplace: true }
+
+async function planOf(sql: string, options: Pick<PlanOptions, 'params' | 'sessionSetup' | 'mayReplace'>) {
   const [row] = await engine.run(parseSql(sql.replace(/^EXPLAIN( ANALYZE)?/, (all) => ' '.repeat(all.length))))
   const statement = checkStatement(sql, String(row.tree))
   const versions = await lake.catalog.readTables(statement.tables.map((table) => table.name))
-  const plan = await planner.plan(statement, versions, {
-    params,
-    sessionSetup: ["SET TimeZone = 'Asia/Kolkata'"],
-    timeoutMs: 60_000,
-    signal: new AbortController().signal,
-    wholeFiles: false,
-    mayReplace: mayBeKnown,
-  })
+  const signal = new AbortController().signal
+  return planner.plan(statement, versions, { ...options, timeoutMs: 60_000, signal, wholeFiles: false })
+}
+
+async function answer(sql: string, mayBeKnown: boolean, params: readonly unknown[] = []) {
+  const sessionSetup = ["SET TimeZone = 'Asia/Kolkata'"]
+  const plan = await planOf(sql, { params, sessionSetup, mayReplace: mayBeKnown })
+  // What a session sets may be wrong: the engine is asked.
+  expect(plan.row).toBeUndefined()
   const rows: (readonly unknown[])[] = []
   let columns: unknown
   const query = { queryId: 'q', setup: plan.setup, sql: plan.sql ?? sql, params, format: 'rows' } as const
@@ -166,6 +170,47 @@ test('counts and extremes of a whole table are those of its rows', async () => {
     { numRuns: 8, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
   )
   expect(known).toBeGreaterThan(0)
+})
+
+test('a row that no engine is asked for has the bytes that the engine gives, in every format', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyFile, { maxLength: 3 }), async (files) => {
+      const name = `t${++tables}`
+      const table = await lake.createTable(name, COLUMNS)
+      for (const file of files) await lake.addRows(table, select(file))
+      const list = 'count(*), count(s) AS " of, ""s", max(l) AS "a\tb", min(i) AS _1, max(b) AS "max(b)", min(b) AS "ü"'
+      const plan = await planOf(`SELECT ${list} FROM ${name}`, PLAIN)
+      const row = plan.row ?? []
+      expect(row.length).toBe(6)
+      for (const format of ['json', 'jsonl', 'csv', 'tsv'] as const) {
+        for (const wideNumbers of [false, true]) {
+          const chunks: Uint8Array[] = []
+          const query = { queryId: 'q', setup: [], sql: plan.sql ?? '', params: [], format, wideNumbers }
+          const { columns } = await engine.query(
+            { ...query, rowsMax: 10, bytesMax: 1e6, timeoutMs: 60_000 },
+            { onChunk: (chunk) => void chunks.push(chunk) },
+          )
+          expect(columns).toEqual(columnsOfRow(row))
+          expect(String(knownRowBytes(row, { format, wideNumbers }))).toBe(String(Buffer.concat(chunks)))
+        }
+      }
+    }),
+    { numRuns: 5, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
+  )
+  const of = (list: string) => planOf(`SELECT ${list} FROM t1`, PLAIN)
+  // Names that come twice, formats of programs, and other types are the engine's.
+  const twice = (await of('count(*) AS n, count(*) AS N')).row ?? []
+  expect([twice.length, knownRowBytes(twice, { format: 'json' })]).toEqual([2, undefined])
+  const [once] = twice
+  expect((['arrow', 'parquet'] as const).map((format) => knownRowBytes([once], { format }))).toEqual([
+    undefined,
+    undefined,
+  ])
+  const table = await lake.createTable('dated', { on_day: 'date' })
+  await lake.addRows(table, "SELECT DATE '2026-01-01'")
+  const dated = await planOf('SELECT count(*), max(on_day) FROM dated', PLAIN)
+  expect([dated.row, dated.sql === undefined]).toEqual([undefined, false])
+  expect((await planOf('EXPLAIN SELECT count(*) FROM dated', PLAIN)).row).toBeUndefined()
 })
 
 test('what is not surely known is read', async () => {

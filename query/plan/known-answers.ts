@@ -8,6 +8,7 @@
  * Rows that are masked make everything inexact. One item that is not known, and the statement is run as ever.
  */
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
+import type { KnownCell, KnownRow } from '../../lake/engine/known-row.ts'
 import { duckdbType, quoteName } from '../../lake/file-mapping.ts'
 import { decodeSingleValue } from '../../lake/iceberg/single-value.ts'
 import { type ColumnType, formatColumnType, isNested } from '../../schemas/column-type.ts'
@@ -17,23 +18,34 @@ import type { TableFile } from './table-files.ts'
 
 type Answered = Pick<TableVersion, 'table' | 'masks'>
 
+export type KnownAnswer = {
+  readonly sql: string
+  /** The same, when each value is a count, a whole number or a boolean. */
+  readonly row: KnownRow | undefined
+}
+
 /** undefined: files have to be read. */
-export function knownAnswerSql(
+export function knownAnswer(
   items: readonly WholeTableItem[],
   { table, masks = [] }: Answered,
   files: readonly TableFile[],
-): string | undefined {
+): KnownAnswer | undefined {
   const columns = table.schemas.at(-1)?.columns
   if (masks.length > 0 || columns === undefined) return undefined
   const rows = sum(files.map(({ rowCount }) => rowCount))
   const selected: string[] = []
+  const cells: (KnownCell | undefined)[] = []
   for (const { kind, column: name, name: result } of items) {
     const value = kind === 'rows' ? count(rows) : extremeOrCount(kind, name, columns, table, files, rows)
     if (value === undefined) return undefined
-    selected.push(`${value} AS ${quoteName(result)}`)
+    selected.push(`${value.sql} AS ${quoteName(result)}`)
+    cells.push(value.cell && { name: result, ...value.cell })
   }
-  return `SELECT ${selected.join(', ')}`
+  const row = cells.flatMap((cell) => cell ?? [])
+  return { sql: `SELECT ${selected.join(', ')}`, row: row.length === cells.length ? row : undefined }
 }
+
+type KnownValue = { readonly sql: string; readonly cell: Omit<KnownCell, 'name'> | undefined }
 
 function extremeOrCount(
   kind: 'values' | 'min' | 'max',
@@ -42,7 +54,7 @@ function extremeOrCount(
   table: Answered['table'],
   files: readonly TableFile[],
   rows: number,
-): string | undefined {
+): KnownValue | undefined {
   const named = columns.filter((column) => column.name.toLowerCase() === name)
   const [column] = named
   if (named.length !== 1 || isNested(column.type) || !isOneType(column, table)) return undefined
@@ -59,7 +71,14 @@ function extremeOrCount(
     if (value === undefined) return undefined
     if (extreme === undefined || (kind === 'min' ? value < extreme : value > extreme)) extreme = value
   }
-  return extreme === undefined ? `CAST(NULL AS ${duckdbType(column.type)})` : literal(column.type, extreme)
+  const sql = extreme === undefined ? `CAST(NULL AS ${duckdbType(column.type)})` : literal(column.type, extreme)
+  return { sql, cell: plainCell(column.type, extreme) }
+}
+
+function plainCell({ kind }: ColumnType, value: bigint | undefined): KnownValue['cell'] {
+  if (kind === 'boolean') return { type: 'BOOLEAN', value: value === undefined ? null : value === 1n }
+  if (kind === 'int' || kind === 'long') return { type: kind === 'int' ? 'INTEGER' : 'BIGINT', value: value ?? null }
+  return undefined
 }
 
 /** In every schema that the table had: a bound does not say in which type it was written. */
@@ -112,8 +131,9 @@ function decimalText(value: bigint, scale: number): string {
   return `${value < 0n ? '-' : ''}${whole}${scale > 0 ? `.${digits.slice(-scale)}` : ''}`
 }
 
-function count(rows: number): string | undefined {
-  return Number.isSafeInteger(rows) ? `CAST(${rows} AS BIGINT)` : undefined
+function count(rows: number): KnownValue | undefined {
+  if (!Number.isSafeInteger(rows)) return undefined
+  return { sql: `CAST(${rows} AS BIGINT)`, cell: { type: 'BIGINT', value: BigInt(rows) } }
 }
 
 function sum(values: readonly number[]): number {

@@ -14,6 +14,7 @@
  */
 import type { TableVersion } from '../../lake/catalog/catalog.ts'
 import type { Engine } from '../../lake/engine/engine.ts'
+import type { KnownRow } from '../../lake/engine/known-row.ts'
 import {
   isReadAsWritten,
   type MappedFile,
@@ -32,8 +33,8 @@ import { createRecent } from '../run/recent.ts'
 import type { UnpackedFiles } from '../run/unpacked-files.ts'
 import type { Statement } from '../statement/statement.ts'
 import { fastTimesSql } from './fast-times.ts'
-import { fasterSql, keywordsOf } from './faster-sql.ts'
-import { knownAnswerSql } from './known-answers.ts'
+import { fasterSql } from './faster-sql.ts'
+import { knownPlan } from './known-plan.ts'
 import type { LiftedStatement } from './lifted-needs.ts'
 import { emptyTableStats, type PlanStats, refuseLargeScan, type TableStats, totalStats } from './plan-stats.ts'
 import {
@@ -75,6 +76,8 @@ export type QueryPlan = {
   readonly setup: readonly string[]
   /** What to run in the statement's place: the answer is known, and made of constants, or comes faster so. */
   readonly sql?: string
+  /** What `sql` gives, where that needs no engine. */
+  readonly row?: KnownRow
   readonly tables: readonly PlannedTable[]
   readonly stats: PlanStats
   /** Or unpacked ones: they may be bad where the table's own are not. */
@@ -300,40 +303,9 @@ export function createPlanner(parts: PlannerParts): Planner {
     return withLooked(last, looking, stats)
   }
 
-  /** `undefined`: files have to be read. */
-  async function known(
-    statement: PlannedStatement,
-    versions: readonly TableVersion[],
-    options: PlanOptions,
-  ): Promise<QueryPlan | undefined> {
-    const { wholeTable, explained } = statement
-    const [version] = versions
-    if (!options.mayReplace || !wholeTable || versions.length !== 1) return undefined
-    if (statement.systemTables.size > 0 || Object.keys(options.params).length > 0) return undefined
-    if (wholeTable.some(({ words }) => words.length > 0)) {
-      const reserved = await keywordsOf(options.engine ?? parts.engine)
-      if (wholeTable.some(({ words }) => words.some((word) => reserved.has(word)))) return undefined
-    }
-    const { snapshotId, files } = await reader.filesOf(version)
-    const answer = knownAnswerSql(wholeTable, version, files)
-    if (answer === undefined) return undefined
-    const stats = { ...emptyTableStats(), files: files.length, filesKnown: files.length }
-    const explain = explained ? statement.sql.slice(0, explained.sql.search(/\S/)) : ''
-    return {
-      setup: options.sessionSetup,
-      sql: explain + answer,
-      tables: [{ version, snapshotId }],
-      stats: totalStats(new Map([[version.table.name, stats]])),
-      hasSparseFiles: false,
-      files: [],
-      release: () => {},
-      distrust: () => {},
-    }
-  }
-
   return {
     async plan(statement, versions, options) {
-      const answer = await known(statement, versions, options)
+      const answer = options.mayReplace ? await knownPlan(statement, versions, options, parts) : undefined
       if (answer) return answer
       const byTable = new Map<string, TableStats>(versions.map(({ table }) => [table.name, emptyTableStats()]))
       const opened: MappedFile[] = []

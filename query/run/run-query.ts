@@ -13,6 +13,7 @@
 import type { Catalog, TableVersions } from '../../lake/catalog/catalog.ts'
 import type { EngineProgress, EngineQuery, EngineResult, ResultColumn, ResultFormat } from '../../lake/engine/engine.ts'
 import { EXPLAIN_PREFIX } from '../../lake/engine/engine-messages.ts'
+import { columnsOfRow, knownRowBytes } from '../../lake/engine/known-row.ts'
 import { quoteText } from '../../lake/file-mapping.ts'
 import type { ReaderRow } from '../../lake/reader-row.ts'
 import type { CounterMetric } from '../../runtime/metrics.ts'
@@ -197,6 +198,12 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
         const { tables, stats } = plan
         const facts = { tables, stats }
         receiver.onState('running')
+        const known = knownResult(plan, request)
+        if (known) {
+          await receiver.onColumns(known.result.columns, facts)
+          await receiver.onChunk(known.bytes)
+          return { ...facts, result: known.result }
+        }
         const asked = plan.sql ?? (await tableListSql(statement.kind, request)) ?? statement.sql
         const rows = Math.max(stats.rows, await generatedRows(asked, request, seat, plan, left(), signal))
         const reads = { rows, bytes: stats.bytesNeeded }
@@ -376,6 +383,14 @@ export function createQueryRunner(parts: RunnerParts): QueryRunner {
       }
     },
   }
+}
+
+/** A row that is known, in the bytes that the engine would give; undefined: ask it. */
+function knownResult({ row }: QueryPlan, request: QueryRequest) {
+  if (row === undefined || request.rowsMax < 1) return undefined
+  const bytes = knownRowBytes(row, request)
+  if (bytes === undefined || bytes.length > request.bytesMax) return undefined
+  return { bytes, result: { columns: columnsOfRow(row), rowCount: 1, truncated: false } satisfies EngineResult }
 }
 
 /** The engine calls a schema otherwise than the user does. */
