@@ -193,23 +193,38 @@ function conditionAt(reader: Reader, at: number, alias: string): number | undefi
   if (isName(tokens[at], 'true')) return at + 1
   const column = columnAt(reader, at, alias)
   if (column === undefined) {
-    const operator = literalAt(tokens, at)
-    if (operator === undefined || !isSymbol(tokens[operator], ...COMPARISONS)) return undefined
-    return columnAt(reader, operator + 1, alias)?.end
+    const literal = literalAt(tokens, at)
+    if (literal === undefined || !isSymbol(tokens[literal.end], ...COMPARISONS)) return undefined
+    const other = columnAt(reader, literal.end + 1, alias)
+    return other && literal.kinds.includes(other.column.type.kind) ? other.end : undefined
   }
   const { end } = column
-  if (isSymbol(tokens[end], ...COMPARISONS)) return literalAt(tokens, end + 1)
+  const literalFor = (from: number) => {
+    const literal = literalAt(tokens, from)
+    return literal?.kinds.includes(column.column.type.kind) ? literal.end : undefined
+  }
+  if (isSymbol(tokens[end], ...COMPARISONS)) return literalFor(end + 1)
   if (isName(tokens[end], 'is') && isName(tokens[end + 1], 'not') && isName(tokens[end + 2], 'null')) return end + 3
   if (!isName(tokens[end], 'between')) return undefined
-  const and = literalAt(tokens, end + 1)
-  return and !== undefined && isName(tokens[and], 'and') ? literalAt(tokens, and + 1) : undefined
+  const and = literalFor(end + 1)
+  return and !== undefined && isName(tokens[and], 'and') ? literalFor(and + 1) : undefined
 }
 
-function literalAt(tokens: readonly Token[], at: number): number | undefined {
-  if (isSymbol(tokens[at], '-') && tokens[at + 1]?.kind === 'number') return at + 2
-  const value = isName(tokens[at], 'date', 'timestamp', 'timestamptz') ? at + 1 : at
-  const isLiteral = tokens[value]?.kind === 'text' || (value === at && tokens[value]?.kind === 'number')
-  return isLiteral ? value + 1 : undefined
+/** What no row's value can fail to be compared with: an error would be told of our text. */
+const NUMBER = /^\d{1,9}(\.\d{1,6})?$|^\d{1,18}$/
+const NUMBERS = ['int', 'long', 'decimal', 'float', 'double']
+const MOMENTS = ['date', 'timestamp', 'timestamptz']
+const TEXTS = [...MOMENTS, 'string', 'time', 'uuid']
+
+type Literal = { readonly end: number; readonly kinds: readonly string[] }
+
+function literalAt(tokens: readonly Token[], at: number): Literal | undefined {
+  const number = isSymbol(tokens[at], '-') ? at + 1 : at
+  const isNumber = tokens[number]?.kind === 'number' && NUMBER.test(tokens[number].value)
+  if (isNumber) return { end: number + 1, kinds: NUMBERS }
+  const isTyped = isName(tokens[at], 'date', 'timestamp', 'timestamptz')
+  const text = isTyped ? at + 1 : at
+  return tokens[text]?.kind === 'text' ? { end: text + 1, kinds: isTyped ? MOMENTS : TEXTS } : undefined
 }
 
 /** A column of the table, by a name that nothing else in the statement has. */
