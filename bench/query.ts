@@ -98,7 +98,7 @@ export async function benchQuery(stage: Stage): Promise<BenchResult> {
   return {
     name: 'query',
     data: `${topicText(topic)}; the table of the pipeline benchmark (${files.length} data files), in the second pass ${thousands(sent / seconds)} new rows a second into it`,
-    settings: `query.threads 2, query.memory 2 GiB, no result cache; DuckDB ${THREADS} threads, 2 GiB; chdb 4.4.0, ${THREADS} threads, MergeTree sorted by ts; each in its own process; ${ROUNDS} rounds, alternating, medians, first round left out`,
+    settings: `query.threads 2, query.memory 2 GiB, copies without compression as by default, no result cache; DuckDB ${THREADS} threads, 2 GiB; chdb 4.4.0, ${THREADS} threads, MergeTree sorted by ts; each in its own process; ${ROUNDS} rounds, alternating, medians, first round left out`,
     figures: [
       {
         what: `sum of medians of ${QUERIES.length} queries, Millrace / bare DuckDB`,
