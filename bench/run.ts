@@ -1,7 +1,7 @@
 /**
  * Runs benchmarks: `node bench/run.ts [name…] [--rows N] [--commits N] [--out FILE] [--write-page]` (or `npm run bench -- …`).
  *
- *   name          ingest, peers, pipeline, query, small-queries, export, freshness, s3-bytes, cold, decoder, sketches, many-users, …; none: all, in this order
+ *   name          ingest, peers, pipeline, query, small-queries, export, freshness, hour, s3-bytes, cold, decoder, sketches, many-users, …; none: all, in this order
  *   --rows N      records to work on, default 5,000,000; freshness runs N / 20,000 seconds, at most 60
  *   --commits N   snapshot commits of that benchmark, default 10,000
  *   --codec C     of the topic: lz4 (default) or zstd; --bytes B: 200 (default) or 290 a record; --partitions N: default 4;
@@ -21,6 +21,7 @@ import { benchDecoder } from './decoder-figures.ts'
 import { benchExport } from './export.ts'
 import { benchFlushTick } from './flush-tick.ts'
 import { benchFreshness } from './freshness.ts'
+import { benchHour } from './hour.ts'
 import { benchIngest } from './ingest.ts'
 import { benchManyUsers } from './many-users.ts'
 import { benchPeers } from './peers/peers.ts'
@@ -41,6 +42,7 @@ const BENCHMARKS: Readonly<Record<string, (stage: Stage) => Promise<BenchResult>
   'small-queries': benchSmallQueries,
   export: benchExport,
   freshness: benchFreshness,
+  hour: benchHour,
   's3-bytes': benchS3Bytes,
   cold: benchCold,
   decoder: benchDecoder,

@@ -63,7 +63,7 @@ export type JoinerSizes = {
   readonly memoryBytesMax: number
 }
 
-const SIZES: JoinerSizes = { endBytes: 64 * 1024, pieceBytes: 2 * 1024 ** 2, memoryBytesMax: 4 * 1024 ** 2 }
+const SIZES: JoinerSizes = { endBytes: 64 * 1024, pieceBytes: 1024 ** 2, memoryBytesMax: 2 * 1024 ** 2 }
 const PIECES_AHEAD = 8
 /** Nobody writes to one file for so long. */
 const LEFT_OVER_MS = 6 * 3_600_000
