@@ -44,7 +44,7 @@ export const QUERY_LEAVES = {
   }),
   'query.unpacked.bytes': bytes({
     description:
-      'Bytes on disk, beside the cache, for data files (up to 128 MiB) that are asked about again and again, kept once more without their compression. 0: none.',
+      'Bytes on disk, beside the cache, for data files (up to 512 MiB) that are asked about again and again, kept once more without their compression. 0: none.',
     fallback: GiB,
     min: 0,
     max: TiB,

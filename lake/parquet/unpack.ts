@@ -9,12 +9,11 @@
  * encryption, page indexes that would point elsewhere) gives `undefined`, and the file is read as it is. Page indexes are left out;
  * DuckDB does not use them. Every size is checked, and the result's footer is read back.
  *
- * Decompression runs in Node's threads, page by page, so that nobody waits for it. What is done goes to `write` chunk by chunk: of a
- * long file no more than a column chunk is in memory in both forms.
+ * Decompression runs in Node's threads, page by page, so that nobody waits for it. It is read and written column chunk by column
+ * chunk: no more of a long file is in memory.
  */
 import { promisify } from 'node:util'
 import { zstdDecompress } from 'node:zlib'
-import { footerOf } from './concat.ts'
 import { parseFooter } from './footer.ts'
 import type { ParquetFooter } from './parquet.ts'
 import { bloomRange } from './ranges.ts'
@@ -23,6 +22,7 @@ import { MAGIC } from './write.ts'
 
 const decompress = promisify(zstdDecompress)
 const TAIL_BYTES = 8
+const FOOTER_GUESS_BYTES = 64 << 10
 
 /** Fields of FileMetaData that are kept; what else there may be is about encryption. */
 const FILE_KEPT: ReadonlySet<number> = new Set([1, 2, 3, 5, 6, 7])
@@ -64,10 +64,27 @@ export function unpackedBytesOf({ rowGroups }: Pick<ParquetFooter, 'rowGroups'>)
   return chunks.reduce((sum, { uncompressedBytes }) => sum + uncompressedBytes, 0)
 }
 
+/** Where a file's bytes come from. */
+export type ParquetBytes = {
+  readonly bytes: number
+  /** All of them: fewer are an error. */
+  read(start: number, end: number): Promise<Uint8Array>
+}
+
 export async function unpackParquet(bytes: Uint8Array, bytesMax: number): Promise<Uint8Array | undefined> {
+  const source = { bytes: bytes.length, read: async (start: number, end: number) => bytes.subarray(start, end) }
   const parts: Uint8Array[] = []
-  const length = await unpackParquetTo(bytes, bytesMax, async (part) => void parts.push(part))
+  const length = await unpackParquetTo(source, await footerIn(source), bytesMax, async (part) => void parts.push(part))
   return length === undefined ? undefined : Buffer.concat(parts, length)
+}
+
+export async function footerIn({ bytes, read }: ParquetBytes): Promise<ParquetFooter> {
+  const tail = (length: number) => read(Math.max(0, bytes - length), bytes)
+  const first = parseFooter(await tail(FOOTER_GUESS_BYTES), bytes)
+  if (!('needBytes' in first)) return first
+  const second = parseFooter(await tail(first.needBytes), bytes)
+  if ('needBytes' in second) throw thriftDamage('its footer is longer than the file')
+  return second
 }
 
 /**
@@ -75,11 +92,11 @@ export async function unpackParquet(bytes: Uint8Array, bytesMax: number): Promis
  * @param bytesMax undefined instead of a longer file, of which a part may have been written
  */
 export async function unpackParquetTo(
-  bytes: Uint8Array,
+  source: ParquetBytes,
+  footer: ParquetFooter,
   bytesMax: number,
   write: (part: Uint8Array) => Promise<void>,
 ): Promise<number | undefined> {
-  const footer = footerOf(bytes)
   const unpackedBytes = unpackedBytesOf(footer)
   if (unpackedBytes === undefined || unpackedBytes > bytesMax) return undefined
   const out = createOutput(bytesMax, write)
@@ -88,15 +105,23 @@ export async function unpackParquetTo(
   for (const group of footer.rowGroups) {
     const moved: Chunk[] = []
     for (const chunk of group.chunks) {
-      const one = await unpackChunk(bytes, chunk, out)
+      const one = await unpackChunk(await source.read(chunk.start, chunk.end), chunk.codec, out)
       if (one === undefined) return undefined
       moved.push(one)
       await out.flush()
     }
     chunks.push(moved)
   }
-  const placed = chunks.map((group, at) => group.map((chunk, leaf) => withBloom(bytes, footer, at, leaf, chunk, out)))
-  const metadata = bytes.subarray(bytes.length - footer.footerBytes, bytes.length - TAIL_BYTES)
+  const placed: Chunk[][] = []
+  for (const [at, group] of chunks.entries()) {
+    const withBlooms: Chunk[] = []
+    for (const [leaf, chunk] of group.entries()) {
+      const range = bloomRange(footer, footer.rowGroups[at].chunks[leaf])
+      withBlooms.push(range === undefined ? chunk : withBloom(chunk, await source.read(range.start, range.end), out))
+    }
+    placed.push(withBlooms)
+  }
+  const metadata = await source.read(source.bytes - footer.footerBytes, source.bytes - TAIL_BYTES)
   const made = footerBytes(metadata, placed)
   if (made === undefined || out.isFull()) return undefined
   const end = new Uint8Array(made.length + TAIL_BYTES)
@@ -133,22 +158,18 @@ function createOutput(bytesMax: number, write: (part: Uint8Array) => Promise<voi
 
 type Output = ReturnType<typeof createOutput>
 
-async function unpackChunk(
-  bytes: Uint8Array,
-  chunk: ParquetFooter['rowGroups'][number]['chunks'][number],
-  out: Output,
-): Promise<Chunk | undefined> {
+async function unpackChunk(bytes: Uint8Array, codec: string, out: Output): Promise<Chunk | undefined> {
   const start = out.length
   let dataPage: number | undefined
   let dictionaryPage: number | undefined
-  const reader = new ThriftReader(bytes.subarray(0, chunk.end), chunk.start)
-  while (reader.position < chunk.end) {
+  const reader = new ThriftReader(bytes)
+  while (reader.position < bytes.length) {
     const header = pageHeader(reader)
     if (header === undefined) return undefined
     const body = bytes.subarray(reader.position, reader.position + header.compressedBytes)
     if (body.length !== header.compressedBytes) throw thriftDamage('a page ends behind its chunk')
     reader.position += header.compressedBytes
-    const isPlain = chunk.codec === 'UNCOMPRESSED' || header.compressedBytes === 0
+    const isPlain = codec === 'UNCOMPRESSED' || header.compressedBytes === 0
     const unpacked = isPlain ? body : await decompress(body, { maxOutputLength: Math.max(1, header.bytes) })
     if (unpacked.length !== header.bytes) throw thriftDamage('a page has another length than its header says')
     if (header.type === DICTIONARY_PAGE) dictionaryPage ??= out.length
@@ -192,12 +213,10 @@ function pageHeader(reader: ThriftReader): PageHeader | undefined {
   return { ...found, rewritten: Uint8Array.from(writer.bytes) }
 }
 
-function withBloom(bytes: Uint8Array, footer: ParquetFooter, group: number, leaf: number, chunk: Chunk, out: Output) {
-  const range = bloomRange(footer, footer.rowGroups[group].chunks[leaf])
-  if (range === undefined) return chunk
+function withBloom(chunk: Chunk, bloom: Uint8Array, out: Output): Chunk {
   const start = out.length
-  out.add(bytes.subarray(range.start, range.end))
-  return { ...chunk, bloom: { start, bytes: range.end - range.start } }
+  out.add(bloom)
+  return { ...chunk, bloom: { start, bytes: bloom.length } }
 }
 
 /** undefined: it has something that is not known here. */

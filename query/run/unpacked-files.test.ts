@@ -46,11 +46,12 @@ function fileOf(changes: Partial<TableFile> = {}): TableFile {
   }
 }
 
-function filesOf(options: { bytesMax?: number; missing?: number } = {}) {
+function filesOf(options: { bytesMax?: number; missing?: number; bytesPerUse?: number } = {}) {
   const world = createTestWorld({ sleepAdvances: true })
   return createUnpackedFiles({
     folder: join(folder, `copies-${++numbers}`),
     bytesMax: options.bytesMax ?? 1e8,
+    bytesPerUse: options.bytesPerUse,
     cache: {
       missingBytes: () => options.missing ?? 0,
       ensure: async (path) => ({
@@ -101,11 +102,11 @@ test('no copy of live segments, of files without a checksum or with another one,
     fileOf({ isSegment: true }),
     fileOf({ checksum: undefined }),
     fileOf({ checksum: '00000000' }),
-    fileOf({ bytes: (128 << 20) + 1 }),
+    fileOf({ bytes: (512 << 20) + 1 }),
   ]
-  const files = filesOf()
+  const files = filesOf({ bytesPerUse: 1e12 })
   for (const file of refused) {
-    for (let times = 0; times < 10; times += 1) await warm(files, file)
+    await warm(files, file)
     expect(files.use(file)).toBeUndefined()
   }
   const partly = filesOf({ missing: 1 })
@@ -139,7 +140,8 @@ test('the one used longest ago makes room, and its file goes when nobody reads i
 })
 
 test('the larger a file, the more uses before its copy is made', async () => {
-  const [files, file] = [filesOf(), fileOf({ bytes: 17 << 20 })]
+  const file = fileOf()
+  const files = filesOf({ bytesPerUse: Math.floor(file.bytes / 2) - 1 })
   for (let use = 0; use < 4; use += 1) expect(files.use(file)).toBeUndefined()
   await files.settled()
   expect(files.count).toBe(0)

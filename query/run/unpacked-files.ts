@@ -3,8 +3,8 @@
  * Unpacking the columns is a third of what DuckDB does for a small question, and half to two thirds of a group-by over millions of rows.
  *
  *   use       counts; gives the copy when there is one, and has one made after a few uses, of a large file after some more
- *   making    one at a time, a moment after the use and in Node's threads: the whole file is read, held to its checksum, unpacked
- *             page by page (`unpack.ts`) into a file beside the cache, and published
+ *   making    one at a time, a moment after the use, in Node's threads and half of the time: the file is held to its checksum,
+ *             unpacked page by page (`unpack.ts`) into a file beside the cache, and published
  *   evicting  within the bytes, and only what was last used before the new one's uses began: of more files than there is room for,
  *             all asked about in turn, some keep their copies and none is made for nothing. Who uses a copy keeps its file until
  *             it is let go
@@ -15,13 +15,14 @@
  * codec, no room on the disk) means: no copy, the file is read. So does a copy that could not be read (`distrust`), for good.
  */
 import { statSync } from 'node:fs'
-import { mkdir, open, readFile, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checksumOf } from '../../lake/checksum.ts'
-import { footerOf } from '../../lake/parquet/concat.ts'
-import { unpackedBytesOf, unpackParquetTo } from '../../lake/parquet/unpack.ts'
+import { runningChecksum } from '../../lake/checksum.ts'
+import type { ParquetFooter } from '../../lake/parquet/parquet.ts'
+import { footerIn, type ParquetBytes, unpackedBytesOf, unpackParquetTo } from '../../lake/parquet/unpack.ts'
 import type { EnsuredFile, RangeCache } from '../../lake/range-cache/range-cache.ts'
 import type { World } from '../../runtime/world.ts'
+import { MillraceError } from '../../schemas/errors.ts'
 import type { TableFile } from '../plan/table-files.ts'
 import { createRecent } from './recent.ts'
 
@@ -45,6 +46,8 @@ export type UnpackedFilesParts = {
   readonly world: Pick<World, 'clock' | 'log'>
   /** Uses before a copy of a small file is made; 3. */
   readonly usesMin?: number
+  /** Of a file, for each of which it takes one use more; 8 MiB. */
+  readonly bytesPerUse?: number
   /** After the use, so that its answer goes first; 50 ms. */
   readonly delayMs?: number
 }
@@ -53,8 +56,11 @@ const USES_MIN = 3
 /** Of a copy that had to leave, or found no room. */
 const USES_WITHOUT_ROOM = 50
 const DELAY_MS = 50
-/** Of a file as it lies in the lake; it is in memory while its copy is made. */
-const FILE_BYTES_MAX = 128 << 20
+const PAUSE_MS_MAX = 100
+/** Of a checksum at a time, while nobody else has a turn. */
+const CHECKED_BYTES = 1 << 20
+/** Of a file as it lies in the lake. */
+const FILE_BYTES_MAX = 512 << 20
 /** What a copy costs grows with the file, what it saves with the columns that are asked about: so much more is one use more. */
 const BYTES_PER_USE = 8 << 20
 const COUNTED_MAX = 2000
@@ -75,7 +81,7 @@ type Copy = {
 type Count = 'never' | { readonly uses: number; readonly since: number }
 
 export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
-  const { folder, bytesMax, cache, world, usesMin = USES_MIN, delayMs = DELAY_MS } = parts
+  const { folder, bytesMax, cache, world, usesMin = USES_MIN, bytesPerUse = BYTES_PER_USE, delayMs = DELAY_MS } = parts
   /** Longest unused first. */
   const copies = new Map<string, Copy>()
   const counts = createRecent<Count>(COUNTED_MAX)
@@ -123,7 +129,7 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
     if (before === 'never' || waiting.has(key)) return
     const uses = before.uses + 1
     counts.set(key, { uses, since: before.uses <= 0 ? now : before.since })
-    const least = usesMin + Math.floor(file.bytes / BYTES_PER_USE)
+    const least = usesMin + Math.floor(file.bytes / bytesPerUse)
     if (uses < least || waiting.size >= WAITING_MAX || stopping.signal.aborted) return
     waiting.set(key, file)
     making ??= makeAll().finally(() => {
@@ -146,9 +152,33 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
   }
 
   async function make(key: string, file: TableFile): Promise<'made' | 'later' | 'never'> {
-    const source = await wholeFile(file)
-    if (source === undefined) return 'never'
-    const unpackedBytes = unpackedBytesOf(footerOf(source))
+    const { path, bytes: fileBytes, etag, checksum } = file
+    const whole = [{ start: 0, end: fileBytes }]
+    // Not all of it is here.
+    if (cache.missingBytes(path, fileBytes, etag, whole) > 0) return 'never'
+    const ensured = await cache.ensure(path, fileBytes, etag, whole, stopping.signal, checksum)
+    try {
+      const source = await open(ensured.localFile, 'r')
+      try {
+        return await makeFrom(source, ensured.localFile, key, file)
+      } finally {
+        await source.close()
+      }
+    } finally {
+      ensured.release()
+    }
+  }
+
+  async function makeFrom(
+    handle: FileHandle,
+    sourceFile: string,
+    key: string,
+    { bytes: fileBytes, checksum }: TableFile,
+  ): Promise<'made' | 'later' | 'never'> {
+    const before = seenNow(sourceFile)
+    const source = bytesIn(handle, fileBytes)
+    const footer = await footerIn(source)
+    const unpackedBytes = unpackedBytesOf(footer)
     if (unpackedBytes === undefined || unpackedBytes > bytesMax) return 'never'
     const counted = counts.get(key)
     const since = counted === undefined || counted === 'never' ? now : counted.since
@@ -156,13 +186,16 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
       counts.set(key, { uses: -USES_WITHOUT_ROOM, since: now })
       return 'later'
     }
-    if (checksumOf(source) !== file.checksum) return 'never'
+    const pause = takingTurns()
+    if ((await checksumInTurns(source, pause)) !== checksum) return 'never'
     await mkdir(folder, { recursive: true })
     numbers += 1
     const localFile = join(folder, `${numbers}.parquet`)
     let length: number | undefined
     try {
-      length = await writeUnpacked(source, localFile)
+      length = await writeUnpacked(source, footer, localFile, pause)
+      // What was unpacked is what was checked.
+      if (before === undefined || seenNow(sourceFile) !== before) length = undefined
     } finally {
       if (length === undefined) remove(localFile)
     }
@@ -185,27 +218,29 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
     return kept + unpackedBytes <= bytesMax
   }
 
-  async function writeUnpacked(source: Uint8Array, localFile: string): Promise<number | undefined> {
+  async function writeUnpacked(
+    source: ParquetBytes,
+    footer: ParquetFooter,
+    localFile: string,
+    pause: () => Promise<void>,
+  ): Promise<number | undefined> {
     const target = await open(localFile, 'wx', 0o600)
     try {
-      return await unpackParquetTo(source, bytesMax, async (part) => {
-        stopping.signal.throwIfAborted()
+      return await unpackParquetTo(source, footer, bytesMax, async (part) => {
         await target.writeFile(part)
+        await pause()
       })
     } finally {
       await target.close()
     }
   }
 
-  /** undefined: not all of it is here. */
-  async function wholeFile({ path, bytes, etag, checksum }: TableFile): Promise<Uint8Array | undefined> {
-    const whole = [{ start: 0, end: bytes }]
-    if (cache.missingBytes(path, bytes, etag, whole) > 0) return undefined
-    const ensured = await cache.ensure(path, bytes, etag, whole, stopping.signal, checksum)
-    try {
-      return await readFile(ensured.localFile)
-    } finally {
-      ensured.release()
+  /** Half of the time is for those who ask meanwhile: each pause is as long as what was done since the last one. */
+  function takingTurns(): () => Promise<void> {
+    let begun = world.clock.monotonicMs()
+    return async () => {
+      await world.clock.sleep(Math.min(PAUSE_MS_MAX, world.clock.monotonicMs() - begun), stopping.signal)
+      begun = world.clock.monotonicMs()
     }
   }
 
@@ -243,6 +278,31 @@ export function createUnpackedFiles(parts: UnpackedFilesParts): UnpackedFiles {
       await making
     },
   }
+}
+
+function bytesIn(handle: FileHandle, bytes: number): ParquetBytes {
+  return {
+    bytes,
+    async read(start, end) {
+      const buffer = Buffer.allocUnsafe(end - start)
+      let filled = 0
+      while (filled < buffer.length) {
+        const { bytesRead } = await handle.read(buffer, filled, buffer.length - filled, start + filled)
+        if (bytesRead === 0) throw new MillraceError('file-damaged', `it ends at ${start + filled}, not at ${end}`)
+        filled += bytesRead
+      }
+      return buffer
+    },
+  }
+}
+
+async function checksumInTurns({ bytes, read }: ParquetBytes, pause: () => Promise<void>): Promise<string> {
+  const checksum = runningChecksum()
+  for (let start = 0; start < bytes; start += CHECKED_BYTES) {
+    checksum.add(await read(start, Math.min(bytes, start + CHECKED_BYTES)))
+    await pause()
+  }
+  return checksum.text()
 }
 
 /** Which file it is and when it was last written; undefined: it is gone. */
