@@ -1,23 +1,14 @@
 /**
- * A proxy whose requests come 100 ± 300 ms late (normally distributed, at least 0), another delay every 20 ms: what a bucket
- * far away is like on a bad day. Of several requests at once each has its own connection, and its own delay.
+ * A proxy whose requests come 100 ± 300 ms late (normally distributed, at least 0), each with a delay of its own: what a bucket far
+ * away is like on a bad day.
  */
 import { type SlowProxy, startSlowProxy } from '../../test/harness/slow-proxy.ts'
 
 const MEAN_MS = 100
 const DEVIATION_MS = 300
-const CHANGE_MS = 20
 
-export async function startLateProxy(port: number): Promise<SlowProxy> {
-  const proxy = await startSlowProxy({ port })
-  const changing = setInterval(() => proxy.set({ requestDelayMs: lateness() }), CHANGE_MS)
-  return {
-    ...proxy,
-    async close() {
-      clearInterval(changing)
-      await proxy.close()
-    },
-  }
+export function startLateProxy(port: number): Promise<SlowProxy> {
+  return startSlowProxy({ port }, { requestDelayMs: lateness })
 }
 
 function lateness(): number {

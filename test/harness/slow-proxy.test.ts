@@ -45,6 +45,33 @@ describe('slow proxy', () => {
     await proxy.close()
   })
 
+  test('a delay of its own for each request: asked once, however many pieces it comes in', async () => {
+    let asked = 0
+    const requestDelayMs = () => {
+      asked += 1
+      return 1
+    }
+    // Answers wait, so that all pieces of a request pass before the first one comes back.
+    const proxy = await startSlowProxy(target, { requestDelayMs, responseDelayMs: 200 })
+    const socket = connect({ port: proxy.port, host: '127.0.0.1' })
+    const answered = async (bytes: number) => {
+      while (proxy.counts.answerBytes < bytes) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    socket.write('one')
+    while (proxy.counts.requestBytes < 3) await new Promise((resolve) => setImmediate(resolve))
+    proxy.set({ requestDelayMs, holdRequests: true })
+    socket.write('two')
+    while (proxy.counts.requestBytes < 6) await new Promise((resolve) => setImmediate(resolve))
+    expect(asked).toBe(1)
+    proxy.set({ requestDelayMs })
+    await answered(6)
+    socket.write('three')
+    await answered(11)
+    expect(asked).toBe(2)
+    socket.destroy()
+    await proxy.close()
+  })
+
   test('cuts an answer after some bytes, once', async () => {
     const proxy = await startSlowProxy(target)
     proxy.cutAfterAnswerBytes(4)

@@ -11,8 +11,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
 export type SlowProxySettings = {
-  /** From the client to the server. Default 0. */
-  readonly requestDelayMs?: number
+  /** From the client to the server. Default 0. A function is asked once a request: what follows its first bytes stays behind them. */
+  readonly requestDelayMs?: number | (() => number)
   /** From the server to the client. Default 0. */
   readonly responseDelayMs?: number
   /** Requests wait here until settings say otherwise; answers under way still pass. */
@@ -82,10 +82,18 @@ export async function startSlowProxy(
       client.resetAndDestroy()
       upstream.resetAndDestroy()
     }
+    /** Since the last answer nothing was asked. */
+    let isNewRequest = true
     carry(
       client,
       upstream,
-      () => settings.requestDelayMs ?? 0,
+      () => {
+        const { requestDelayMs = 0 } = settings
+        if (typeof requestDelayMs === 'number') return requestDelayMs
+        if (!isNewRequest) return 0
+        isNewRequest = false
+        return requestDelayMs()
+      },
       () => released,
       (chunk) => {
         counts.requestBytes += chunk.byteLength
@@ -98,6 +106,7 @@ export async function startSlowProxy(
       () => settings.responseDelayMs ?? 0,
       () => undefined,
       (chunk) => {
+        isNewRequest = true
         if (settings.swallowAnswers) return undefined
         counts.answerBytes += chunk.byteLength
         if (chunk.byteLength <= answerBytesLeft) {
