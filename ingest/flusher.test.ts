@@ -1,12 +1,12 @@
 // Every answer of the catalog to a tick, and what then becomes of rows, files and waiting requests.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Catalog, FlushTick, NewSegment, TickResult } from '../lake/catalog/catalog.ts'
 import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import { createTestWorld } from '../runtime/test-world.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
 import { MillraceError } from '../schemas/errors.ts'
 import { createFlusher } from './flusher.ts'
-import type { DropReason, OpenTick, Waiter } from './open-tick.ts'
+import type { DropReason, OpenTick, Piece, SealedTick, Waiter } from './open-tick.ts'
 import { recordedSources, type TickAttempt } from './segment-writer.ts'
 import { createSourceLedger } from './source-ledger.ts'
 import { addBlock, idsOf, sampleFeed, sampleKey, sampleTick } from './tick-samples.ts'
@@ -62,7 +62,8 @@ function stage(answers: Answer[]) {
           return { sealed, path: `file:///lake/${planned}.parquet`, sources: sources[index], keyValues: {} }
         })
       },
-      async write({ sealed, path, sources }): Promise<NewSegment> {
+      async write({ sealed, path, sources }, onEncoded): Promise<NewSegment> {
+        onEncoded?.()
         uploads.running += 1
         uploads.most = Math.max(uploads.most, uploads.running)
         await writeGate
@@ -114,6 +115,17 @@ function waiter(tick: OpenTick, key: typeof A, end: bigint, seen: unknown[], mor
     failed: (error) => void seen.push(['failed', (error as Error).message]),
     ...more,
   })
+}
+
+const WAITER: Waiter = {
+  keyText: '',
+  generation: 0,
+  idempotencyKey: undefined,
+  tableId: 1,
+  range: { start: 0n, end: 1n },
+  committed() {},
+  dropped() {},
+  failed() {},
 }
 
 /** Sources known from coverage 0: generation 2 is A's, 4 is B's. */
@@ -209,6 +221,90 @@ test('files of a commit whose answer was lost are left to the sweep, whatever is
   await flusher.drain()
   expect(commits).toHaveLength(2)
   expect(deleted).toEqual([])
+})
+
+describe('rows of Kafka, whose memory goes back once their segment is encoded', () => {
+  const K = sampleKey('kafka:k:id')
+  const L = sampleKey('kafka:l:id')
+  const BACKFILL = sampleKey('kafka:k:id@3')
+
+  /** A tick's pieces say when their memory goes back. */
+  function sealed(tick: OpenTick, freed: string[]): SealedTick {
+    const { batches, ...rest } = tick.seal()
+    const counted = ({ batch, ...piece }: Piece): Piece => ({
+      ...piece,
+      batch: { ...batch, release: () => void freed.push(piece.key.source) },
+    })
+    return { ...rest, batches: batches.map((each) => ({ ...each, pieces: each.pieces.map(counted) })) }
+  }
+
+  function knownKafka(ledger: ReturnType<typeof createSourceLedger>): readonly number[] {
+    for (const key of [K, L, BACKFILL, B]) ledger.reload(key, 0n)
+    return [K, L, BACKFILL, B].map((key) => ledger.generation(sourceKeyText(key)))
+  }
+
+  test('before the upload is through, once; not while a sender waits or a backfill is among them', async () => {
+    const { flusher, ledger, gate } = stage([committed(1n), committed(2n), committed(3n), committed(4n)])
+    const [k, l, backfill, b] = knownKafka(ledger)
+    const freed: string[] = []
+    let open = () => {}
+    gate(
+      new Promise((resolve) => {
+        open = resolve
+      }),
+    )
+    const tick = sampleTick()
+    addBlock(tick, FEED, { key: K, generation: k, start: 0n, ids: [1n] })
+    addBlock(tick, FEED, { key: L, generation: l, start: 0n, ids: [2n] })
+    await flusher.submit(sealed(tick, freed))
+    addBlock(tick, FEED, { key: K, generation: k, start: 1n, ids: [3n] })
+    addBlock(tick, FEED, { key: BACKFILL, generation: backfill, start: 0n, ids: [4n] })
+    await flusher.submit(sealed(tick, freed))
+    expect(freed).toEqual([K.source, L.source])
+    open()
+    await flusher.drain()
+    expect(freed.slice(2)).toEqual([K.source, BACKFILL.source])
+    addBlock(tick, FEED, { key: K, generation: k, start: 2n, ids: [5n] })
+    addBlock(tick, FEED, { key: B, generation: b, start: 0n, ids: [6n] })
+    tick.addWaiter({ ...WAITER, keyText: sourceKeyText(B), generation: b, committed: () => void freed.push('answer') })
+    await flusher.submit(sealed(tick, freed))
+    await flusher.drain()
+    expect(freed.slice(4)).toEqual(['answer', K.source, B.source])
+  })
+
+  test('one source is stale: the whole tick goes, and those behind it; all of its sources start again (G-1, G-2)', async () => {
+    const coverage = {
+      ...{ ...K, ranges: [{ start: 0n, end: 9n }], recordsIn: 9n, recordsDead: 0n, recordsFiltered: 0n },
+      ...{ logEnd: undefined, caughtUpAt: undefined },
+    }
+    const { flusher, ledger, commits, deleted, written, events } = stage([
+      { outcome: 'stale', stale: [{ key: K, coverage }] },
+      committed(4n),
+    ])
+    const [k, l] = knownKafka(ledger)
+    const freed: string[] = []
+    const tick = sampleTick()
+    addBlock(tick, FEED, { key: K, generation: k, start: 0n, ids: [1n] })
+    addBlock(tick, FEED, { key: L, generation: l, start: 0n, ids: [2n] })
+    await flusher.submit(sealed(tick, freed))
+    addBlock(tick, FEED, { key: L, generation: l, start: 1n, ids: [3n] })
+    await flusher.submit(sealed(tick, freed))
+    await flusher.drain()
+    expect(written.map(({ ids }) => ids)).toEqual([[1n, 2n], [3n]])
+    expect(commits).toHaveLength(1)
+    expect(deleted).toEqual(written.map(({ path }) => path))
+    expect(events).toEqual([`stale ${K.source}`, `stale ${L.source}`])
+    expect([K, L].map((key) => ledger.next(key))).toEqual([undefined, undefined])
+    expect(freed).toEqual([K.source, L.source, L.source])
+    expect([flusher.bytesInFlight, flusher.ticksInFlight]).toEqual([0, 0])
+    // Read again from the coverage, under a new generation.
+    ledger.reload(L, 0n)
+    addBlock(tick, FEED, { key: L, generation: ledger.generation(sourceKeyText(L)), start: 0n, ids: [2n, 3n] })
+    await flusher.submit(sealed(tick, freed))
+    await flusher.drain()
+    expect(commits.at(-1)?.advances).toMatchObject([{ source: L.source, range: { start: 0n, end: 2n } }])
+    expect(events.at(-1)).toBe('committed 2')
+  })
 })
 
 test('a later tick of a source that became stale commits nothing of it', async () => {

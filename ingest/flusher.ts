@@ -8,6 +8,10 @@
  *   - after the files, before the transaction: files that nothing refers to; the sweep removes them.
  *   - after the transaction: the rows are in; positions follow from the coverage.
  *
+ * Rows of Kafka give their memory back as soon as their segment is encoded: a PUT takes as long as the store is far away, and rows
+ * that wait for it would slow down what comes behind them. They are in the log still. So a tick of such rows alone that cannot be
+ * committed as it is goes as a whole, and its sources start again from their coverage.
+ *
  * The answers of the catalog: `committed`; `stale` (another process moved a source: its rows leave the tick, the rest
  * is sealed again under a new commit id); `duplicate-keys`; busy or away (same commit id again, so an unknown outcome
  * is found out by the next attempt); `writer-fenced` (this process must end).
@@ -18,10 +22,12 @@ import type { ObjectStore } from '../lake/object-store/object-store.ts'
 import type { World } from '../runtime/world.ts'
 import { type SourceKey, sourceKeyText } from '../schemas/coverage.ts'
 import { invariant } from '../schemas/errors.ts'
+import { rowSourceOf, topicOf } from '../schemas/kafka-source-text.ts'
 import type { TableSegments } from './live-segments.ts'
 import {
   needsStrip,
   releaseBatch,
+  type SealedBatch,
   type SealedTick,
   type StripRule,
   stripTick,
@@ -121,13 +127,15 @@ export function createFlusher(components: FlusherComponents): Flusher {
   }
 
   /** Each is encoded when its turn to be uploaded has come; what was written is told in the tick's order. */
-  async function writeSegments({ planned }: Attempt): Promise<NewSegment[]> {
+  async function writeSegments({ planned }: Attempt, onEncoded?: (batch: SealedBatch) => void): Promise<NewSegment[]> {
     const written: NewSegment[] = new Array(planned.length)
     let next = 0
     const upload = async () => {
       for (let index = next++; index < planned.length; index = next++) {
         try {
-          written[index] = await untilAvailable('segment upload', () => segments.write(planned[index]))
+          const segment = planned[index]
+          const encoded = onEncoded && (() => onEncoded(segment.sealed))
+          written[index] = await untilAvailable('segment upload', () => segments.write(segment, encoded))
         } catch (error) {
           next = planned.length
           throw error
@@ -156,10 +164,19 @@ export function createFlusher(components: FlusherComponents): Flusher {
     dropped = [...dropped, tick].slice(-DROPPED_MAX)
   }
 
-  async function run(tick: SealedTick, before: Promise<void>): Promise<void> {
+  /** The tick's files are deleted and its sources start again, with all that was taken of them since. */
+  async function startAgain(tick: SealedTick, attempt: Attempt, written: readonly NewSegment[], wasUnknown: boolean) {
+    await drop(attempt, written, wasUnknown)
+    const keys = tick.advances.filter(({ keyText, generation }) => generation === ledger.generation(keyText))
+    for (const key of keys) ledger.forget(key)
+    if (keys.length > 0) components.onStale(keys)
+  }
+
+  async function run(tick: SealedTick, before: Promise<void>, rows: HeldRows): Promise<void> {
     let current = tick
     let attempt = begin(current, true)
-    let written = await writeSegments(attempt)
+    const isInLog = canBeReadAgain(tick)
+    let written = await writeSegments(attempt, isInLog ? (batch) => rows.release(batch) : undefined)
     let wasUnknown = false
     await before
 
@@ -172,6 +189,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
       await components.makeRoom?.(segmentsOf(attempt))
       const isStale = needsStrip(current, rule)
       if (isStale || recordHasHole(attempt)) {
+        if (isInLog) return startAgain(current, attempt, written, wasUnknown)
         if (isStale) {
           const kept = stripTick(current, rule)
           answerDropped(current, kept, rule, duplicates)
@@ -276,14 +294,15 @@ export function createFlusher(components: FlusherComponents): Flusher {
       bytesInFlight += tick.bytes
       while (ticksInFlight >= components.ticksInFlightMax) await tickLeft()
       ticksInFlight += 1
-      const settled = run(tick, previous).catch((error: unknown) => {
+      const rows = heldRows()
+      const settled = run(tick, previous, rows).catch((error: unknown) => {
         // Whatever is left of the tick must not be taken for committed; later ticks would leave a gap: the process ends.
         for (const waiter of tick.waiters) waiter.failed(error)
         components.onFatal(error)
         return new Promise<void>(() => {})
       })
       previous = settled.then(() => {
-        for (const { pieces } of tick.batches) for (const { batch } of pieces) releaseBatch(batch)
+        for (const batch of tick.batches) rows.release(batch)
         ticksInFlight -= 1
         bytesInFlight -= tick.bytes
         const waiting = places
@@ -305,6 +324,26 @@ export function createFlusher(components: FlusherComponents): Flusher {
       return ticksInFlight
     },
   }
+}
+
+type HeldRows = { release(batch: SealedBatch): void }
+
+/** Each batch gives its memory back once. */
+function heldRows(): HeldRows {
+  const released = new Set<SealedBatch>()
+  return {
+    release(sealed) {
+      if (released.has(sealed)) return
+      released.add(sealed)
+      for (const { batch } of sealed.pieces) releaseBatch(batch)
+    },
+  }
+}
+
+/** Nobody waits for its rows, and all of them are records that a pipeline reads on from its coverage; a backfill's are not. */
+function canBeReadAgain({ advances, waiters, idempotencyKeys, masks = [] }: SealedTick): boolean {
+  const isOnlyRows = waiters.length === 0 && idempotencyKeys.length === 0 && masks.length === 0
+  return isOnlyRows && advances.every(({ source }) => topicOf(source) !== undefined && rowSourceOf(source) === source)
 }
 
 function segmentsOf({ planned }: Attempt): TableSegments[] {

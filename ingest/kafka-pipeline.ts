@@ -373,9 +373,8 @@ export function createKafkaPipeline(components: {
     becameStale(key) {
       for (const { partition, key: own } of assigned.values()) {
         if (own.source !== key.source || own.partition !== key.partition) continue
-        world.log.warn('another process moved this source; starting again from its coverage', {
-          ...key,
-        })
+        const why = 'another process moved this source, or one with rows in the same commit'
+        world.log.warn(`${why}; starting again from its coverage`, { ...key })
         void source?.restart(partition)
       }
     },

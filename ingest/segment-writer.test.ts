@@ -4,6 +4,7 @@ import { readSegmentRecord, segmentNameOf } from '../lake/rebuild/segment-record
 import { createTestWorld } from '../runtime/test-world.ts'
 import type { ColumnType } from '../schemas/column-type.ts'
 import { sourceKeyText } from '../schemas/coverage.ts'
+import { MillraceError } from '../schemas/errors.ts'
 import type { MicroBatch } from '../schemas/micro-batch.ts'
 import { createSegmentWriter, recordedSources, rowsOfSources } from './segment-writer.ts'
 import { touchedHours } from './threads/touched-hours.ts'
@@ -159,4 +160,51 @@ test('a footer tells table, tick and parts, and reads back as it was (a bucket e
   const other = readSegmentRecord(second.path, new Map(Object.entries(second.keyValues)))
   expect(other?.commit).toEqual({ ...record?.commit, versions: new Map() })
   expect(segmentNameOf(second.path)).toEqual({ writerId: writer.writerId, number: 2 })
+})
+
+test('a segment whose upload failed is uploaded again as it was: its rows may be gone by then', async () => {
+  const world = createTestWorld()
+  const memory = createMemoryObjectStore({ root: 'file:///lake', world })
+  let uploads = 0
+  const segments = createSegmentWriter({
+    store: {
+      ...memory,
+      async put(path, bytes, condition) {
+        uploads += 1
+        if (uploads < 3) throw new MillraceError('store-unavailable', 'away')
+        return memory.put(path, bytes, condition)
+      },
+    },
+    world,
+    writer: { writerId: '0b54fd4c-9c2e-4a80-9b4c-ffb8a1ad0b3f', epoch: 7, kind: 'ingest' },
+    async seal({ pieces }) {
+      events.push(`encoded ${pieces.length}`)
+      const checksum = '00000000'
+      const touched = { grain: 'all', values: [] } as const
+      return {
+        rowCount: 1,
+        bytes: Uint8Array.of(7),
+        checksum,
+        bounds: [],
+        touched,
+        release: () => void events.push('freed'),
+      }
+    },
+  })
+  const events: string[] = []
+  const own = { ...piece('a', 1, 0n, 1n), batch: batchOf('timestamp', [1n]), keyText: sourceKeyText(sampleKey('a')) }
+  const [planned] = segments.plan([{ ...sampleFeed(1, 't'), rowCount: 1, pieces: [own] }], {
+    commitId: 'c',
+    tick: 1,
+    settled: 0,
+    dropped: [],
+    advances: [advance('a', 0n, 0n, 1n)].map((each) => ({ ...each, keyText: sourceKeyText(each) })),
+    versionOf: () => undefined,
+  })
+  const attempt = () => segments.write(planned, () => void events.push('its rows are not needed'))
+  await expect(attempt()).rejects.toThrow('away')
+  await expect(attempt()).rejects.toThrow('away')
+  const segment = await attempt()
+  expect(events).toEqual(['encoded 1', 'its rows are not needed', 'freed'])
+  expect((await memory.get(segment.path)).bytes).toEqual(Uint8Array.of(7))
 })

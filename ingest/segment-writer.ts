@@ -55,7 +55,11 @@ export type PlannedSegment = {
 export type SegmentWriter = {
   /** Names and footers of all segments of the attempt, in the order in which they are to be written. */
   plan(batches: readonly SealedBatch[], attempt: TickAttempt): readonly PlannedSegment[]
-  write(planned: PlannedSegment): Promise<NewSegment>
+  /**
+   * After an error the same again: the file is encoded once. @param onEncoded its rows are in the file's bytes and are not looked at
+   * any more
+   */
+  write(planned: PlannedSegment, onEncoded?: () => void): Promise<NewSegment>
 }
 
 export function createSegmentWriter(components: {
@@ -67,6 +71,7 @@ export function createSegmentWriter(components: {
 }): SegmentWriter {
   const { store, world, writer, seal } = components
   const definitions = new Map<string, string>()
+  const encoded = new WeakMap<PlannedSegment, SealedSegment>()
   let number = 0
 
   function definitionOf(table: Table, schemaId: number): string {
@@ -107,10 +112,17 @@ export function createSegmentWriter(components: {
       }))
     },
 
-    async write({ sealed: batch, path, sources, keyValues }) {
+    async write(planned, onEncoded) {
+      const { sealed: batch, path, sources, keyValues } = planned
       const { table, schemaId, eventTimeFieldId } = batch
-      const pieces = batch.pieces.map(({ batch }) => batch)
-      const { bytes, release, ...told } = await seal({ pieces, keyValues, eventTimeFieldId })
+      let file = encoded.get(planned)
+      if (file === undefined) {
+        const pieces = batch.pieces.map(({ batch }) => batch)
+        file = await seal({ pieces, keyValues, eventTimeFieldId })
+        encoded.set(planned, file)
+        onEncoded?.()
+      }
+      const { bytes, release, ...told } = file
       const fileBytes = bytes.length
       world.crashPoint('ingest/before-segment-file')
       const info = await putOwnFile(store, path, bytes)

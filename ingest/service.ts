@@ -65,7 +65,7 @@ const LETTERS_MEMORY_BYTES = 256 * 1024 ** 2
 const LETTERS_SPILL_BYTES = 4 * 1024 ** 3
 /** Letters of HTTP have no topic; their plan has one route. */
 const HTTP_LETTERS_TOPIC = ''
-const TICKS_IN_FLIGHT_MAX = 4
+const TICKS_IN_FLIGHT_MAX = 8
 const THREADS_MAX = 8
 /** Of the time to stop, what requests under way may take. */
 const DOOR_SHARE = 0.5
