@@ -63,7 +63,7 @@ function stage(answers: Answer[]) {
         })
       },
       async write({ sealed, path, sources }, onEncoded): Promise<NewSegment> {
-        onEncoded?.()
+        onEncoded?.(1000)
         uploads.running += 1
         uploads.most = Math.max(uploads.most, uploads.running)
         await writeGate
@@ -256,13 +256,17 @@ describe('rows of Kafka, whose memory goes back once their segment is encoded', 
     const tick = sampleTick()
     addBlock(tick, FEED, { key: K, generation: k, start: 0n, ids: [1n] })
     addBlock(tick, FEED, { key: L, generation: l, start: 0n, ids: [2n] })
-    await flusher.submit(sealed(tick, freed))
+    const first = sealed(tick, freed)
+    await flusher.submit(first)
+    // The file that is on its way counts instead.
+    expect(flusher.bytesInFlight).toBe(first.bytes + 1000)
     addBlock(tick, FEED, { key: K, generation: k, start: 1n, ids: [3n] })
     addBlock(tick, FEED, { key: BACKFILL, generation: backfill, start: 0n, ids: [4n] })
     await flusher.submit(sealed(tick, freed))
     expect(freed).toEqual([K.source, L.source])
     open()
     await flusher.drain()
+    expect(flusher.bytesInFlight).toBe(0)
     expect(freed.slice(2)).toEqual([K.source, BACKFILL.source])
     addBlock(tick, FEED, { key: K, generation: k, start: 2n, ids: [5n] })
     addBlock(tick, FEED, { key: B, generation: b, start: 0n, ids: [6n] })

@@ -9,7 +9,7 @@
  *   - after the transaction: the rows are in; positions follow from the coverage.
  *
  * Rows of Kafka give their memory back as soon as their segment is encoded: a PUT takes as long as the store is far away, and rows
- * that wait for it would slow down what comes behind them. They are in the log still. So a tick of such rows alone that cannot be
+ * that wait for it would slow down what comes behind them; the file's own bytes count until then. They are in the log still. So a tick of such rows alone that cannot be
  * committed as it is goes as a whole, and its sources start again from their coverage.
  *
  * The answers of the catalog: `committed`; `stale` (another process moved a source: its rows leave the tick, the rest
@@ -127,15 +127,22 @@ export function createFlusher(components: FlusherComponents): Flusher {
   }
 
   /** Each is encoded when its turn to be uploaded has come; what was written is told in the tick's order. */
-  async function writeSegments({ planned }: Attempt, onEncoded?: (batch: SealedBatch) => void): Promise<NewSegment[]> {
+  async function writeSegments({ planned }: Attempt, held?: HeldRows): Promise<NewSegment[]> {
     const written: NewSegment[] = new Array(planned.length)
     let next = 0
     const upload = async () => {
       for (let index = next++; index < planned.length; index = next++) {
         try {
           const segment = planned[index]
-          const encoded = onEncoded && (() => onEncoded(segment.sealed))
-          written[index] = await untilAvailable('segment upload', () => segments.write(segment, encoded))
+          let fileBytes = 0
+          const onEncoded = (bytes: number) => {
+            if (held === undefined) return
+            fileBytes = bytes
+            bytesInFlight += fileBytes
+            held.release(segment.sealed)
+          }
+          written[index] = await untilAvailable('segment upload', () => segments.write(segment, onEncoded))
+          bytesInFlight -= fileBytes
         } catch (error) {
           next = planned.length
           throw error
@@ -176,7 +183,7 @@ export function createFlusher(components: FlusherComponents): Flusher {
     let current = tick
     let attempt = begin(current, true)
     const isInLog = canBeReadAgain(tick)
-    let written = await writeSegments(attempt, isInLog ? (batch) => rows.release(batch) : undefined)
+    let written = await writeSegments(attempt, isInLog ? rows : undefined)
     let wasUnknown = false
     await before
 

@@ -201,10 +201,10 @@ test('a segment whose upload failed is uploaded again as it was: its rows may be
     advances: [advance('a', 0n, 0n, 1n)].map((each) => ({ ...each, keyText: sourceKeyText(each) })),
     versionOf: () => undefined,
   })
-  const attempt = () => segments.write(planned, () => void events.push('its rows are not needed'))
+  const attempt = () => segments.write(planned, (bytes) => void events.push(`its rows are in ${bytes} byte`))
   await expect(attempt()).rejects.toThrow('away')
   await expect(attempt()).rejects.toThrow('away')
   const segment = await attempt()
-  expect(events).toEqual(['encoded 1', 'its rows are not needed', 'freed'])
+  expect(events).toEqual(['encoded 1', 'its rows are in 1 byte', 'freed'])
   expect((await memory.get(segment.path)).bytes).toEqual(Uint8Array.of(7))
 })

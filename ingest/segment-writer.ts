@@ -56,10 +56,10 @@ export type SegmentWriter = {
   /** Names and footers of all segments of the attempt, in the order in which they are to be written. */
   plan(batches: readonly SealedBatch[], attempt: TickAttempt): readonly PlannedSegment[]
   /**
-   * After an error the same again: the file is encoded once. @param onEncoded its rows are in the file's bytes and are not looked at
-   * any more
+   * After an error the same again: the file is encoded once. @param onEncoded its rows are in the file's bytes, so many, and are not
+   * looked at any more
    */
-  write(planned: PlannedSegment, onEncoded?: () => void): Promise<NewSegment>
+  write(planned: PlannedSegment, onEncoded?: (bytes: number) => void): Promise<NewSegment>
 }
 
 export function createSegmentWriter(components: {
@@ -120,7 +120,7 @@ export function createSegmentWriter(components: {
         const pieces = batch.pieces.map(({ batch }) => batch)
         file = await seal({ pieces, keyValues, eventTimeFieldId })
         encoded.set(planned, file)
-        onEncoded?.()
+        onEncoded?.(file.bytes.length)
       }
       const { bytes, release, ...told } = file
       const fileBytes = bytes.length

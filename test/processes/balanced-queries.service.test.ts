@@ -129,7 +129,6 @@ test('kill -9 of one ends its running queries only; its successor has its cache,
   await others.send([JSON.stringify({ id: 0 })])
   const before = await ask(urlOf('b'), { sql: COUNT })
   expect(await cacheRequests('b')).toBeGreaterThan(0)
-  const readersBefore = await readerIds()
   const streams = await Promise.all(
     Array.from({ length: 2 * NAMES.length }, async (_, each) => {
       const id = `stream-${each}`
@@ -139,6 +138,8 @@ test('kill -9 of one ends its running queries only; its successor has its cache,
       return { id, response }
     }),
   )
+  // While its queries run a process has a row; what it answers from kept results needs none.
+  const readersBefore = await readerIds()
   const running = new Map<string, string>()
   for (const name of NAMES) {
     const list = (await (await fetch(`${urlOf(name)}/v1/queries`)).json()) as { queries: { query_id: string }[] }
@@ -197,7 +198,7 @@ test('kill -9 of one ends its running queries only; its successor has its cache,
   await ask(balancer.url, { sql: COUNT })
 
   // Rows of readers: that of the dead one goes after its silence, and then everything that nobody reads.
-  expect(readersBefore.length).toBeGreaterThan(0)
+  expect(readersBefore.length).toBeGreaterThanOrEqual(NAMES.length)
   const compactor = await lake.millrace.start('compactor', {
     withoutGrace: true,
     set: ['query.timeout.ms=8 s', 'sweep.reader-silent.ms=8 s'],
