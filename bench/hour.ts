@@ -1,7 +1,7 @@
 /**
  * An hour without a compactor: `segments.live.max` holds, ingest goes on, and queries are not much slower than over compacted rows.
  *
- *   squeezed   flush.interval.ms is a fiftieth of its default, so 72 seconds have the flush ticks of an hour; at their end the same
+ *   squeezed   flush.interval.ms is a fiftieth of its default, for 72 seconds (commits are fewer: the producer sends every 50 ms, and flushes get rarer); at their end the same
  *              questions are asked over the live segments, and once more when a compactor has taken them over
  *   full rate  a topic is caught up on with a low maximum, so that segments of real size are merged all the time, and with the
  *              usual one, where none is: what merging costs in rate, and the longest time without a commit
